@@ -1,0 +1,52 @@
+# Set-up in two commands: `make run` does the main job, `make test` proves the tool.
+# Both need only Python >= 3.11, make and a package index; everything they install goes into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= auto
+
+.PHONY: run test lint bench evidence demo clean
+
+run: $(VENV)/.installed
+	$(BIN)/tornwrite targets install fork_session
+	$(BIN)/tornwrite run fork_session
+
+demo: $(VENV)/.installed
+	$(BIN)/tornwrite demo
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n $(JOBS) -q
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check harness tests targets benchmarks
+	$(BIN)/ruff format --check harness tests targets benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.states
+	$(BIN)/python -m benchmarks.recording
+
+# The long statistics: 300 timed kills per published version, every injected trial, every multi-threaded run.
+evidence: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n $(JOBS) -q --evidence
+	$(BIN)/tornwrite targets install fork_session
+	$(BIN)/tornwrite run fork_session --trials 300 --budget 30m
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "tornwrite needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
