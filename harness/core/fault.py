@@ -1,0 +1,103 @@
+"""Faults and where they strike: one vocabulary for every engine.
+
+A crash point names a place in a run without counting on exact repetition: the n-th operation of a kind on a
+path role by a process, and the moment relative to it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+PAGE_BYTES = 4096
+"""A kill can cut a write only where the file offset is a multiple of this."""
+
+FaultClass = Literal["none", "kill", "signal", "short", "errno", "concurrency", "power"]
+FAULT_CLASSES: tuple[FaultClass, ...] = ("kill", "signal", "short", "errno", "concurrency", "power")
+Phase = Literal["before", "torn", "after"]
+Victim = Literal["actor", "process", "tree"]
+
+
+class CrashPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """The ``occurrence``-th (from 1) ``operation`` on a path of ``role`` by process ``actor``; then the phase.
+
+    ``bytes`` counts the bytes that land when ``phase`` is ``torn``. ``role`` is empty for operations without a
+    path. ``actor`` is a process label (``p0``).
+    """
+
+    operation: str
+    role: str
+    occurrence: int
+    actor: str = "p0"
+    phase: Phase = "before"
+    bytes: int = 0
+
+    def __str__(self) -> str:
+        moment = f"torn after {self.bytes} bytes" if self.phase == "torn" else self.phase
+        place = f" of {self.role}" if self.role else ""
+        return f"{self.operation} #{self.occurrence}{place} by {self.actor}, {moment}"
+
+
+class Kill(msgspec.Struct, frozen=True, kw_only=True, tag="kill"):
+    """SIGKILL at a crash point. Survivors of the victim run on for ``grace_ms``; what they write counts."""
+
+    at: CrashPoint
+    victim: Victim = "tree"
+    grace_ms: int = 0
+
+
+class Timed(msgspec.Struct, frozen=True, kw_only=True, tag="timed"):
+    """A signal ``delay_us`` after the run's clock starts (at the arm line, else at the start of the process)."""
+
+    delay_us: int
+    signal: str = "SIGKILL"
+    victim: Victim = "tree"
+    grace_ms: int = 0
+
+
+class Short(msgspec.Struct, frozen=True, kw_only=True, tag="short"):
+    """The write at ``at`` (phase ``torn``) accepts ``at.bytes`` bytes and returns that; the program runs on.
+
+    ``then_errno``: every later write fails with it ("disk full from here on"); 0 for none. ``kill``: the process
+    is killed at the exit of the short write, before it can go on.
+    """
+
+    at: CrashPoint
+    then_errno: int = 0
+    kill: bool = False
+
+
+class Errno(msgspec.Struct, frozen=True, kw_only=True, tag="errno"):
+    """The operation at ``at`` (phase ``before``) fails with ``errno`` and has no effect.
+
+    ``persistent``: every later operation that needs space fails too (open that creates, write, extend, mkdir,
+    link, symlink), as on a full disk.
+    """
+
+    at: CrashPoint
+    errno: int
+    persistent: bool = False
+
+
+Fault: TypeAlias = Kill | Timed | Short | Errno
+
+
+class FaultPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The faults of one trial, at most one per crash point; empty for the null run."""
+
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def fault_class(self) -> FaultClass:
+        """The class under which the trial's state is judged."""
+        for fault in self.faults:
+            if isinstance(fault, Kill):
+                return "kill"
+            if isinstance(fault, Timed):
+                return "kill" if fault.signal == "SIGKILL" else "signal"
+            return "short" if isinstance(fault, Short) else "errno"
+        return "none"
+
+
+NO_FAULTS = FaultPlan()
