@@ -1,0 +1,49 @@
+"""What an engine is: the one door through which a target is run.
+
+An engine knows no manifest and judges nothing. It prepares the directories of a :class:`RunSpec`, runs the
+target once under a :class:`FaultPlan`, and returns a :class:`Recording` when every process it started is dead.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from harness.core.fault import NO_FAULTS, FaultPlan
+from harness.core.run import Recording, RunSpec
+
+LINGER_S = 2.0
+"""How long what a program started may run on after its first process has ended, before it is ended too."""
+
+
+class TargetNotStartedError(Exception):
+    """The command of the run could not be started. The message is one line: what, and the system's reason."""
+
+
+class UnsupportedFaultError(Exception):
+    """The fault plan asks for something this engine cannot do; the message names the engine that can."""
+
+
+class EngineError(Exception):
+    """The engine itself failed: the system refused a request that its self-test had granted."""
+
+
+class Engine(Protocol):
+    """One way to run a target and see, or fault, what it does."""
+
+    @property
+    def name(self) -> str:
+        """The name under which recordings quote this engine."""
+        ...
+
+    def available(self) -> str:
+        """Return ``""`` where the engine works, else the reason why it does not."""
+        ...
+
+    def run(self, spec: RunSpec, plan: FaultPlan = NO_FAULTS, *, verify: bool = True) -> Recording:
+        """Run the target once.
+
+        ``verify`` replays the trace and compares it with the disk (engines that watch operations). Raises
+        :class:`TargetNotStartedError` for a command that cannot be started and
+        :class:`UnsupportedFaultError` for a plan this engine cannot carry out.
+        """
+        ...

@@ -1,0 +1,102 @@
+"""The engine: one traced run from its specification to a verified recording."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from harness.core.apply import ReplayError, replay
+from harness.core.content import FileTooLargeError
+from harness.core.fault import NO_FAULTS, FaultPlan
+from harness.core.run import Ending, Recording, RunSpec
+from harness.core.trace import Trace
+from harness.core.tree import EMPTY_TREE, Tree, differences
+
+
+class PtraceEngine:
+    """Runs a target under ptrace. The calling process must have no other children while :meth:`run` lasts."""
+
+    name = "ptrace"
+
+    def available(self) -> str:
+        """Return ``""``, or why this machine does not allow tracing; found out by tracing something."""
+        from harness.engines.ptrace.selftest import why_not_available  # noqa: PLC0415 - Linux only
+
+        return why_not_available()
+
+    def run(self, spec: RunSpec, plan: FaultPlan = NO_FAULTS, *, verify: bool = True) -> Recording:
+        """Run the target once under ``plan``; see :class:`harness.engines.base.Engine`."""
+        from harness.engines.ptrace.session import Session  # noqa: PLC0415 - Linux only
+
+        cpu = _cpu_s()
+        session = Session(spec, plan)
+        begun = time.monotonic()
+        session.run()
+        wall_ms = (time.monotonic() - begun) * 1000
+        cpu_ms = (_cpu_s() - cpu) * 1000
+        trace = session.trace()
+        final, ending, detail = _read_final(spec, session.ending, session.detail)
+        begun = time.monotonic()
+        different: tuple[str, ...] = ()
+        if verify and ending != "limit":
+            different, trace = _verify(trace, final, session.mapped)
+        status = session.main_status
+        return Recording(
+            spec=spec,
+            engine=self.name,
+            final=final,
+            ending=ending,
+            trace=trace,
+            exit_code=os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None,
+            signal=os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
+            pid=session.pid,
+            delivered=session.delivered,
+            acks=tuple(op.id for op in trace.acks),
+            differences=different,
+            ending_detail=detail,
+            stdout_bytes=session.stdout_bytes,
+            stdout_tail=session.stdout_tail,
+            stderr_tail=session.stderr_tail,
+            acks_buffered=session.acks_buffered,
+            armed_us=session.armed_us,
+            wall_ms=wall_ms,
+            cpu_ms=cpu_ms,
+            verify_ms=(time.monotonic() - begun) * 1000 if verify else 0.0,
+        )
+
+
+def _cpu_s() -> float:
+    """Return the CPU seconds of this process and of its dead children."""
+    import resource  # noqa: PLC0415 - POSIX only
+
+    own, dead = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + dead.ru_utime + dead.ru_stime
+
+
+def _read_final(spec: RunSpec, ending: Ending, detail: str) -> tuple[Tree, Ending, str]:
+    from harness.sandbox.snapshot import UnreadableStateError, read_tree  # noqa: PLC0415
+
+    try:
+        return read_tree(spec.root, spec.limits.state_bytes).tree, ending, detail
+    except UnreadableStateError as error:
+        return EMPTY_TREE, "limit", detail or str(error)
+
+
+def _verify(trace: Trace, final: Tree, mapped: frozenset[int]) -> tuple[tuple[str, ...], Trace]:
+    """Return how replaying the trace differs from ``final``, and the trace with its unseen paths completed."""
+    try:
+        expected = replay(trace.start, trace.operations)
+    except (ReplayError, FileTooLargeError) as error:
+        return (str(error),), trace
+    unseen = {*trace.unseen_paths, *(path for ino in mapped for path in expected.names_of(ino))}
+    if unseen != set(trace.unseen_paths):
+        trace = Trace(
+            root=trace.root,
+            engine=trace.engine,
+            actors=trace.actors,
+            start=trace.start,
+            operations=trace.operations,
+            unseen=trace.unseen,
+            unseen_paths=tuple(sorted(unseen)),
+        )
+    return tuple(differences(expected, final, frozenset(unseen))), trace
