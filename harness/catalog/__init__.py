@@ -1,0 +1,44 @@
+"""Targets and scenarios: TOML files as checked values, variants compiled to run specs, the install cache."""
+
+from __future__ import annotations
+
+from harness.catalog.cache import InstalledPackage, NotAvailableError, cache_directory, find_installed
+from harness.catalog.install import install, install_package
+from harness.catalog.listing import Listing, parse_listing
+from harness.catalog.manifest import Package, Target, Variant, load_manifest
+from harness.catalog.placeholder import fill
+from harness.catalog.scenario import Life, Scenario, list_scenarios, load_scenario
+from harness.catalog.schema import ManifestError
+from harness.catalog.selection import Selected, find_variant, list_targets, load_target, select
+from harness.catalog.subject import Subject, compile_subject
+from harness.catalog.workload import DEFAULT_WORKLOAD, Workload
+
+__all__ = [
+    "DEFAULT_WORKLOAD",
+    "InstalledPackage",
+    "Life",
+    "Listing",
+    "ManifestError",
+    "NotAvailableError",
+    "Package",
+    "Scenario",
+    "Selected",
+    "Subject",
+    "Target",
+    "Variant",
+    "Workload",
+    "cache_directory",
+    "compile_subject",
+    "fill",
+    "find_installed",
+    "find_variant",
+    "install",
+    "install_package",
+    "list_scenarios",
+    "list_targets",
+    "load_manifest",
+    "load_scenario",
+    "load_target",
+    "parse_listing",
+    "select",
+]

@@ -1,0 +1,153 @@
+"""Scenario files: targets × workload × faults × invariants, as ``scenarios/<name>.toml``.
+
+A scenario says what is done; what is expected stands with the target.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from typing import Literal
+
+import msgspec
+
+from harness.catalog.data import scenario_files
+from harness.catalog.schema import ManifestError, convert, in_checkout, read_toml, suggestion
+from harness.catalog.workload import DEFAULT_WORKLOAD, Workload, problem
+from harness.core.fault import FAULT_CLASSES, FaultClass
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_ADVANCE = re.compile(r"\d{1,6}(?:\.\d{1,6})?(?:ms|s|m|h|d)")
+_MAX_TRIALS = 1_000_000
+_MAX_BUDGET_S = 86_400.0
+
+INVARIANT_IDS = tuple(
+    f"{family}{number}"
+    for family, last in (("B", 9), ("G", 7), ("T", 9), ("M", 10), ("W", 10))
+    for number in range(1, last + 1)
+)
+"""Every id that may be asked for; one whose check is not there is reported as never measured."""
+
+
+class Life(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[[life]]``: one start of the target, how it ends, and how far time moves before the next."""
+
+    exit: Literal["graceful", "sighup", "sigterm", "sigint", "sigkill", "power", "suspend_resume"] = "graceful"
+    advance: str = "0s"
+
+
+class ScenarioSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[scenario]``. Empty ``faults`` or ``invariants``: all that can be measured.
+
+    ``timed``: timed trials per variant; ``attempts``: real runs that confirm a finding;
+    ``samples``: crash states on which the target's own recovery and lister are run; ``budget_s``: seconds of
+    wall time for the whole campaign, 0 for no bound.
+    """
+
+    name: str
+    targets: tuple[str, ...]
+    story: str = ""
+    seed_story: str = ""
+    faults: tuple[FaultClass, ...] = ()
+    profiles: tuple[str, ...] = ()
+    invariants: tuple[str, ...] = ()
+    timed: int = 0
+    attempts: int = 3
+    samples: int = 24
+    budget_s: float = 0.0
+    seed: int = 1
+
+
+class ScenarioFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole of a scenario file."""
+
+    scenario: ScenarioSection
+    workload: Workload = DEFAULT_WORKLOAD
+    life: tuple[Life, ...] = ()
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """A scenario as it runs. ``path`` is empty for one that was made on the command line."""
+
+    name: str
+    targets: tuple[str, ...]
+    story: str = ""
+    seed_story: str = ""
+    faults: tuple[FaultClass, ...] = ("kill", "short", "errno")
+    profiles: tuple[str, ...] = ()
+    invariants: tuple[str, ...] = ()
+    timed: int = 0
+    attempts: int = 3
+    samples: int = 24
+    budget_s: float = 0.0
+    seed: int = 1
+    workload: Workload = DEFAULT_WORKLOAD
+    life: tuple[Life, ...] = ()
+    path: str = ""
+
+
+DEFAULT_FAULTS: tuple[FaultClass, ...] = ("kill", "short", "errno")
+
+
+def load_scenario(name_or_path: str) -> Scenario:
+    """Return a shipped scenario by name, or the one in a file. Raises :class:`ManifestError`."""
+    known = scenario_files()
+    if name_or_path in known:
+        return _load_file(known[name_or_path])
+    if name_or_path.endswith(".toml"):
+        return _load_file(name_or_path)
+    raise ManifestError(f"no scenario {name_or_path!r}{suggestion(name_or_path, known)}")
+
+
+def list_scenarios() -> tuple[Scenario, ...]:
+    """Return every shipped scenario, by name. Raises :class:`ManifestError` if a file is wrong."""
+    return tuple(_load_file(path) for path in scenario_files().values())
+
+
+def _load_file(path: str) -> Scenario:
+    shown = in_checkout(os.path.abspath(path)) if "\0" not in path else path
+    return compile_scenario(shown, read_toml(path), path)
+
+
+def compile_scenario(shown: str, tables: dict[str, object], path: str = "") -> Scenario:
+    """Return the scenario that the tables of a file describe; ``shown`` is what messages call the file."""
+    parsed = convert(shown, tables, ScenarioFile)
+    section = parsed.scenario
+    _check_section(shown, section)
+    if wrong := problem(parsed.workload):
+        raise ManifestError(f"{shown}: [workload] {wrong}")
+    for index, life in enumerate(parsed.life, 1):
+        if not _ADVANCE.fullmatch(life.advance):
+            raise ManifestError(
+                f"{shown}: [life {index}] advance: {life.advance!r} is not a time such as '7d' or '90s'"
+            )
+    fields = {name: getattr(section, name) for name in section.__struct_fields__}
+    fields["faults"] = section.faults or DEFAULT_FAULTS
+    return Scenario(**fields, workload=parsed.workload, life=parsed.life, path=path)
+
+
+def _check_section(shown: str, section: ScenarioSection) -> None:
+    where = f"{shown}: [scenario]"
+    if not _NAME.fullmatch(section.name):
+        raise ManifestError(f"{where} name: {section.name!r} is not of the form {_NAME.pattern}")
+    if not section.targets or not all(section.targets):
+        raise ManifestError(f"{where} targets: must name at least one target")
+    for fault in section.faults:
+        if fault not in FAULT_CLASSES:
+            raise ManifestError(f"{where} faults: {fault!r} is not valid; valid: {', '.join(FAULT_CLASSES)}")
+    for invariant in section.invariants:
+        if invariant not in INVARIANT_IDS:
+            raise ManifestError(
+                f"{where} invariants: no invariant {invariant!r}{suggestion(invariant, INVARIANT_IDS)}"
+            )
+    for key, value, least, most in (
+        ("timed", section.timed, 0, _MAX_TRIALS),
+        ("attempts", section.attempts, 1, 1000),
+        ("samples", section.samples, 0, 10_000),
+        ("seed", section.seed, 0, (1 << 63) - 1),
+    ):
+        if not least <= value <= most:
+            raise ManifestError(f"{where} {key}: {value} is not between {least} and {most}")
+    if not (math.isfinite(section.budget_s) and 0 <= section.budget_s <= _MAX_BUDGET_S):
+        raise ManifestError(f"{where} budget_s: {section.budget_s} is not between 0 and {_MAX_BUDGET_S:g} seconds")

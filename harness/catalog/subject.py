@@ -1,0 +1,128 @@
+"""A variant made ready to run: every placeholder expanded, every path absolute, nothing left to look up.
+
+``compile_subject`` is where a manifest becomes a :class:`RunSpec`; an engine never sees a manifest.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from harness.catalog.cache import NotAvailableError, find_installed
+from harness.catalog.manifest import Expected, Target, Variant
+from harness.catalog.placeholder import expand
+from harness.catalog.selection import find_variant
+from harness.catalog.workload import DEFAULT_WORKLOAD, Workload, workload_json
+from harness.checks.binding import FileBinding
+from harness.core.run import Limits, RunSpec
+from harness.sandbox.environment import ProgramNotFoundError, real_python, resolve_program
+from harness.sandbox.workspace import Workspace
+
+WORKLOAD_NAME = "workload.json"
+
+Command = tuple[str, ...]
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """A variant in a workspace.
+
+    The commands are empty where the variant has none. ``read`` still holds ``{id}``, ``check`` may hold
+    ``{acked}`` (the last acknowledged id, ``0`` if none) and ``{acks}`` (a file of ids): see
+    :func:`harness.catalog.fill`. All of them judge what stands at ``spec.root``. ``setup`` runs once before the
+    first recording; the tree it leaves is the start of every run. ``not_available`` says why the subject cannot
+    run here; then nothing else in it may be started.
+    """
+
+    target: str
+    variant: str
+    version: str
+    spec: RunSpec
+    setup: Command = ()
+    recover: Command = ()
+    list_command: Command = ()
+    read: Command = ()
+    check: Command = ()
+    bindings: tuple[FileBinding, ...] = ()
+    expect: Mapping[str, Expected] = {}
+    random_names: bool = False
+    seed: int = 1
+    workload: Workload = DEFAULT_WORKLOAD
+    not_available: str = ""
+
+    @property
+    def label(self) -> str:
+        """``target/variant[@version]``."""
+        return f"{self.target}/{self.variant}" + (f"@{self.version}" if self.version else "")
+
+
+def compile_subject(
+    target: Target,
+    variant: Variant | str,
+    workspace: Workspace,
+    workload: Workload = DEFAULT_WORKLOAD,
+    seed: int = 1,
+    *,
+    life: tuple[dict[str, Any], ...] = (),
+) -> Subject:
+    """Return a variant ready to run in ``workspace``; the workload file is part of the run (``spec.files``).
+
+    Installs nothing: a package that is not in the cache makes the subject not available. Raises
+    :class:`ManifestError` for a variant that the target does not have.
+    """
+    if isinstance(variant, str):
+        variant = find_variant(target, variant)
+    reason, package = "", ""
+    if variant.package is not None:
+        try:
+            package = find_installed(variant.package).directory
+        except NotAvailableError as error:
+            reason = str(error)
+    values = {
+        "dir": workspace.root,
+        "workload": os.path.join(workspace.base, WORKLOAD_NAME),
+        "target": target.directory,
+        "python": real_python(),
+        "package": package,
+        "seed": str(seed),
+    }
+    commands: dict[str, Command] = {}
+    for key in ("run", "setup", "recover", "list_command", "read", "check"):
+        try:
+            commands[key] = _command(getattr(variant, key), values)
+        except ProgramNotFoundError as error:
+            commands[key] = ()
+            reason = reason or str(error)
+    extra = {name: expand(text, values) for name, text in variant.environment.items()}
+    spec = RunSpec(
+        argv=commands.pop("run"),
+        root=workspace.root,
+        cwd=workspace.cwd,
+        environment=workspace.environment({"TORNWRITE_NOW": str(workload.now_ms), **extra}),
+        files={values["workload"]: workload_json(workload, seed, life)},
+        ack=variant.ack,
+        arm=variant.arm,
+        limits=Limits(timeout_s=variant.timeout_s),
+    )
+    return Subject(
+        target=target.name,
+        variant=variant.name,
+        version=variant.version,
+        spec=spec,
+        bindings=variant.bindings,
+        expect=variant.expect,
+        random_names=variant.random_names,
+        seed=seed,
+        workload=workload,
+        not_available=reason,
+        **commands,
+    )
+
+
+def _command(argv: Command, values: Mapping[str, str]) -> Command:
+    if not argv:
+        return ()
+    program, *rest = (expand(item, values) for item in argv)
+    return (resolve_program(program), *rest)

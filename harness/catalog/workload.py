@@ -1,0 +1,78 @@
+"""The work a target is asked to do, as the JSON file that every target reads.
+
+Contents are not in it: a target derives them from ``seed``, so a file of a few hundred bytes describes any
+amount of data. Units: ``now_ms`` and durations in milliseconds, sizes in bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+WORKLOAD_FORMAT_VERSION = 1
+DEFAULT_NOW_MS = 1_767_225_600_000
+"""2026-01-01T00:00:00Z: time is a value, so that two runs of one seed write the same bytes."""
+
+
+class Tools(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Tools that run beside the writer: how many at once, how long each takes, how much each returns."""
+
+    parallel: int = 0
+    duration_ms: tuple[int, int] = (5, 80)
+    result_bytes: tuple[int, int] = (20, 60_000)
+
+
+class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[workload]`` of a scenario.
+
+    ``sessions``: documents or conversations in the state; ``updates``: acknowledged updates of one run;
+    ``record_bytes``: least and greatest size of one record, inclusive.
+    """
+
+    sessions: int = 3
+    updates: int = 8
+    record_bytes: tuple[int, int] = (60, 9_000)
+    now_ms: int = DEFAULT_NOW_MS
+    tools: Tools = Tools()
+    steps: tuple[dict[str, Any], ...] = ()
+
+
+DEFAULT_WORKLOAD = Workload()
+MAX_SESSIONS = 10_000
+MAX_UPDATES = 100_000
+MAX_RECORD_BYTES = 16 << 20
+
+
+def problem(workload: Workload) -> str:
+    """Return what is wrong with the values of a workload, or an empty string."""
+    if not 1 <= workload.sessions <= MAX_SESSIONS:
+        return f"sessions: {workload.sessions} is not between 1 and {MAX_SESSIONS}"
+    if not 1 <= workload.updates <= MAX_UPDATES:
+        return f"updates: {workload.updates} is not between 1 and {MAX_UPDATES}"
+    if not 0 <= workload.now_ms < 1 << 53:
+        return f"now_ms: {workload.now_ms} is not a time in milliseconds since 1970"
+    ranges = {"record_bytes": workload.record_bytes, "tools.duration_ms": workload.tools.duration_ms}
+    ranges["tools.result_bytes"] = workload.tools.result_bytes
+    for key, (low, high) in ranges.items():
+        if not 0 <= low <= high <= MAX_RECORD_BYTES:
+            return f"{key}: [{low}, {high}] is not a range within 0 and {MAX_RECORD_BYTES}"
+    if not 0 <= workload.tools.parallel <= 256:
+        return f"tools.parallel: {workload.tools.parallel} is not between 0 and 256"
+    return ""
+
+
+def workload_json(workload: Workload, seed: int, life: tuple[dict[str, Any], ...] = ()) -> bytes:
+    """Return the file that a target finds at ``{workload}``."""
+    document = {
+        "format_version": WORKLOAD_FORMAT_VERSION,
+        "seed": seed,
+        "now_ms": workload.now_ms,
+        "sessions": workload.sessions,
+        "updates": workload.updates,
+        "record_bytes": workload.record_bytes,
+        "tools": workload.tools,
+        "life": life,
+        "steps": workload.steps,
+    }
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
