@@ -1,0 +1,244 @@
+"""From the rows of a campaign to its verdicts and exit code. Pure: a function of rows, findings and expectations.
+
+Of a campaign: broken (a control failed, a recording did not verify) > violated > inconclusive > held. Single
+inconclusive trials are counted apart; a class is inconclusive when nothing in it was measured, and so is a
+campaign without violations when a fault class or an invariant that was asked for by name was never measured. Exit
+code 0 says "all that was asked for was measured, and is as expected": an expectation that was not measured is 3.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from harness.campaign.context import Case
+from harness.campaign.observe import UNATTRIBUTED
+from harness.checks import INVARIANTS
+from harness.core.fault import FaultClass
+from harness.core.verdict import Finding, TrialRow, Verdict, worst
+
+EXIT_AS_EXPECTED, EXIT_VIOLATED, EXIT_USAGE, EXIT_INCONCLUSIVE, EXIT_BROKEN, EXIT_NOTHING = 0, 1, 2, 3, 4, 5
+EXIT_INTERRUPTED = 130
+
+CONTENT = ("B1", "B2", "B4", "B5", "B6", "M1")
+"""The invariants that judge what files hold; the others judge names, discipline and reports."""
+CONTROL_STATES = 10
+"""A control that holds in fewer distinct states has tested nothing: its writer is not the one it was."""
+
+NotMeasured = Mapping[str, Mapping[FaultClass, Mapping[str, str]]]
+"""By case id and fault class: the invariants that nothing measured there, with the reason."""
+
+
+class ClassResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One variant under one fault class; ``none`` is the run without a fault.
+
+    ``runs`` are measured executions, ``bad`` those that violated; ``not_measured`` gives reasons by invariant.
+    """
+
+    fault_class: FaultClass
+    verdict: Verdict
+    expected: Verdict
+    states: int = 0
+    distinct: int = 0
+    runs: int = 0
+    bad: int = 0
+    inconclusive: int = 0
+    findings: tuple[str, ...] = ()
+    reason: str = ""
+    not_measured: Mapping[str, str] = {}
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether the verdict is the one the manifest states."""
+        return self.verdict == self.expected
+
+
+class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One case, all its classes."""
+
+    id: str
+    target: str
+    variant: str
+    version: str
+    control: str
+    classes: tuple[ClassResult, ...]
+    null_verdict: Verdict = "inconclusive"
+    null_note: str = ""
+    timed_runs: int = 0
+    timed_bad: int = 0
+    timed_inconclusive: int = 0
+
+
+def _null_result(case: Case, null: TrialRow) -> ClassResult:
+    """Return what the undisturbed run says by itself: a violation there needs no fault."""
+    return ClassResult(
+        fault_class="none",
+        verdict=null.verdict,
+        expected=case.expected("none") or "held",
+        runs=1,
+        bad=1,
+        findings=null.findings,
+    )
+
+
+def _class_result(case: Case, rows: list[TrialRow], name: FaultClass, null: TrialRow | None) -> ClassResult:
+    expected: Verdict = case.expected(name) or "held"
+    if null is None or null.verdict in ("broken", "inconclusive"):
+        verdict: Verdict = null.verdict if null else "inconclusive"
+        reason = null.note if null else "not run"
+        return ClassResult(fault_class=name, verdict=verdict, expected=expected, reason=reason)
+    mine = [row for row in rows if row.fault_class == name]
+    explored = [row for row in mine if row.distinct]
+    runs = [row for row in mine if not row.states]  # the rest looked again at single states of an exploration
+    verdicts = [row.verdict for row in mine if row.verdict != "inconclusive"]
+    broken = next((row for row in mine if row.verdict == "broken"), None)
+    return ClassResult(
+        fault_class=name,
+        verdict=worst(verdicts),
+        expected=expected,
+        states=sum(row.states for row in explored),
+        distinct=sum(row.distinct for row in explored),
+        runs=sum(row.verdict in ("held", "violated") for row in runs),
+        bad=sum(row.verdict == "violated" for row in runs),
+        inconclusive=sum(row.verdict == "inconclusive" for row in runs),
+        findings=tuple(dict.fromkeys(finding for row in mine for finding in row.findings)),
+        reason=f"{broken.trial_id}: {broken.note}" if broken else ("" if verdicts else "not measured"),
+    )
+
+
+def _unjudged(case: Case, name: FaultClass, reasons: Mapping[str, str]) -> str:
+    """Return why nothing judged what files hold in this class, or an empty string: then it cannot be *held*."""
+    if case.subject.check:
+        return ""
+    rows = [item for item in CONTENT if INVARIANTS[item].judges(name) and item in (case.invariants or INVARIANTS)]
+    if not rows or any(item not in reasons for item in rows):
+        return ""
+    return f"nothing judged what the files hold: {reasons[rows[-1]]}; give it a check"
+
+
+def _is_phase(row: TrialRow, case: Case, phase: str) -> bool:
+    return row.trial_id.startswith(f"{case.id}/{phase}/")
+
+
+def _by_number(row: TrialRow) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", row.trial_id)]
+
+
+def case_result(
+    case: Case, rows: Iterable[TrialRow], not_measured: Mapping[FaultClass, Mapping[str, str]] | None = None
+) -> CaseResult:
+    """Return what the rows say of one case. Confirming runs prove findings; they are not counted as trials."""
+    mine = [row for row in rows if row.trial_id.startswith(case.id + "/")]
+    mine.sort(key=_by_number)  # not in the order in which trials happened to end
+    null = next((row for row in mine if row.trial_id == f"{case.id}/null"), None)
+    timed = [row for row in mine if _is_phase(row, case, "timed")]
+    counted = [row for row in mine if not _is_phase(row, case, "exact")]
+    reasons = not_measured or {}
+    classes = []
+    for name in case.faults:
+        item = _class_result(case, counted, name, null)
+        unjudged = _unjudged(case, name, reasons.get(name, {})) if item.verdict == "held" else ""
+        if unjudged:
+            item = msgspec.structs.replace(item, verdict="inconclusive", reason=unjudged)
+        classes.append(msgspec.structs.replace(item, not_measured=dict(reasons.get(name, {}))))
+    if null is not None and null.verdict == "violated":
+        classes.insert(0, _null_result(case, null))
+    return CaseResult(
+        id=case.id,
+        target=case.subject.target,
+        variant=case.subject.variant,
+        version=case.subject.version,
+        control=case.control,
+        classes=tuple(classes),
+        null_verdict=null.verdict if null else "inconclusive",
+        null_note=null.note if null else "not run",
+        timed_runs=sum(row.verdict in ("held", "violated") for row in timed),
+        timed_bad=sum(row.verdict == "violated" for row in timed),
+        timed_inconclusive=sum(row.verdict == "inconclusive" for row in timed),
+    )
+
+
+def control_problem(results: Iterable[CaseResult]) -> str:
+    """Return why the harness cannot be trusted in this campaign, or an empty string."""
+    for result in results:
+        if not result.control:
+            continue
+        for item in result.classes:
+            if item.verdict == "held" and item.fault_class == "kill" and item.distinct < CONTROL_STATES:
+                return f"control {result.variant} under kill: only {item.distinct} states were judged"
+            if item.verdict != item.expected:
+                return (
+                    f"control {result.variant} under {item.fault_class}: expected {item.expected}, "
+                    f"found {item.verdict}" + (f" ({item.reason})" if item.reason else "")
+                )
+    return ""
+
+
+def never_measured(results: Iterable[CaseResult], requested: Sequence[str]) -> dict[str, str]:
+    """Return the invariants asked for by name that no class of any case measured, each with a reason."""
+    reasons: dict[str, str] = {}
+    measured: set[str] = set()
+    for result in results:
+        for item in () if result.control else result.classes:
+            for name in requested:
+                if item.fault_class == "none" or item.verdict == "inconclusive":
+                    continue
+                if name in item.not_measured:
+                    reasons.setdefault(name, f"under {item.fault_class}: {item.not_measured[name]}")
+                elif name in INVARIANTS and INVARIANTS[name].judges(item.fault_class):
+                    measured.add(name)
+    return {
+        name: reasons.get(name, "no fault class that was run can violate it")
+        for name in requested
+        if name not in measured
+    }
+
+
+def verdict_of(results: Iterable[CaseResult], missing: bool = False) -> tuple[Verdict, int]:
+    """Return the campaign's verdict and exit code. ``missing``: something asked for by name was never measured."""
+    results = list(results)
+    subjects = [item for result in results if not result.control for item in result.classes]
+    if control_problem(results) or any(item.verdict == "broken" for item in subjects):
+        return "broken", EXIT_BROKEN
+    if not subjects:
+        return "inconclusive", EXIT_NOTHING
+    verdict = worst(item.verdict for item in subjects)
+    if missing and verdict == "held":
+        verdict = "inconclusive"
+    if any(item.verdict != "inconclusive" and not item.as_expected for item in subjects):
+        return verdict, EXIT_VIOLATED
+    if missing or any(item.verdict == "inconclusive" for item in subjects):
+        return verdict, EXIT_INCONCLUSIVE
+    return verdict, EXIT_AS_EXPECTED
+
+
+def _cause(item: Finding, damage: str) -> tuple[str, ...]:
+    return item.target, item.variant, item.version, str(item.control), item.invariant, item.role, damage
+
+
+def join_timed(
+    findings: Mapping[str, Finding], damages: Mapping[str, Iterable[str]] | None = None
+) -> dict[str, str]:
+    """Return, per timed finding without a place, the exact finding it is: same invariant, role and damage.
+
+    ``damages``: all that was seen of a finding, by key, where that is more than what its first observation shows.
+    """
+    exact: dict[tuple[str, ...], str] = {}
+    for key, item in findings.items():
+        if item.operation != UNATTRIBUTED and item.fault_class == "kill":
+            for damage in {item.damage, *(damages or {}).get(key, ())}:
+                exact.setdefault(_cause(item, damage), key)
+    return {
+        key: exact[_cause(item, item.damage)]
+        for key, item in findings.items()
+        if item.operation == UNATTRIBUTED and _cause(item, item.damage) in exact
+    }
+
+
+def summary(results: Iterable[CaseResult], findings: Iterable[Finding] = ()) -> dict[str, Any]:
+    """Return the results as plain data for events and reports, with the findings that no real run has shown."""
+    unproven = [item.key for item in findings if not item.control and not item.confirmation.confirmed]
+    return {"cases": [msgspec.to_builtins(result) for result in results], "not_confirmed": unproven}

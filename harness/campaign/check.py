@@ -1,0 +1,138 @@
+"""The phase of a user's or target's own check: a program judges copies of crash states by its exit code.
+
+The check is tested first. It must accept the state of the undisturbed run and reject some damage; one that does
+not can prove nothing, and what only it could judge is *inconclusive*. One that neither accepts nor rejects the
+state of the undisturbed run (another exit code, a signal, ten seconds) is *broken*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from harness.campaign.context import Context, Measured
+from harness.campaign.examine import check_violations, spread, state_result
+from harness.campaign.executor import Call
+from harness.campaign.programs import CheckRequest, run_check
+from harness.campaign.trials import Result, Trial, harness_failure, run_trials
+from harness.campaign.work import describe
+from harness.catalog import ManifestError
+from harness.core.content import content_of
+from harness.core.tree import EMPTY_TREE, File, Tree
+from harness.core.verdict import Verdict
+from harness.sandbox.command import CommandResult
+
+ACKED = "{acked}"
+ACCEPTS_DAMAGE = "your check accepts an empty directory, files cut in half and files full of NULs"
+
+_VERDICTS: dict[int | None, Verdict] = {0: "held", 1: "violated"}
+
+
+def damaged_trees(tree: Tree) -> tuple[Tree, ...]:
+    """Return ``tree`` emptied, with every file cut in half, and NUL-filled: no check may accept all three."""
+    cut = nul = tree
+    for path, node in tree.files():
+        size, ino = node.content.size, tree.names[path]
+        half = content_of(node.content.read(0, size // 2))
+        cut = cut.with_node(ino, File(half, node.mode, node.mtime_ns))
+        nul = nul.with_node(ino, File(content_of(bytes(size)), node.mode, node.mtime_ns))
+    return EMPTY_TREE, cut, nul
+
+
+def require_one_actor(measured: Measured) -> None:
+    """Raise :class:`ManifestError` where ``{acked}`` could be the last acknowledgement of either of two actors."""
+    case, trace = measured.case, measured.trace
+    actors = dict.fromkeys(op.actor for op in trace.acks)
+    if len(actors) > 1 and any(ACKED in word for word in case.subject.check):
+        names = ", ".join(trace.actors[number].label for number in actors)
+        raise ManifestError(
+            f"--check: {ACKED} is ambiguous, {len(actors)} actors acknowledge ({names}); use {{acks}}, "
+            "a file of all ids in order"
+        )
+
+
+def _ask(ctx: Context, measured: Measured, trees: tuple[Tree, ...]) -> tuple[CommandResult, ...] | str:
+    """Return what the check says of each tree, all acknowledgements given; or why it could not be asked."""
+    acks = measured.explored.recording.acks
+    request = CheckRequest(
+        spec=measured.case.subject.spec,
+        argv=measured.case.subject.check,
+        states=tuple((tree, acks) for tree in trees),
+    )
+    (outcome,) = ctx.executor.run([Call(run_check, (request,))])
+    answers: tuple[CommandResult, ...] = outcome.value
+    return harness_failure(outcome) or answers
+
+
+def _canary(ctx: Context, measured: Measured) -> tuple[Verdict, str]:
+    """Return what the check can be trusted with, and why that is not everything: *held* is a check that works."""
+    final = measured.explored.recording.final
+    answers = _ask(ctx, measured, (final,))
+    if isinstance(answers, str):
+        return "broken", f"your check could not be tested: {answers}"
+    (whole,) = answers
+    if whole.exit_code != 0:
+        verdict: Verdict = "inconclusive" if whole.exit_code == 1 else "broken"
+        return verdict, f"your check does not accept the state of an undisturbed run: {describe(whole)}"
+    answers = _ask(ctx, measured, damaged_trees(final))
+    if isinstance(answers, str):
+        return "broken", f"your check could not be tested: {answers}"
+    accepts = all(result.exit_code == 0 for result in answers)
+    return ("inconclusive", ACCEPTS_DAMAGE) if accepts else ("held", "")
+
+
+def _trials(measured: Measured) -> list[Trial]:
+    case, acks = measured.case, measured.explored.recording.acks
+    trials = []
+    for index, state in enumerate(spread(measured.explored.samples)[: case.check_max]):
+        request = CheckRequest(
+            spec=case.subject.spec, argv=case.subject.check, states=((state.tree, acks[: state.acked]),)
+        )
+        trials.append(Trial(f"{case.id}/check/{index}", measured, "state", run_check, (request,), state=state))
+    return trials
+
+
+def _judge_check(trial: Trial, results: tuple[CommandResult, ...]) -> Result:
+    (result,) = results
+    verdict: Verdict = _VERDICTS.get(result.exit_code, "broken")
+    note = f"check: {describe(result)}" if verdict == "broken" else ""
+    return state_result(trial, verdict, check_violations(result), note)
+
+
+def without_check(measured: Measured) -> Measured:
+    """Return the case without its check: one that cannot be trusted judges nothing."""
+    subject = msgspec.structs.replace(measured.case.subject, check=())
+    return Measured(msgspec.structs.replace(measured.case, subject=subject), measured.explored)
+
+
+def check_phase(ctx: Context, cases: Iterable[Measured]) -> dict[str, str]:
+    """Let each case's own check judge its crash states.
+
+    Returns, by case id, why a check cannot be trusted: it accepts damage, or rejects the undisturbed run. Raises
+    :class:`ManifestError` for a check that asks for what is ambiguous.
+    """
+    cases = [measured for measured in cases if measured.case.subject.check]
+    for measured in cases:
+        require_one_actor(measured)
+    problems: dict[str, str] = {}
+    for measured in cases:
+        case = measured.case
+        verdict, problem = _canary(ctx, measured)
+        if problem:
+            problems[case.id] = problem
+            ctx.notice(problem, case)
+            row = case.row("canary", f"{case.id}/canary/check", verdict, case.faults[0] if case.faults else "none")
+            ctx.record(msgspec.structs.replace(row, note=problem))
+        elif "kill" in case.faults:
+            _check_states(ctx, measured)
+    return problems
+
+
+def _check_states(ctx: Context, measured: Measured) -> None:
+    case, trials = measured.case, _trials(measured)
+    ctx.phase("check", case, len(trials))
+    left = run_trials(ctx, trials, _judge_check, lambda _: not ctx.expired())
+    if left:
+        checked = len(trials) - len(left)
+        ctx.notice(f"{checked} of {len(trials)} states were checked: the budget is used up", case)

@@ -1,0 +1,176 @@
+"""The confirmation phase: each finding is shown again by fresh runs of the real writer.
+
+Findings that share a fault plan share the runs. The runs of one plan are kept together, when the last has ended:
+an interruption costs those of the plans under way, never their evidence. What an exploration found and no real run
+showed stays a violation, and is said to be not confirmed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from harness.campaign.context import Context, Measured, case_id
+from harness.campaign.executor import Call
+from harness.campaign.programs import Examined, run_and_examine
+from harness.campaign.proof import confirming_plan, confirms, evidence, kills, programs_for
+from harness.campaign.trials import harness_failure, run_row
+from harness.core.event import FindingConfirmed
+from harness.core.fault import FaultPlan
+from harness.core.json_record import encode_record
+from harness.core.verdict import Confirmation, Finding, TrialRow, Verdict
+
+
+class Group:
+    """The findings that one plan confirms, and what its runs have shown so far, by attempt."""
+
+    def __init__(self, measured: Measured, plan: FaultPlan) -> None:
+        self.measured = measured
+        self.plan = plan
+        self.findings: list[Finding] = []
+        self.ended: dict[int, Examined | str] = {}
+
+    @property
+    def attempts(self) -> int:
+        """How many runs the findings of this group get."""
+        return self.measured.case.confirmations
+
+    @property
+    def key(self) -> str:
+        """The beginning of the trial ids of this group."""
+        raw = encode_record(self.plan).encode("ascii")  # a role may hold what is not UTF-8
+        return f"{self.measured.case.id}/exact/{hashlib.blake2b(raw, digest_size=6).hexdigest()}"
+
+    def trial_id(self, attempt: int) -> str:
+        """Return the id of one run."""
+        return f"{self.key}/{attempt}"
+
+
+def _groups(ctx: Context, cases: Iterable[Measured]) -> dict[str, Group]:
+    """Group the findings by the plan that is to confirm them."""
+    by_id = {item.case.id: item for item in cases}
+    groups: dict[str, Group] = {}
+    for finding in ctx.ledger:
+        measured, plan = by_id.get(case_id(finding)), confirming_plan(finding)
+        if measured is None or plan is None:
+            continue
+        group = Group(measured, plan)
+        groups.setdefault(group.key, group).findings.append(finding)
+    return groups
+
+
+def confirm_phase(ctx: Context, cases: Iterable[Measured]) -> None:
+    """Confirm every finding that names a place, ``confirmations`` times each, and make it final."""
+    cases = list(cases)
+    groups = _groups(ctx, cases)
+    for measured in cases:
+        planned = sum(group.attempts for group in groups.values() if group.measured is measured)
+        if planned:
+            ctx.phase("confirm", measured.case, planned)
+    calls = []
+    for key, group in groups.items():
+        if all(group.trial_id(attempt) in ctx.done for attempt in range(group.attempts)):
+            _restore(ctx, group)
+            continue
+        for attempt in range(group.attempts):
+            request = programs_for(group.measured, group.findings, proof=attempt == 0)
+            arguments = (ctx.engine, group.measured.case.subject.spec, group.plan, request)
+            calls.append(Call(run_and_examine, arguments, (key, attempt)))
+    for outcome in ctx.executor.run(calls):
+        key, attempt = outcome.key
+        group = groups[key]
+        group.ended[attempt] = harness_failure(outcome) or outcome.value
+        if len(group.ended) == group.attempts:
+            _close(ctx, group)
+            group.ended.clear()
+    for finding in ctx.ledger:
+        if not finding.control:
+            ctx.publish(FindingConfirmed(finding=finding))
+            _say_if_unconfirmed(ctx, finding)
+
+
+def _method(plan: FaultPlan) -> str:
+    if kills(plan):
+        return "killed again at the same operation"
+    return "run again under the same fault" if plan.faults else "run again without a fault"
+
+
+def _close(ctx: Context, group: Group) -> None:
+    """Count the runs of a group, keep their evidence, then their rows."""
+    shown: dict[int, list[str]] = {attempt: [] for attempt in range(group.attempts)}
+    for finding in group.findings:
+        confirmed = 0
+        proof: dict[str, Any] = {}
+        for attempt, names in shown.items():
+            examined = group.ended[attempt]
+            violation = (
+                None if isinstance(examined, str) else confirms(group.measured, examined, group.plan, finding)
+            )
+            if violation is None or isinstance(examined, str):
+                continue
+            confirmed += 1
+            names.append(finding.key)
+            if not proof:
+                proof = evidence(group.measured, examined, violation, ctx.ledger.content)
+                proof["trial"] = group.trial_id(attempt)
+        confirmation = Confirmation(
+            attempts=group.attempts, confirmed=confirmed, method=_method(group.plan), evidence=proof
+        )
+        _keep(ctx, finding, confirmation)
+    for attempt, names in shown.items():
+        ctx.record(_row(group, attempt, names))
+
+
+def _keep(ctx: Context, finding: Finding, confirmation: Confirmation) -> None:
+    ctx.ledger.replace(msgspec.structs.replace(finding, confirmation=confirmation))
+    ctx.ledger.write(finding.key)
+    if confirmation.evidence.get("listers_agree") is False:
+        ctx.notice(
+            f"{finding.key}: the target's own list and the pure lister disagree on session "
+            f"{confirmation.evidence.get('path', '')}"
+        )
+
+
+def _row(group: Group, attempt: int, names: list[str]) -> TrialRow:
+    examined, case = group.ended[attempt], group.measured.case
+    if isinstance(examined, str):
+        row = case.row("exact", group.trial_id(attempt), "broken", group.plan.fault_class)
+        return msgspec.structs.replace(row, note=f"the harness failed: {examined}")
+    recording = examined.recording
+    reached = bool(recording.delivered) or not group.plan.faults
+    verdict: Verdict = "violated" if names else ("held" if reached else "inconclusive")
+    note = "" if reached else "the run ended before its fault"
+    if recording.differences:
+        verdict, note = "broken", "the recording does not verify: " + "; ".join(recording.differences[:3])
+    row = run_row(case, "exact", group.trial_id(attempt), group.plan, recording, verdict)
+    return msgspec.structs.replace(row, findings=tuple(names), note=note)
+
+
+def _restore(ctx: Context, group: Group) -> None:
+    """Count the runs of a group again that an interrupted campaign made; their evidence is on disk."""
+    rows = [ctx.done[group.trial_id(attempt)] for attempt in range(group.attempts)]
+    for finding in group.findings:
+        kept = ctx.ledger.kept(finding.key)
+        confirmation = Confirmation(
+            attempts=group.attempts,
+            confirmed=sum(finding.key in row.findings for row in rows),
+            method=_method(group.plan),
+            evidence=kept.confirmation.evidence if kept is not None else {},
+        )
+        _keep(ctx, finding, confirmation)
+    for row in rows:
+        ctx.record(row)
+
+
+def _say_if_unconfirmed(ctx: Context, finding: Finding) -> None:
+    """Say of what an exploration found that no real run has shown it: a violation, but not a proven one."""
+    attempts = finding.confirmation.attempts
+    if attempts and not finding.confirmation.confirmed:
+        place = f" at {finding.crash_point}" if finding.crash_point else ""
+        ctx.notice(
+            f"not confirmed: {finding.invariant} under {finding.fault_class}{place}, 0 of {attempts} real runs showed "
+            "it; it counts as a violation, for it was seen"
+        )

@@ -1,0 +1,178 @@
+"""What every phase of a campaign needs, and the cases it works on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from harness.campaign.executor import Executor
+from harness.campaign.ledger import Ledger
+from harness.campaign.store import RunStore
+from harness.campaign.work import Explored, expectation_for, judge_for
+from harness.catalog import Subject
+from harness.checks import Expectation, Judge
+from harness.core.apply import apply
+from harness.core.event import AnyEvent, Notice, PhaseStarted, Subscriber, TrialFinished
+from harness.core.fault import CrashPoint, FaultClass
+from harness.core.point import at_phase, crash_points
+from harness.core.trace import Trace
+from harness.core.tree import Tree
+from harness.core.verdict import Finding, TrialKind, TrialRow, Verdict
+from harness.explore import CrashState
+
+Control = Literal["", "must_hold", "must_violate"]
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """One variant of one target under the fault classes asked for.
+
+    ``control`` marks a reference writer that tests the harness. ``timed`` counts the timed kills; ``errno_max``,
+    ``check_max`` and ``sample_max`` bound the injected runs, the states a real check judges, and the states the
+    target's own programs are shown; ``confirmations`` are the real runs that each finding gets.
+    """
+
+    subject: Subject
+    faults: tuple[FaultClass, ...]
+    invariants: frozenset[str] = frozenset()
+    control: Control = ""
+    timed: int = 0
+    errno_max: int = 200
+    check_max: int = 400
+    sample_max: int = 24
+    confirmations: int = 3
+
+    @property
+    def id(self) -> str:
+        """``target/variant``, with the version where there is one; unique within a campaign."""
+        return f"control:{self.subject.label}" if self.control else self.subject.label
+
+    @property
+    def file_name(self) -> str:
+        """The id as one plain name."""
+        return self.id.replace("/", "-").replace(":", "-")
+
+    def expected(self, fault_class: FaultClass) -> Verdict | Literal[""]:
+        """Return the verdict that the manifest, or a control's role, states; empty where none does.
+
+        A violation without any fault ("none") is no news of a writer that is known to break under one.
+        """
+        if self.control:
+            return "held" if self.control == "must_hold" else "violated"
+        if fault_class == "none":
+            return "violated" if any(self.expected(name) == "violated" for name in self.faults) else ""
+        return self.subject.expect.get(fault_class, "")
+
+    def row(self, kind: TrialKind, trial_id: str, verdict: Verdict, fault_class: FaultClass = "none") -> TrialRow:
+        """Return a row of this case with what all its rows share; ``trial_id`` is the whole id."""
+        return TrialRow(
+            trial_id=trial_id,
+            kind="control" if self.control else kind,
+            target=self.subject.target,
+            variant=self.subject.variant,
+            version=self.subject.version,
+            seed=self.subject.seed,
+            verdict=verdict,
+            fault_class=fault_class,
+            expected=self.expected(fault_class),
+        )
+
+
+def case_id(finding: Finding) -> str:
+    """Return the id of the case that a finding belongs to."""
+    label = f"{finding.target}/{finding.variant}" + (f"@{finding.version}" if finding.version else "")
+    return f"control:{label}" if finding.control else label
+
+
+class Measured:
+    """A case and its null recording, judged and explored; and what judges its further states, made once."""
+
+    def __init__(self, case: Case, explored: Explored) -> None:
+        self.case = case
+        self.explored = explored
+
+    @property
+    def trace(self) -> Trace:
+        """The operations of the null run. Only a case that was recorded with them is measured."""
+        trace = self.explored.recording.trace
+        if trace is None:
+            raise ValueError(f"{self.case.id} was recorded by an engine that sees no operations")
+        return trace
+
+    @cached_property
+    def expectation(self) -> Expectation:
+        """What states of this case owe."""
+        return expectation_for(self.explored.recording, self.explored.judged)
+
+    @cached_property
+    def judge(self) -> Judge:
+        """The judge of states of this case; fit for any sequence of trees."""
+        return judge_for(self.expectation, self.explored.judged)
+
+    @cached_property
+    def _points(self) -> list[CrashPoint | None]:
+        def trees() -> Iterator[Tree]:
+            tree = self.trace.start
+            for op in self.trace.operations:
+                yield tree
+                tree = apply(tree, op)
+
+        return list(crash_points(self.trace, trees()))
+
+    def has_point(self, point: CrashPoint) -> bool:
+        """Whether the null run passes this crash point, whatever the phase."""
+        return any(at_phase(known, "before") == at_phase(point, "before") for known in self._points if known)
+
+    def place_of(self, state: CrashState) -> CrashPoint | None:
+        """Return where to strike a run to get ``state``, or ``None`` at the end of the undisturbed run."""
+        if not self._points:
+            return None
+        point = self._points[state.seq]
+        if point is not None:
+            return at_phase(point, state.phase, state.bytes)
+        return next((later for later in self._points[state.seq + 1 :] if later is not None), None)
+
+
+class Context(NamedTuple):
+    """The effects of a campaign, handed from phase to phase.
+
+    ``deadline`` is a ``time.monotonic()`` value: phases whose size is a choice (timed kills, errno plans, states
+    shown to real programs) stop there; recording, exploring and confirming do not.
+    """
+
+    store: RunStore
+    executor: Executor
+    emit: Subscriber
+    engine: str
+    seed: int
+    deadline: float
+    done: dict[str, TrialRow]
+    ledger: Ledger
+
+    def expired(self) -> bool:
+        """Whether the budget of this campaign is used up."""
+        return time.monotonic() >= self.deadline
+
+    def notice(self, text: str, case: Case | None = None) -> None:
+        """Tell every subscriber something that a reader must know."""
+        self.emit(Notice(text=text, target=case.id if case else ""))
+
+    def publish(self, event: AnyEvent) -> None:
+        """Send an event to every subscriber."""
+        self.emit(event)
+
+    def phase(self, name: str, case: Case, trials: int = 0) -> None:
+        """Tell every subscriber that a phase of a case begins."""
+        self.emit(
+            PhaseStarted(phase=name, target=case.subject.target, variant=case.subject.variant, trials=trials)
+        )
+
+    def record(self, row: TrialRow) -> None:
+        """Keep a trial's row, once: a row that an earlier, interrupted run already kept stays as it is."""
+        if row.trial_id not in self.done:
+            self.store.append_row(row)
+            self.done[row.trial_id] = row
+        self.emit(TrialFinished(row=self.done[row.trial_id]))

@@ -1,0 +1,202 @@
+"""What real programs say of a tree: the target's own recovery and lister, a user's or target's own check.
+
+And the phase that shows a sample of crash states to recovery and lister. Each program runs on its own copy of a
+state, at the recording's own absolute path, for at most ten seconds; a slow target is shown fewer states, spread
+evenly, which is said.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from harness.campaign.context import Context, Measured
+from harness.campaign.observe import Observation
+from harness.campaign.programs import CommandOutcome, CommandRequest, Commands, inspect
+from harness.campaign.trials import Result, Trial, run_trials, serious
+from harness.campaign.work import describe
+from harness.catalog import Subject, parse_listing
+from harness.checks import judge_listing, judge_recovery
+from harness.core.fault import FaultClass
+from harness.core.json_record import RecordError, encode_record, parse_json
+from harness.core.tree import Tree
+from harness.core.verdict import TrialRow, Verdict, Violation
+from harness.sandbox.command import CommandResult
+
+CHECK_INVARIANT = "check"
+"""The name findings of a user's or target's own check carry in place of an invariant's id."""
+
+RECOVERY_SECONDS = 10.0
+"""Wall time after which a case is shown no further states, once :data:`RECOVERY_LEAST` were."""
+RECOVERY_LEAST = 4
+
+_SAID_MAX = 2_000
+"""Longest line of a check that is kept, in characters."""
+
+T = TypeVar("T")
+
+
+def outcome_violations(
+    measured: Measured, tree: Tree, acked: int, outcome: CommandOutcome, fault_class: FaultClass = "kill"
+) -> tuple[Violation, ...]:
+    """Return what one of the target's own programs did wrong on ``tree``; failing or hanging is *unreadable*."""
+    invariants = measured.case.invariants or None
+    if outcome.result.exit_code != 0:
+        name = "B7" if outcome.name == "recover" else "M4"
+        return (unreadable(name, outcome.name, outcome.result),) if not invariants or name in invariants else ()
+    if outcome.name == "recover":
+        return judge_recovery(
+            tree,
+            outcome.after,
+            measured.expectation,
+            acked,
+            fault_class,
+            appended_id=_acknowledged(measured.case.subject, outcome.result.stdout),
+            invariants=invariants,
+        )
+    listing = parse_listing(outcome.result.stdout)
+    return judge_listing(
+        tree,
+        measured.explored.judged.bindings,
+        listing.ids,
+        listing.warned,
+        expectation=measured.expectation,
+        fault_class=fault_class,
+        invariants=invariants,
+    )
+
+
+def _acknowledged(subject: Subject, stdout: bytes) -> str:
+    """Return the id that ``recover`` acknowledged last, or an empty string."""
+    pattern = re.compile(subject.spec.ack)
+    found = [
+        match["id"] for line in stdout.decode("utf-8", "replace").splitlines() if (match := pattern.match(line))
+    ]
+    return found[-1] if found else ""
+
+
+def unreadable(invariant: str, command: str, result: CommandResult) -> Violation:
+    """Return the violation that a failing or hanging program of the target itself is."""
+    return Violation(
+        invariant=invariant,
+        path="",
+        damage="unreadable",
+        message=f"the target's own {command} fails on this state: {describe(result)}",
+    )
+
+
+def check_violations(result: CommandResult | None) -> tuple[Violation, ...]:
+    """Return the violation that a check's exit code 1 is; nothing for another code, or where no check ran."""
+    if result is None or result.exit_code != 1:
+        return ()
+    return (
+        Violation(
+            invariant=CHECK_INVARIANT,
+            path="",
+            damage="other",
+            message="the check rejects this state (exit code 1)",
+            said=_said(result.stdout),
+        ),
+    )
+
+
+def _said(stdout: bytes) -> str:
+    """Return the last line of a check's output if it is a JSON object with a ``verdict``: that is kept as evidence."""
+    lines = stdout.decode("utf-8", "surrogateescape").splitlines()
+    try:
+        value = parse_json(lines[-1]) if lines else None
+    except RecordError:
+        return ""
+    if not isinstance(value, dict) or "verdict" not in value:
+        return ""
+    text = encode_record(value)
+    return text if len(text) <= _SAID_MAX else ""
+
+
+def judging_commands(subject: Subject) -> Commands:
+    """Return the target's own programs that judge a state, by name."""
+    commands = (("recover", subject.recover), ("list", subject.list_command))
+    return tuple((name, argv) for name, argv in commands if argv)
+
+
+def spread(items: Sequence[T]) -> list[T]:
+    """Return the items reordered: the last, the first, the middle, the quarters, …: any beginning is an even sample."""
+    order = dict.fromkeys([len(items) - 1, 0] if items else [])
+    parts = 2
+    while len(order) < len(items):
+        order |= dict.fromkeys(round(index * (len(items) - 1) / parts) for index in range(1, parts))
+        parts *= 2
+    return [items[index] for index in order]
+
+
+def state_result(trial: Trial, verdict: Verdict, violations: Iterable[Violation], note: str = "") -> Result:
+    """Return the row and the observations of one crash state that real programs looked at."""
+    measured, state = trial.measured, trial.state
+    assert state is not None
+    row: TrialRow = msgspec.structs.replace(
+        trial.case.row(trial.kind, trial.id, verdict, trial.fault_class),
+        states=1,
+        engine=measured.explored.recording.engine,
+        note=note,
+    )
+    point = measured.place_of(state)
+    seen = tuple(
+        Observation(violation=item, fault_class=trial.fault_class, point=point, states=1, tree=state.tree)
+        for item in violations
+    )
+    return Result(row, seen)
+
+
+def _judge_inspection(trial: Trial, outcomes: tuple[CommandOutcome, ...]) -> Result:
+    state = trial.state
+    assert state is not None
+    found = serious(
+        item
+        for outcome in outcomes
+        for item in outcome_violations(trial.measured, state.tree, state.acked, outcome, trial.fault_class)
+    )
+    return state_result(trial, "violated" if found else "held", found)
+
+
+def recovery_phase(ctx: Context, cases: Iterable[Measured]) -> None:
+    """Run each case's ``recover`` and ``list`` on a sample of its crash states and judge what they leave and say."""
+    trials: list[Trial] = []
+    for measured in cases:
+        case = measured.case
+        commands = judging_commands(case.subject)
+        if not commands or "kill" not in case.faults:
+            continue
+        samples = spread(measured.explored.samples)[: case.sample_max]
+        if not samples:
+            continue
+        ctx.phase("recover", case, len(samples))
+        for index, state in enumerate(samples):
+            request = CommandRequest(spec=case.subject.spec, state=state.tree, commands=commands)
+            trials.append(Trial(f"{case.id}/recover/{index}", measured, "state", inspect, (request,), state=state))
+    first_start: dict[str, float] = {}
+    shown: dict[str, int] = {}
+
+    def may_start(trial: Trial) -> bool:
+        name = trial.case.id
+        begun = first_start.setdefault(name, time.monotonic())
+        late = ctx.expired() or time.monotonic() - begun > RECOVERY_SECONDS
+        if late and shown.get(name, 0) >= RECOVERY_LEAST:
+            return False
+        shown[name] = shown.get(name, 0) + 1
+        return True
+
+    for name, number in _by_case(run_trials(ctx, trials, _judge_inspection, may_start)).items():
+        planned = sum(trial.case.id == name for trial in trials)
+        case = next(trial.case for trial in trials if trial.case.id == name)
+        ctx.notice(f"recover and list looked at {planned - number} of {planned} states: time used up", case)
+
+
+def _by_case(trials: Iterable[Trial]) -> dict[str, int]:
+    out: dict[str, int] = {}
+    for trial in trials:
+        out[trial.case.id] = out.get(trial.case.id, 0) + 1
+    return out

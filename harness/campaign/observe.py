@@ -1,0 +1,120 @@
+"""From a violation to a finding: its fingerprint, its crash point, the plan that shows it again, its evidence.
+
+Pure. Evidence names sizes, offsets and hashes; bytes of a file only where the user asked for content.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from harness.core.fault import NO_FAULTS, CrashPoint, FaultClass, FaultPlan, Kill, Short
+from harness.core.role import path_role
+from harness.core.run import Recording
+from harness.core.tree import File, Tree
+from harness.core.verdict import Finding, Violation, fingerprint_of
+
+if TYPE_CHECKING:
+    from harness.campaign.context import Case
+
+UNATTRIBUTED = "unattributed"
+_HEX_CONTEXT_BYTES = 64
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """One violation at one place: in ``states`` crash states of a recording, or in ``runs`` executions."""
+
+    violation: Violation
+    fault_class: FaultClass
+    point: CrashPoint | None = None
+    plan: FaultPlan | None = None
+    states: int = 0
+    runs: int = 0
+    tree: Tree | None = None
+
+
+def plan_for(point: CrashPoint, fault_class: FaultClass) -> FaultPlan:
+    """Return the faults that leave the state of ``point`` on a real disk: a kill, or a short write and a kill."""
+    if fault_class == "short":
+        return FaultPlan(faults=(Short(at=point, kill=True),))
+    return FaultPlan(faults=(Kill(at=point),))
+
+
+def _operation(observation: Observation) -> str:
+    """Return the operation kind of a cause; ``run`` where the undisturbed run itself shows it."""
+    if observation.point is not None:
+        return observation.point.operation
+    return "run" if observation.plan == NO_FAULTS else UNATTRIBUTED
+
+
+def fingerprint(case: Case, observation: Observation) -> str:
+    """Return the name of an observation's cause."""
+    point = observation.point
+    return fingerprint_of(
+        target=case.subject.target,
+        variant=case.subject.variant,
+        invariant=observation.violation.invariant,
+        fault_class=observation.fault_class,
+        operation=_operation(observation),
+        role=path_role(observation.violation.path),
+        phase=point.phase if point else "",
+    )
+
+
+def evidence_of(tree: Tree | None, violation: Violation, content: bool) -> dict[str, Any]:
+    """Return what can be said of the damaged file: its size and hash; a window of bytes if ``content``."""
+    out: dict[str, Any] = {"path": violation.path, "offset": violation.offset, "ids": list(violation.ids)}
+    node = tree.node_at(violation.path) if tree is not None else None
+    if isinstance(node, File):
+        out["size"] = node.content.size
+        out["blake2b"] = node.content.digest.hex()
+        if content:
+            middle = violation.offset if violation.offset >= 0 else node.content.size
+            start = max(0, middle - _HEX_CONTEXT_BYTES)
+            out["window_offset"] = start
+            out["window_hex"] = node.content.read(start, middle + _HEX_CONTEXT_BYTES).hex()
+    elif tree is not None and violation.path:
+        out["size"] = None
+    if violation.said:
+        out["said"] = violation.said
+    return out
+
+
+def finding_from(case: Case, observation: Observation, trial_id: str, content: bool) -> Finding:
+    """Return the finding that an observation alone makes; ``trial_id`` stands in its evidence."""
+    violation, point = observation.violation, observation.point
+    plan = observation.plan or (plan_for(point, observation.fault_class) if point else None)
+    return Finding(
+        fingerprint=fingerprint(case, observation),
+        version=case.subject.version,
+        control=bool(case.control),
+        target=case.subject.target,
+        variant=case.subject.variant,
+        invariant=violation.invariant,
+        fault_class=observation.fault_class,
+        operation=_operation(observation),
+        role=path_role(violation.path),
+        phase=point.phase if point else "",
+        damage=violation.damage,
+        message=violation.message,
+        path=violation.path,
+        crash_point=point,
+        fault=msgspec.to_builtins(plan) if plan is not None else None,
+        states=observation.states,
+        runs=observation.runs,
+        expected=case.expected(observation.fault_class) == "violated",
+        evidence={**evidence_of(observation.tree, violation, content), "trial": trial_id},
+    )
+
+
+def died_by(recording: Recording) -> str:
+    """Say how the target's main process ended."""
+    if recording.signal is not None:
+        return f"signal {recording.signal}"
+    return f"exit {recording.exit_code}" if recording.exit_code is not None else recording.ending
+
+
+def finding_plan(finding: Finding) -> FaultPlan | None:
+    """Return the fault plan that a finding was first seen under."""
+    return None if finding.fault is None else msgspec.convert(finding.fault, FaultPlan)

@@ -1,0 +1,196 @@
+"""What a campaign will do: scenario and options → cases, controls included. Starts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from harness.campaign.context import Case, Control
+from harness.campaign.probe import Probe, probe_subject
+from harness.catalog import Scenario, Selected, Subject, Workload, compile_subject, load_target, select
+from harness.checks import INVARIANTS
+from harness.core.fault import FaultClass
+from harness.engines import engine
+from harness.sandbox.workspace import Workspace
+
+MEASURABLE: tuple[FaultClass, ...] = ("kill", "short", "errno")
+"""The fault classes that this version can explore or inject."""
+
+CONTROL_TARGET = "reference"
+_CONTROLS: tuple[tuple[str, Control], ...] = (("durable", "must_hold"), ("buggy", "must_violate"))
+_CONTROL_ERRNO_RUNS = 8
+_PROBE_ERRNO_RUNS = 60
+_PROBE_CHECKED_STATES = 2_000
+DEFAULT_PROBE_BUDGET_S = 20.0
+_BESIDE_A_CHECK = frozenset({"W1", "W8"})
+"""What is judged of a probe that has a check of its own: nothing that is only inferred from the null run's files."""
+_CONTROL_WORKLOAD = Workload(sessions=2, updates=2, record_bytes=(60, 5_000))
+"""Small, because every campaign pays for it, with one record that spans a page, because tears need one."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line may change about a scenario; ``None`` leaves it as the scenario says.
+
+    ``jobs`` 0: one worker per processor. ``content``: evidence may quote bytes of files.
+    """
+
+    seed: int | None = None
+    faults: tuple[FaultClass, ...] | None = None
+    timed: int | None = None
+    budget_s: float | None = None
+    jobs: int = 0
+    engine: str = "ptrace"
+    content: bool = False
+    require_all: bool = False
+
+
+class Unmeasured(msgspec.Struct, frozen=True, kw_only=True):
+    """Something asked for that will not be measured, and why."""
+
+    what: str
+    reason: str
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The cases of a campaign, and what it leaves out."""
+
+    name: str
+    cases: tuple[Case, ...]
+    controls: tuple[Case, ...]
+    not_available: tuple[Unmeasured, ...] = ()
+    not_measured: tuple[Unmeasured, ...] = ()
+    seed: int = 1
+    budget_s: float = 0.0
+    kind: str = "run"
+    """The command it is the plan of: only a run can be resumed."""
+    names: tuple[str, ...] = ()
+    selectors: tuple[str, ...] = ()
+    digest: str = ""
+    """What the tokens of a probe carry in place of its command."""
+    replay: str = ""
+    """What follows a probe's token on the command line that replays it."""
+    requested: tuple[str, ...] = ()
+    """Invariants asked for by id: one that nothing measures makes a campaign without violations inconclusive."""
+
+    @property
+    def everything(self) -> tuple[Case, ...]:
+        """Cases and controls."""
+        return (*self.cases, *self.controls)
+
+
+class NoEngineError(Exception):
+    """No engine of this machine can watch file operations; the message says why."""
+
+
+def require_engine(name: str = "ptrace") -> None:
+    """Raise :class:`NoEngineError` where the engine does not work on this machine."""
+    reason = engine(name).available()
+    if reason:
+        raise NoEngineError(f"no engine can watch file operations here: {name}: not available: {reason}")
+
+
+def _split_classes(asked: Iterable[FaultClass]) -> tuple[tuple[FaultClass, ...], tuple[Unmeasured, ...]]:
+    asked = tuple(asked)
+    kept = tuple(name for name in asked if name in MEASURABLE)
+    missing = tuple(
+        Unmeasured(what=name, reason="this version has no engine for it") for name in asked if name not in kept
+    )
+    return kept, missing
+
+
+def known_invariants(asked: Iterable[str]) -> tuple[frozenset[str], tuple[Unmeasured, ...]]:
+    """Return the invariants that can be judged, and those asked for that cannot. Nothing asked: all."""
+    asked = tuple(asked)
+    if not asked:
+        return frozenset(INVARIANTS), ()
+    missing = tuple(
+        Unmeasured(what=name, reason="no check for it yet") for name in asked if name not in INVARIANTS
+    )
+    return frozenset(name for name in asked if name in INVARIANTS), missing
+
+
+def control_cases(workspace: Workspace, faults: tuple[FaultClass, ...]) -> tuple[Case, ...]:
+    """Return the two reference writers that test the harness: one must hold, one must be caught."""
+    target = load_target(CONTROL_TARGET)
+    return tuple(
+        Case(
+            subject=compile_subject(target, variant, workspace, _CONTROL_WORKLOAD),
+            faults=faults,
+            invariants=frozenset(INVARIANTS),
+            control=role,
+            errno_max=_CONTROL_ERRNO_RUNS,
+            sample_max=0,
+            confirmations=1,
+        )
+        for variant, role in _CONTROLS
+    )
+
+
+def plan_scenario(
+    scenario: Scenario,
+    options: Options,
+    workspace: Workspace,
+    selected: Iterable[Selected] | None = None,
+    asked: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
+) -> Plan:
+    """Return the plan of a scenario. Raises :class:`harness.catalog.ManifestError` for targets it cannot find.
+
+    ``asked`` are the words of the command line (names, selectors); a resumed run finds them in ``run.json``.
+    """
+    seed = options.seed if options.seed is not None else scenario.seed
+    faults, not_measured = _split_classes(options.faults or scenario.faults)
+    invariants, unknown = known_invariants(scenario.invariants)
+    cases, unavailable = [], []
+    for chosen in selected if selected is not None else select(scenario.targets):
+        subject: Subject = compile_subject(chosen.target, chosen.variant, workspace, scenario.workload, seed)
+        if subject.not_available:
+            unavailable.append(Unmeasured(what=subject.label, reason=subject.not_available))
+            continue
+        cases.append(
+            Case(
+                subject=subject,
+                faults=faults,
+                invariants=invariants,
+                timed=(scenario.timed if options.timed is None else options.timed) if "kill" in faults else 0,
+                sample_max=scenario.samples,
+                confirmations=scenario.attempts,
+            )
+        )
+    budget_s = scenario.budget_s if options.budget_s is None else options.budget_s
+    return Plan(
+        name=scenario.name,
+        cases=tuple(cases),
+        controls=control_cases(workspace, faults) if cases else (),
+        not_available=tuple(unavailable),
+        not_measured=(*not_measured, *unknown),
+        requested=tuple(name for name in scenario.invariants if name in invariants),
+        seed=seed,
+        budget_s=budget_s,
+        names=asked[0],
+        selectors=asked[1],
+    )
+
+
+def plan_probe(probe: Probe, options: Options, workspace: Workspace) -> Plan:
+    """Return the plan for a command that nobody described: its files are inferred, its names may be random."""
+    faults, not_measured = _split_classes(options.faults or MEASURABLE)
+    case = Case(
+        subject=probe_subject(probe, workspace, options.seed or 1),
+        faults=faults,
+        invariants=_BESIDE_A_CHECK if probe.check else frozenset(),
+        timed=options.timed or 0,
+        errno_max=_PROBE_ERRNO_RUNS,
+        check_max=_PROBE_CHECKED_STATES,
+    )
+    return Plan(
+        name=f"probe {probe.name}",
+        cases=(case,),
+        controls=control_cases(workspace, faults),
+        not_measured=not_measured,
+        seed=case.subject.seed,
+        budget_s=DEFAULT_PROBE_BUDGET_S if options.budget_s is None else options.budget_s,
+        digest=probe.digest,
+        kind="probe",
+        replay=probe.replay_words,
+    )

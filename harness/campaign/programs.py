@@ -1,0 +1,146 @@
+"""What a worker process does with real programs and trees: recovery, lister, reader, check, on copies of a state.
+
+Top-level functions from values to values, like those of :mod:`harness.campaign.work`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from harness.campaign.work import run_once
+from harness.catalog import fill
+from harness.checks import Bindings, FileBinding
+from harness.checks.listing import session_id
+from harness.core.fault import FaultPlan
+from harness.core.role import path_role
+from harness.core.run import Recording, RunSpec
+from harness.core.tree import EMPTY_TREE, File, Tree
+from harness.sandbox.command import CommandResult, run_command
+from harness.sandbox.materialise import write_tree
+from harness.sandbox.snapshot import read_tree
+from harness.sandbox.workspace import prepare
+
+COMMAND_TIMEOUT_S = 10.0
+SESSIONS_READ = 3
+"""How many damaged sessions of one run the target's own reader is shown."""
+
+
+Commands = tuple[tuple[str, tuple[str, ...]], ...]
+"""Programs by name, each with its arguments."""
+
+
+class CommandRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Programs to run on a copy of one state; each gets the same state anew. Empty argv: not run."""
+
+    spec: RunSpec
+    state: Tree
+    commands: Commands
+
+
+class CommandOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What one program did to a copy of a state, and the tree it left."""
+
+    name: str
+    result: CommandResult
+    after: Tree
+
+
+def inspect(request: CommandRequest) -> tuple[CommandOutcome, ...]:
+    """Run each command on its own copy of the state, which stands at the recording's own absolute path."""
+    outcomes = []
+    for name, argv in request.commands:
+        prepare(msgspec.structs.replace(request.spec, start=request.state))
+        result = run_command(
+            argv, cwd=request.spec.cwd, environment=request.spec.environment, timeout_s=COMMAND_TIMEOUT_S
+        )
+        outcomes.append(CommandOutcome(name=name, result=result, after=read_tree(request.spec.root).tree))
+    return tuple(outcomes)
+
+
+class ExamineRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Who looks at the tree that a run left: programs of the target by name, a check, a reader of sessions.
+
+    ``read`` holds ``{id}`` and is run for the sessions that this run made or changed, of the path roles in ``roles``.
+    """
+
+    commands: Commands = ()
+    check: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    bindings: tuple[FileBinding, ...] = ()
+
+
+class Examined(msgspec.Struct, frozen=True, kw_only=True):
+    """A run, and what real programs said of the tree it left. ``reads`` are by session id."""
+
+    recording: Recording
+    outcomes: tuple[CommandOutcome, ...] = ()
+    check: CommandResult | None = None
+    reads: dict[str, CommandResult] = {}
+
+
+NOBODY = ExamineRequest()
+
+
+def run_and_examine(
+    engine_name: str, spec: RunSpec, plan: FaultPlan, request: ExamineRequest = NOBODY
+) -> Examined:
+    """Run the target under ``plan``, then let real programs look at copies of the tree that was read from disk."""
+    recording = run_once(engine_name, spec, plan)
+    commands = list(request.commands)
+    if request.read:
+        ids = changed_sessions(recording, request)
+        commands += [(f"read {name}", fill(request.read, id=name)) for name in ids]
+    outcomes = inspect(CommandRequest(spec=spec, state=recording.final, commands=tuple(commands)))
+    check = None
+    if request.check:
+        (check,) = run_check(
+            CheckRequest(spec=spec, argv=request.check, states=((recording.final, recording.acks),))
+        )
+    return Examined(
+        recording=recording,
+        outcomes=tuple(item for item in outcomes if not item.name.startswith("read ")),
+        check=check,
+        reads={item.name[5:]: item.result for item in outcomes if item.name.startswith("read ")},
+    )
+
+
+def changed_sessions(recording: Recording, request: ExamineRequest) -> list[str]:
+    """Return the ids of the sessions that a run made or changed, at most :data:`SESSIONS_READ`."""
+    bindings, start = Bindings(request.bindings), recording.spec.start
+    found = []
+    for path, file in sorted(recording.final.files()):
+        binding = bindings.of(path)
+        old = start.node_at(path)
+        unchanged = isinstance(old, File) and old.content == file.content
+        if binding is not None and binding.names_session and not unchanged and path_role(path) in request.roles:
+            found.append(session_id(path))
+    return found[:SESSIONS_READ]
+
+
+class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A user's check and the states it is to judge. ``argv`` may hold ``{acked}`` and ``{acks}``."""
+
+    spec: RunSpec
+    argv: tuple[str, ...]
+    states: tuple[tuple[Tree, tuple[str, ...]], ...]
+
+
+def run_check(request: CheckRequest) -> tuple[CommandResult, ...]:
+    """Judge copies of states by the exit code of a program: one result per state, in order."""
+    results = []
+    base = msgspec.structs.replace(request.spec, start=EMPTY_TREE)
+    prepare(base)
+    acks_file = f"{request.spec.environment['TMPDIR']}/acks"
+    for tree, acks in request.states:
+        write_tree(tree, request.spec.root)
+        with open(acks_file, "w", encoding="utf-8", errors="surrogateescape") as stream:
+            stream.writelines(f"{ack}\n" for ack in acks)
+        acked = acks[-1] if acks else "0"
+        argv = tuple(word.replace("{acked}", acked).replace("{acks}", acks_file) for word in request.argv)
+        results.append(
+            run_command(
+                argv, cwd=request.spec.cwd, environment=request.spec.environment, timeout_s=COMMAND_TIMEOUT_S
+            )
+        )
+    return tuple(results)

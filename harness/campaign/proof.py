@@ -1,0 +1,166 @@
+"""What proves a finding: which run shows it again, and what such a run leaves as evidence.
+
+Under a kill, *confirmed* means: a new process was killed at that operation, died of signal 9, and the tree read from
+disk after its death violates the same invariant on the same path role. Under an error, or with no fault at all, the
+same violation comes back. Pure, but for the judging of values that real programs printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from harness.campaign.context import Measured
+from harness.campaign.examine import CHECK_INVARIANT, check_violations, judging_commands, outcome_violations
+from harness.campaign.observe import died_by, evidence_of, finding_plan
+from harness.campaign.programs import Examined, ExamineRequest
+from harness.campaign.trials import judge_run, serious
+from harness.campaign.work import describe
+from harness.catalog import parse_listing
+from harness.checks import INVARIANTS, judge_trace, list_sessions
+from harness.checks.listing import session_id
+from harness.core.fault import FaultPlan, Kill, Short, Timed
+from harness.core.role import path_role
+from harness.core.run import Recording
+from harness.core.tree import File
+from harness.core.verdict import Finding, Violation
+
+SIGKILL = 9
+_TREE_SCOPES = frozenset({"file", "names", "tree"})
+_PROGRAMS: Mapping[str, str] = {"recovery": "recover", "listing": "list"}
+"""By scope of a check, the program of a target that it judges."""
+_BY_RECOVERY_TRIAL = "/recover/"
+
+
+def kills(plan: FaultPlan) -> bool:
+    """Whether a run under ``plan`` must die of SIGKILL for its fault to count."""
+    return any(isinstance(fault, Kill) or (isinstance(fault, Short) and fault.kill) for fault in plan.faults)
+
+
+def confirming_plan(finding: Finding) -> FaultPlan | None:
+    """Return the plan that confirms a finding: the one it was seen under, unless that was a timed kill."""
+    plan = finding_plan(finding)
+    if plan is None or any(isinstance(fault, Timed) for fault in plan.faults):
+        return None
+    return plan
+
+
+def needed_programs(finding: Finding) -> frozenset[str]:
+    """Return the target's own programs without which nobody can see the finding; none where a pure check can."""
+    if _BY_RECOVERY_TRIAL in str(finding.evidence.get("trial", "")):
+        return frozenset(_PROGRAMS.values())
+    row = INVARIANTS.get(finding.invariant)
+    if row is None or not _TREE_SCOPES.isdisjoint(row.checks):
+        return frozenset()
+    return frozenset(program for scope, program in _PROGRAMS.items() if scope in row.checks)
+
+
+def programs_for(measured: Measured, findings: Iterable[Finding], proof: bool) -> ExamineRequest:
+    """Return who must look at a confirming run's tree: those the findings were seen by.
+
+    With ``proof``, the target's real lister and reader too, for what they say of the damaged session.
+    """
+    subject, findings = measured.case.subject, list(findings)
+    needed = frozenset({"list"} if proof else ()).union(*(needed_programs(item) for item in findings))
+    return ExamineRequest(
+        commands=tuple(item for item in judging_commands(subject) if item[0] in needed),
+        check=subject.check if any(item.invariant == CHECK_INVARIANT for item in findings) else (),
+        read=subject.read if proof else (),
+        roles=tuple(dict.fromkeys(item.role for item in findings)),
+        bindings=measured.explored.judged.bindings,
+    )
+
+
+def violations_of(measured: Measured, recording: Recording, plan: FaultPlan) -> tuple[Violation, ...]:
+    """Return what a run under ``plan`` violates; without a fault, what it violates by itself."""
+    if plan.faults:
+        return judge_run(measured, recording, plan)
+    judged = measured.explored.judged
+    found = tuple(measured.judge.judge(recording.final, recording.acks, "none"))
+    if recording.trace is not None:
+        found += tuple(judge_trace(recording.trace, judged.bindings, judged.invariants or None))
+    return serious(found)
+
+
+def examined_violations(measured: Measured, examined: Examined) -> tuple[Violation, ...]:
+    """Return what the real programs that looked at the tree say against it."""
+    recording = examined.recording
+    found = [
+        item
+        for outcome in examined.outcomes
+        for item in outcome_violations(measured, recording.final, len(recording.acks), outcome)
+    ]
+    return serious((*found, *check_violations(examined.check)))
+
+
+def match(finding: Finding, violations: Iterable[Violation]) -> Violation | None:
+    """Return the violation that is the finding's: same invariant, same path role, and same damage if any has it."""
+    same = [
+        item for item in violations if item.invariant == finding.invariant and path_role(item.path) == finding.role
+    ]
+    return next((item for item in same if item.damage == finding.damage), same[0] if same else None)
+
+
+def confirms(measured: Measured, examined: Examined, plan: FaultPlan, finding: Finding) -> Violation | None:
+    """Return the violation by which this run confirms the finding, or ``None``."""
+    recording = examined.recording
+    if recording.differences or (plan.faults and not recording.delivered):
+        return None
+    if kills(plan) and recording.signal != SIGKILL:
+        return None
+    found = violations_of(measured, recording, plan)
+    if needed_programs(finding) or finding.invariant == CHECK_INVARIANT or match(finding, found) is None:
+        found += examined_violations(measured, examined)
+    return match(finding, found)
+
+
+def evidence(measured: Measured, examined: Examined, violation: Violation, content: bool) -> dict[str, Any]:
+    """Return the proof of one confirming run: process, operation, sizes and hashes of the bytes on disk."""
+    recording = examined.recording
+    violation = msgspec.structs.replace(violation, path=real_path(recording, violation.path))
+    out = evidence_of(recording.final, violation, content)
+    out |= {
+        "pid": recording.pid,
+        "died_by": died_by(recording),
+        "acknowledged": len(recording.acks),
+        "message": violation.message,
+    }
+    if recording.delivered:
+        delivered = recording.delivered[0]
+        out |= {"operation_seq": delivered.seq, "returned": delivered.returned}
+    whole = measured.explored.recording.final.node_at(violation.path)
+    if isinstance(whole, File):
+        out |= {"expected_size": whole.content.size, "expected_blake2b": whole.content.digest.hex()}
+    return out | listed_evidence(measured, examined, violation.path)
+
+
+def real_path(recording: Recording, path: str) -> str:
+    """Return the path on disk that a violation is about, where it names only a role and one changed file plays it."""
+    if not path or path in recording.final.names:
+        return path
+    start = recording.spec.start
+    same = [
+        name for name, file in recording.final.files() if path_role(name) == path and start.node_at(name) != file
+    ]
+    return same[0] if len(same) == 1 else path
+
+
+def listed_evidence(measured: Measured, examined: Examined, path: str) -> dict[str, Any]:
+    """Return what the target's real lister and reader say of the session in ``path``, and the pure lister beside it."""
+    binding = measured.expectation.bindings.of(path) if path in examined.recording.final.names else None
+    if binding is None or not binding.names_session:
+        return {}
+    name = session_id(path)
+    out: dict[str, Any] = {}
+    result = next((item.result for item in examined.outcomes if item.name == "list"), None)
+    if result is not None and result.exit_code == 0:
+        pure = name in list_sessions(examined.recording.final, measured.expectation.bindings)
+        listed = name in parse_listing(result.stdout).ids
+        out = {"listed": listed, "pure_lister": pure, "listers_agree": listed == pure}
+    elif result is not None:
+        out = {"list_failed": describe(result)}
+    if name in examined.reads:
+        out["read"] = describe(examined.reads[name])
+    return out

@@ -1,0 +1,194 @@
+"""Replay: from a token to REPRODUCED, FIXED or CHANGED, and from a finding to its token.
+
+The target is recorded anew, so the judgement belongs to the version that is here.
+
+REPRODUCED needs a run that shows the same invariant violated on the same path role, or such a violation at another
+point. FIXED needs the crash point reached every time without it, or the point gone from a fresh, verified recording
+and no such violation in *all* of its crash states (for a failing call: in runs of all its error plans). A timed kill
+has no point that could be reached or gone: without a violation it stays CHANGED, with the rate that is excluded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from harness.campaign.context import Case, Context, Measured, case_id
+from harness.campaign.elsewhere import look_elsewhere
+from harness.campaign.executor import Call, Executor
+from harness.campaign.observe import finding_plan
+from harness.campaign.programs import Examined, run_and_examine
+from harness.campaign.proof import confirms, programs_for
+from harness.campaign.record import explore_request, null_problem, prepare_cases
+from harness.campaign.timed import measure_window, moments
+from harness.campaign.token import ReplayRecord, TokenError, encode
+from harness.campaign.work import record_and_explore
+from harness.catalog import NotAvailableError, Subject, Workload, compile_subject, find_variant, load_target
+from harness.checks import INVARIANTS
+from harness.core.fault import FaultClass, FaultPlan, Timed
+from harness.core.proportion import spell_rate
+from harness.core.verdict import Finding
+from harness.sandbox.workspace import Workspace
+
+Answer = Literal["REPRODUCED", "FIXED", "CHANGED"]
+
+
+class Replay(msgspec.Struct, frozen=True, kw_only=True):
+    """What replaying a token showed: ``reproduced`` of ``times`` runs, the fault delivered in ``reached`` of them."""
+
+    answer: Answer
+    times: int
+    reached: int
+    reproduced: int
+    text: str
+    finding: Finding
+
+
+def record_of(case: Case, finding: Finding, digest: str = "") -> ReplayRecord:
+    """Return what a token must name to replay ``finding``."""
+    subject = case.subject
+    return ReplayRecord(
+        target=subject.target,
+        variant=subject.variant,
+        version=subject.version,
+        kind="probe" if digest else "target",
+        workload={} if digest else msgspec.to_builtins(subject.workload),
+        seed=subject.seed,
+        plan=finding_plan(finding) or FaultPlan(),
+        fault_class=finding.fault_class,
+        fingerprint=finding.fingerprint,
+        invariant=finding.invariant,
+        role=finding.role,
+        damage=finding.damage,
+        digest=digest,
+    )
+
+
+def add_tokens(ctx: Context, cases: Iterable[Measured], digest: str = "") -> None:
+    """Give every finding of the campaign its token."""
+    by_id = {item.case.id: item for item in cases}
+    for finding in ctx.ledger:
+        measured = by_id.get(case_id(finding))
+        if measured is None:
+            continue
+        try:
+            # A control is no part of a probe: its token names the reference target.
+            token = encode(record_of(measured.case, finding, "" if measured.case.control else digest))
+        except TokenError as error:
+            ctx.notice(f"no token for finding {finding.fingerprint}: {error}", measured.case)
+            continue
+        ctx.ledger.replace(msgspec.structs.replace(finding, token=token))
+
+
+def subject_of(record: ReplayRecord, workspace: Workspace) -> Subject:
+    """Return the target that a token names. Raises :class:`ManifestError` or :class:`NotAvailableError`."""
+    target = load_target(record.target)
+    label = f"{record.variant}@{record.version}" if record.version else record.variant
+    variant = find_variant(target, label)
+    try:
+        workload = msgspec.convert(record.workload, Workload)
+    except msgspec.ValidationError as error:
+        raise TokenError(f"the token's workload is not one of this version: {error}") from None
+    subject = compile_subject(target, variant, workspace, workload, record.seed)
+    if subject.not_available:
+        raise NotAvailableError(f"{subject.label}: not available: {subject.not_available}")
+    return subject
+
+
+def finding_of(record: ReplayRecord) -> Finding:
+    """Return the finding that a token asks for."""
+    point = next((fault.at for fault in record.plan.faults if not isinstance(fault, Timed)), None)
+    return Finding(
+        fingerprint=record.fingerprint,
+        target=record.target,
+        variant=record.variant,
+        version=record.version,
+        invariant=record.invariant,
+        fault_class=record.fault_class,
+        operation=point.operation if point else "",
+        role=record.role,
+        phase=point.phase if point else "",
+        damage=record.damage,  # type: ignore[arg-type]
+        message="",
+        crash_point=point,
+        fault=msgspec.to_builtins(record.plan),
+    )
+
+
+def replay(
+    executor: Executor, subject: Subject, record: ReplayRecord, times: int, engine: str = "ptrace"
+) -> Replay:
+    """Replay a token ``times`` times against ``subject``."""
+    finding = finding_of(record)
+    classes: tuple[FaultClass, ...] = (record.fault_class,) if record.fault_class != "none" else ()
+    case = Case(subject=subject, faults=classes, invariants=frozenset(INVARIANTS), sample_max=0, check_max=0)
+    (case,) = prepare_cases(executor, [case])
+    request = explore_request(case)
+    (outcome,) = executor.run([Call(record_and_explore, (engine, case.subject.spec, request))])
+    measured = Measured(case, outcome.result())
+    problem = null_problem(measured.explored.recording)
+    if problem is not None:
+        return _answer("CHANGED", finding, times, 0, 0, f"CHANGED: {problem[1]}")
+    plans = _plans(executor, measured, record, times)
+    programs = programs_for(measured, [finding], proof=False)
+    how = "timed" if _is_timed(record.plan) else engine
+    calls = [
+        Call(run_and_examine, (how, case.subject.spec, plan, programs), index) for index, plan in enumerate(plans)
+    ]
+    reached = reproduced = 0
+    for run in executor.run(calls):
+        examined: Examined = run.result()
+        plan = plans[run.key]
+        reached += bool(examined.recording.delivered) or not plan.faults
+        reproduced += confirms(measured, examined, plan, finding) is not None
+    if reproduced:
+        return _answer("REPRODUCED", finding, times, reached, reproduced, f"REPRODUCED {reproduced}/{times}")
+    return _decide(executor, measured, finding, times, reached, engine)
+
+
+def _is_timed(plan: FaultPlan) -> bool:
+    return any(isinstance(fault, Timed) for fault in plan.faults)
+
+
+def _plans(executor: Executor, measured: Measured, record: ReplayRecord, times: int) -> list[FaultPlan]:
+    """Return the plan of each run: the token's own, or, for a timed kill, fresh moments of its window."""
+    if not _is_timed(record.plan):
+        return [record.plan] * times
+    window = measure_window(executor, measured)
+    return [
+        FaultPlan(faults=(Timed(delay_us=moment),))
+        for moment in moments(record.seed, measured.case, window, times)
+    ]
+
+
+def _decide(
+    executor: Executor, measured: Measured, finding: Finding, times: int, reached: int, engine: str
+) -> Replay:
+    """Answer for a finding that no run showed again."""
+    elsewhere = look_elsewhere(executor, measured, finding, engine, reached == times)
+    if elsewhere.violated_at:
+        text = f"REPRODUCED at another point: {elsewhere.violated_at}"
+        return _answer("REPRODUCED", finding, times, reached, 0, text)
+    if finding.crash_point is None and finding.fault_class != "none":
+        text = f"CHANGED: {spell_rate(0, reached)}; a kill at a random moment cannot show that it is fixed"
+        return _answer("CHANGED", finding, times, reached, 0, text)
+    if reached == times:
+        text = f"FIXED 0/{times}, the crash point was reached every time"
+        if finding.fault_class == "none":
+            text = f"FIXED 0/{times}, run without a fault"
+        return _answer("FIXED", finding, times, reached, 0, text)
+    point = finding.crash_point
+    if reached == 0 and point is not None and not measured.has_point(point):
+        if elsewhere.complete:
+            text = f"FIXED: crash point gone; {elsewhere.looked_at}, none violates {finding.invariant}"
+            return _answer("FIXED", finding, times, reached, 0, text)
+        text = f"CHANGED: crash point gone, and not all else was judged: {elsewhere.reason}"
+        return _answer("CHANGED", finding, times, reached, 0, text)
+    text = f"CHANGED: the fault struck in {reached} of {times} runs"
+    return _answer("CHANGED", finding, times, reached, 0, text)
+
+
+def _answer(answer: Answer, finding: Finding, times: int, reached: int, reproduced: int, text: str) -> Replay:
+    return Replay(answer=answer, times=times, reached=reached, reproduced=reproduced, text=text, finding=finding)

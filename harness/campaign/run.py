@@ -1,0 +1,201 @@
+"""A whole campaign, from plan to exit code: the order of the phases, and what is kept when it is interrupted.
+
+Every row is on disk before anybody hears of it, so an interrupted campaign can be taken up again: trials that have
+a row are not made twice, and the planned moments of timed kills stay the same. Recordings are made anew.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from harness import __version__
+from harness.campaign.aggregate import (
+    EXIT_AS_EXPECTED,
+    EXIT_INCONCLUSIVE,
+    EXIT_NOTHING,
+    CaseResult,
+    case_result,
+    control_problem,
+    join_timed,
+    never_measured,
+    summary,
+    verdict_of,
+)
+from harness.campaign.check import check_phase, without_check
+from harness.campaign.confirm import confirm_phase
+from harness.campaign.context import Context, Measured
+from harness.campaign.errors import errno_phase
+from harness.campaign.examine import recovery_phase
+from harness.campaign.executor import Executor
+from harness.campaign.ledger import Ledger
+from harness.campaign.plan import Options, Plan
+from harness.campaign.record import prepare_cases, record_cases
+from harness.campaign.replay import add_tokens
+from harness.campaign.scratch import canonical_base, claimed_workspace
+from harness.campaign.store import RunStore
+from harness.campaign.timed import Window, timed_phase
+from harness.core.event import CampaignFinished, CampaignStarted, Notice, Subscriber
+from harness.sandbox.machine import machine
+from harness.sandbox.workspace import Workspace
+
+RUN_FORMAT_VERSION = 1
+NO_DEADLINE = float("inf")
+
+
+def worker_count(asked: int) -> int:
+    """Return the number of workers: as asked, else one per processor this process may use."""
+    if asked:
+        return asked
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def run_campaign(
+    make_plan: Callable[[Workspace], Plan],
+    store: RunStore,
+    options: Options,
+    emit: Subscriber,
+    command: str,
+) -> CampaignFinished:
+    """Make the plan in a workspace of the run's own, carry it out, and return the verdict.
+
+    ``emit`` hears every event in order; the last is the one returned.
+    """
+    with claimed_workspace(canonical_base(store.run_id)) as workspace:
+        plan = make_plan(workspace)
+        store.write_run(_description(plan, options, command))
+        finished = _carry_out(plan, store, options, emit, workspace, command)
+        emit(finished)
+        return finished
+
+
+def _started(plan: Plan, store: RunStore, options: Options, workspace: Workspace, command: str) -> CampaignStarted:
+    return CampaignStarted(
+        run_id=store.run_id,
+        scenario=plan.name,
+        targets=tuple(case.id for case in plan.cases),
+        seed=plan.seed,
+        directory=store.directory,
+        planned_trials=sum(case.timed for case in plan.cases),
+        environment={
+            "tornwrite": __version__,
+            "engine": options.engine,
+            "command": command,
+            **({"replay": plan.replay} if plan.replay else {}),
+            **machine(workspace.root),
+        },
+    )
+
+
+def _description(plan: Plan, options: Options, command: str) -> dict[str, Any]:
+    """Return what ``run.json`` says of a campaign before its first event."""
+    return {
+        "format_version": RUN_FORMAT_VERSION,
+        "tornwrite": __version__,
+        "name": plan.name,
+        "seed": plan.seed,
+        "command": command,
+        "options": msgspec.to_builtins(options),
+        "kind": plan.kind,
+        "names": list(plan.names),
+        "selectors": list(plan.selectors),
+        "targets": [case.id for case in plan.cases],
+        "not_available": msgspec.to_builtins(plan.not_available),
+        "not_measured": msgspec.to_builtins(plan.not_measured),
+    }
+
+
+def _carry_out(
+    plan: Plan, store: RunStore, options: Options, emit: Subscriber, workspace: Workspace, command: str
+) -> CampaignFinished:
+    started = _started(plan, store, options, workspace, command)
+    if not plan.cases:
+        emit(started)
+        for item in plan.not_available:
+            emit(Notice(text=f"not available: {item.reason}", target=item.what))
+        code = EXIT_INCONCLUSIVE if options.require_all and plan.not_available else EXIT_NOTHING
+        return CampaignFinished(verdict="inconclusive", exit_code=code, summary={"cases": []})
+    # The workers are forked before anybody is told anything: a subscriber may start threads.
+    with Executor(worker_count(options.jobs), workspace.base) as executor:
+        emit(started)
+        ctx = Context(
+            store=store,
+            executor=executor,
+            emit=emit,
+            engine=options.engine,
+            seed=plan.seed,
+            deadline=time.monotonic() + plan.budget_s if plan.budget_s else NO_DEADLINE,
+            done={row.trial_id: row for row in store.rows()},
+            ledger=Ledger(store, options.content),
+        )
+        for item in plan.not_available:
+            ctx.notice(f"{item.what}: not available: {item.reason}")
+        for item in plan.not_measured:
+            ctx.notice(f"{item.what}: not measured: {item.reason}")
+        phases = _phases(ctx, plan)
+    store.flush()
+    return _finish(ctx, plan, options, phases)
+
+
+class _Phases(NamedTuple):
+    """What the phases leave beside rows and findings."""
+
+    measured: list[Measured]
+    windows: dict[str, Window]
+    check_problems: dict[str, str]
+
+
+def _phases(ctx: Context, plan: Plan) -> _Phases:
+    cases = prepare_cases(ctx.executor, plan.everything)
+    measured = record_cases(ctx, cases)
+    problems = check_phase(ctx, measured)
+    measured = [without_check(item) if item.case.id in problems else item for item in measured]
+    recovery_phase(ctx, measured)
+    errno_phase(ctx, measured)
+    windows = timed_phase(ctx, measured)
+    ctx.ledger.settle(join_timed(ctx.ledger.by_key(), ctx.ledger.damages))
+    add_tokens(ctx, measured, plan.digest)
+    confirm_phase(ctx, measured)
+    return _Phases(measured, windows, problems)
+
+
+def _finish(ctx: Context, plan: Plan, options: Options, phases: _Phases) -> CampaignFinished:
+    rows = list(ctx.done.values())
+    reasons = {item.case.id: item.explored.not_measured for item in phases.measured}
+    results = [
+        _with_problem(case_result(case, rows, reasons.get(case.id)), phases.check_problems)
+        for case in plan.everything
+    ]
+    never = never_measured(results, plan.requested)
+    for name, reason in never.items():
+        ctx.notice(f"{name} was asked for and never measured: {reason}")
+    verdict, code = verdict_of(results, missing=bool(never or plan.not_measured))
+    trouble = control_problem(results)
+    if trouble:
+        ctx.notice(f"broken: {trouble}")
+    if code == EXIT_AS_EXPECTED and options.require_all and plan.not_available:
+        code = EXIT_INCONCLUSIVE
+    data = summary(results, ctx.ledger)
+    for entry in data["cases"]:
+        if entry["id"] in phases.windows:
+            entry["timed_window"] = msgspec.to_builtins(phases.windows[entry["id"]])
+    data["control_problem"] = trouble
+    data["never_measured"] = {**{item.what: item.reason for item in plan.not_measured}, **never}
+    data["required"] = [item.what for item in plan.not_available] if options.require_all else []
+    return CampaignFinished(verdict=verdict, exit_code=code, summary=data)
+
+
+def _with_problem(result: CaseResult, problems: dict[str, str]) -> CaseResult:
+    """Return the result with the classes its own check could not judge marked *inconclusive*."""
+    reason = problems.get(result.id)
+    if not reason:
+        return result
+    classes = tuple(
+        msgspec.structs.replace(item, verdict="inconclusive", reason=reason) if item.verdict == "held" else item
+        for item in result.classes
+    )
+    return msgspec.structs.replace(result, classes=classes)

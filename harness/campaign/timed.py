@@ -1,0 +1,132 @@
+"""The phase of timed kills: the rate that people meet in the wild, beside the exhaustive answer.
+
+Kills are aimed at a window around the mutating operations. The fractions of the window at which they strike come
+from the seed alone; where the window lies is measured once per campaign, in plain runs made one after the other on
+an otherwise idle harness, and kept, so a resumed campaign aims at the same moments.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from harness.campaign.context import Case, Context, Measured
+from harness.campaign.errors import judge_error_run as judge_timed_run
+from harness.campaign.executor import Call, Executor
+from harness.campaign.programs import ExamineRequest, run_and_examine
+from harness.campaign.record import changes_state
+from harness.campaign.streams import stream
+from harness.campaign.trials import Trial, run_trials
+from harness.campaign.work import run_once
+from harness.core.fault import FaultPlan, Timed
+from harness.core.json_record import decode_record, encode_document
+from harness.core.run import Recording
+from harness.core.trace import Trace
+
+WINDOW_MARGIN_US = 5_000
+"""The window opens this long before the first mutating operation and closes as long after the last."""
+
+_PLAIN_RUNS = 3
+_WINDOW_FORMAT_VERSION = 1
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True):
+    """Where timed kills are aimed, in microseconds of the run's clock; ``run_us`` is a plain run's length.
+
+    The clock starts at the arm line where a target has one, else at the start of the process; ``run_us`` counts from
+    the start of the process, for that is what a kill in the wild meets.
+    """
+
+    start_us: int
+    end_us: int
+    run_us: int
+
+    @property
+    def length_us(self) -> int:
+        """The length of the window."""
+        return self.end_us - self.start_us
+
+
+class PlainRun(msgspec.Struct, frozen=True, kw_only=True):
+    """How long an undisturbed and unwatched run takes: to its arm line (0 without one), and in all."""
+
+    armed_us: int
+    run_us: int
+
+
+def window_of(trace: Trace, armed_us: int | None, wall_us: int, plain: PlainRun) -> Window:
+    """Return where to aim timed kills: around the mutating operations of the recording.
+
+    The recording is slower than a plain run of ``plain``, by a factor that is taken as the same for all of it behind
+    the arm line; ``wall_us`` is the recording's own length.
+    """
+    origin = armed_us or 0
+    moments = [op.at_ns // 1000 - origin for op in trace.operations if changes_state(op)]
+    slower = max(1, wall_us - origin)
+    scale = min(1.0, max(1, plain.run_us - plain.armed_us) / slower)
+    first, last = (int(min(moments) * scale), int(max(moments) * scale)) if moments else (0, 0)
+    start = max(0, first - WINDOW_MARGIN_US)
+    return Window(start_us=start, end_us=max(start + 1, last + WINDOW_MARGIN_US), run_us=plain.run_us)
+
+
+def moments(seed: int, case: Case, window: Window, count: int) -> list[int]:
+    """Return the planned moments, in microseconds of the run's clock: the seed chooses the fraction of the window."""
+    return [
+        window.start_us + int(stream(seed, "timed", case.id, str(index)).random() * window.length_us)
+        for index in range(count)
+    ]
+
+
+def plain_run(executor: Executor, case: Case) -> PlainRun:
+    """Measure plain runs, one at a time, while nothing else runs here; return the median of each length."""
+    runs: list[Recording] = []
+    for _ in range(_PLAIN_RUNS):
+        (outcome,) = executor.run([Call(run_once, ("timed", case.subject.spec))])
+        runs.append(outcome.result())
+    return PlainRun(
+        armed_us=int(statistics.median(run.armed_us or 0 for run in runs)),
+        run_us=int(statistics.median(run.wall_ms * 1000 for run in runs)),
+    )
+
+
+def measure_window(executor: Executor, measured: Measured) -> Window:
+    """Return the window of one case, measured now."""
+    recording = measured.explored.recording
+    plain = plain_run(executor, measured.case)
+    return window_of(measured.trace, recording.armed_us, int(recording.wall_ms * 1000), plain)
+
+
+def _window(ctx: Context, measured: Measured) -> Window:
+    """Return the window of a case: as an interrupted run of this campaign measured it, else measured now and kept."""
+    path = f"windows/{measured.case.file_name}.json"
+    raw = ctx.store.read_artifact(path)
+    if raw is not None:
+        return decode_record(raw, Window)
+    window = measure_window(ctx.executor, measured)
+    document: dict[str, Any] = {"format_version": _WINDOW_FORMAT_VERSION, **msgspec.to_builtins(window)}
+    ctx.store.write_artifact(path, encode_document(document).encode("ascii"))
+    return window
+
+
+def timed_phase(ctx: Context, cases: Iterable[Measured]) -> dict[str, Window]:
+    """Kill each case at random moments of its window; return the windows by case id."""
+    windows: dict[str, Window] = {}
+    trials: list[Trial] = []
+    for measured in cases:
+        case = measured.case
+        if not case.timed or ctx.expired():
+            continue
+        ctx.phase("timed", case, case.timed)
+        windows[case.id] = _window(ctx, measured)
+        request = ExamineRequest(check=case.subject.check)
+        for index, delay_us in enumerate(moments(ctx.seed, case, windows[case.id], case.timed)):
+            plan = FaultPlan(faults=(Timed(delay_us=delay_us),))
+            args = ("timed", case.subject.spec, plan, request)
+            trials.append(Trial(f"{case.id}/timed/{index}", measured, "timed", run_and_examine, args, plan=plan))
+    left = run_trials(ctx, trials, judge_timed_run, lambda _: not ctx.expired())
+    if left:
+        ctx.notice(f"{len(left)} of {len(trials)} timed kills were not made: the budget is used up")
+    return windows

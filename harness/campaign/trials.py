@@ -1,0 +1,214 @@
+"""The one loop over trials: what was done before is counted again, the rest is run in parallel, judged and kept.
+
+A finding is on disk before the row that names it, and a row before anybody hears of it, so the loop can be killed
+anywhere. What a trial contributes does not depend on when it ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from harness.campaign.context import Case, Context, Measured
+from harness.campaign.executor import Call, CallTimeoutError, Outcome, WorkerDiedError
+from harness.campaign.observe import Observation, died_by
+from harness.campaign.programs import Examined
+from harness.checks import judge_outcome
+from harness.core.fault import CrashPoint, FaultClass, FaultPlan, Timed
+from harness.core.run import Recording
+from harness.core.tree import File, Tree
+from harness.core.verdict import TrialKind, TrialRow, Verdict, Violation
+from harness.engines.base import EngineError, TargetNotStartedError, UnsupportedFaultError
+from harness.explore import CrashState
+from harness.sandbox.processes import ProcessesSurvivedError
+
+
+class Trial(NamedTuple):
+    """One planned trial: a run under ``plan``, or programs looking at ``state``; ``function(*args)`` does the work."""
+
+    id: str
+    measured: Measured
+    kind: TrialKind
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    plan: FaultPlan | None = None
+    state: CrashState | None = None
+
+    @property
+    def case(self) -> Case:
+        """The case the trial belongs to."""
+        return self.measured.case
+
+    @property
+    def fault_class(self) -> FaultClass:
+        """The class under which the trial is judged."""
+        return self.plan.fault_class if self.plan is not None else "kill"
+
+
+class Result(NamedTuple):
+    """What a finished trial means: its row, still without findings, and what it saw."""
+
+    row: TrialRow
+    observations: tuple[Observation, ...] = ()
+
+
+def harness_failure(outcome: Outcome) -> str:
+    """Return how the harness failed at a call, or an empty string; what is the user's or a bug is raised."""
+    if outcome.error is None:
+        return ""
+    if isinstance(outcome.error, TargetNotStartedError | UnsupportedFaultError):
+        raise outcome.error
+    if isinstance(outcome.error, WorkerDiedError | CallTimeoutError | EngineError | ProcessesSurvivedError):
+        return str(outcome.error)
+    raise outcome.error
+
+
+def run_trials(
+    ctx: Context,
+    trials: Sequence[Trial],
+    judge: Callable[[Trial, Any], Result],
+    may_start: Callable[[Trial], bool],
+) -> list[Trial]:
+    """Run the trials that have no row yet, judge them, keep their rows; return those that ``may_start`` kept back."""
+    ctx.ledger.begin_phase()
+    kept_back: list[Trial] = []
+    places = {trial.id: index for index, trial in enumerate(trials)}
+
+    def calls() -> Iterator[Call]:
+        for index, trial in enumerate(trials):
+            row = ctx.done.get(trial.id)
+            if row is not None:
+                ctx.ledger.restore(row, index)
+                ctx.record(row)
+            elif may_start(trial):
+                yield Call(trial.function, trial.args, trial.id)
+            else:
+                kept_back.append(trial)
+
+    for outcome in ctx.executor.run(calls()):
+        index = places[outcome.key]
+        trial = trials[index]
+        failure = harness_failure(outcome)
+        result = Result(_broken(trial, failure)) if failure else judge(trial, outcome.value)
+        names = ctx.ledger.observe(trial.case, result.observations, trial.id, index)
+        ctx.ledger.save(names)
+        ctx.record(msgspec.structs.replace(result.row, findings=names))
+    return kept_back
+
+
+def _broken(trial: Trial, failure: str) -> TrialRow:
+    row = trial.case.row(trial.kind, trial.id, "broken", trial.fault_class)
+    fault = msgspec.to_builtins(trial.plan) if trial.plan is not None else None
+    return msgspec.structs.replace(row, fault=fault, note=f"the harness failed: {failure}")
+
+
+_BY_COMPARISON = frozenset({"M1", "B5", "B6"})
+"""The invariants that hold a tree against the bytes of the recorded run."""
+
+
+def trial_verdict(recording: Recording, violations: Iterable[Violation]) -> tuple[Verdict, str]:
+    """Return the verdict of one faulted run and, where it is inconclusive or broken, why."""
+    if recording.differences:
+        return "broken", "the recording does not verify: " + "; ".join(recording.differences[:3])
+    if recording.ending in ("timeout", "limit"):
+        return "inconclusive", recording.ending_detail or recording.ending
+    if not recording.delivered:
+        return "inconclusive", "the run ended before its fault"
+    return ("violated", "") if any(item.severity == "violation" for item in violations) else ("held", "")
+
+
+def judge_run(measured: Measured, recording: Recording, plan: FaultPlan) -> tuple[Violation, ...]:
+    """Return what one faulted run violates, judged under the class of its faults; serious violations only."""
+    if recording.ending in ("timeout", "limit") or not recording.delivered:
+        return ()
+    explored, fault_class = measured.explored, plan.fault_class
+    found = tuple(measured.judge.judge(recording.final, recording.acks, fault_class))
+    if explored.incomparable or explored.unsteady:
+        found = tuple(item for item in found if tells_without_comparison(measured, recording.final, item))
+    if fault_class in ("errno", "short") and recording.trace is not None and not explored.incomparable:
+        invariants = measured.case.invariants or None
+        found += tuple(judge_outcome(explored.recording, recording, explored.judged.bindings, invariants))
+    return serious(found)
+
+
+def tells_without_comparison(measured: Measured, tree: Tree, violation: Violation) -> bool:
+    """Whether a violation stands although two undisturbed runs of the target already differ in what they write.
+
+    Then another run's bytes cannot be held against those of the recording: what is left is that a file is gone, is
+    empty, or has not the form that it should have.
+    """
+    if violation.invariant not in _BY_COMPARISON:
+        return True
+    if violation.invariant != "M1":
+        return False
+    node = tree.node_at(violation.path)
+    if not isinstance(node, File) or not node.content.size:
+        return True
+    binding = measured.expectation.bindings.of(violation.path)
+    if binding is None or not binding.json:
+        return False
+    try:
+        msgspec.json.decode(node.content.to_bytes())
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return True
+    return False
+
+
+def serious(violations: Iterable[Violation]) -> tuple[Violation, ...]:
+    """Return the violations that are more than information, sorted: a judge's order depends on what it saw before."""
+    found = [item for item in violations if item.severity == "violation"]
+    return tuple(
+        sorted(found, key=lambda item: (item.path, item.invariant, item.offset, item.damage, item.message))
+    )
+
+
+def point_of(plan: FaultPlan) -> CrashPoint | None:
+    """Return where the first fault of a plan strikes; ``None`` for a timed one."""
+    for fault in plan.faults:
+        if not isinstance(fault, Timed):
+            return fault.at
+    return None
+
+
+def run_row(
+    case: Case, kind: TrialKind, trial_id: str, plan: FaultPlan, recording: Recording, verdict: Verdict
+) -> TrialRow:
+    """Return the row of one run of the real target, without findings."""
+    first = recording.delivered[0] if recording.delivered else None
+    return msgspec.structs.replace(
+        case.row(kind, trial_id, verdict, plan.fault_class),
+        crash_point=point_of(plan),
+        fault=msgspec.to_builtins(plan),
+        delivered=f"{first.fault} at operation {first.seq}, pid {first.pid}" if first else "",
+        died_by=died_by(recording),
+        engine=recording.engine,
+        wall_ms=recording.wall_ms,
+        cpu_ms=recording.cpu_ms,
+    )
+
+
+def judge_faulted_run(trial: Trial, examined: Examined, more: Iterable[Violation] = ()) -> Result:
+    """Return the row and the observations of one run under faults. ``more``: what real programs found in its tree."""
+    recording, plan = examined.recording, trial.plan
+    assert plan is not None
+    violations = judge_run(trial.measured, recording, plan)
+    if recording.delivered:
+        violations += tuple(more)
+    verdict, note = trial_verdict(recording, violations)
+    row = msgspec.structs.replace(run_row(trial.case, trial.kind, trial.id, plan, recording, verdict), note=note)
+    if verdict != "violated":
+        return Result(row)
+    seen = tuple(
+        Observation(
+            violation=violation,
+            fault_class=plan.fault_class,
+            point=point_of(plan),
+            plan=plan,
+            runs=1,
+            tree=recording.final,
+        )
+        for violation in violations
+    )
+    return Result(row, seen)

@@ -1,0 +1,214 @@
+"""What a worker process does for a campaign: one run, one exploration, one inspection of a state.
+
+Top-level functions from values to values, so that an executor can send them to another process. Each leaves
+nothing behind but its result.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from harness.checks import (
+    INVARIANTS,
+    Expectation,
+    FileBinding,
+    Judge,
+    infer_bindings,
+    judge_trace,
+    outcomes_comparable,
+)
+from harness.checks.invariant import Scope
+from harness.core.apply import replay
+from harness.core.fault import NO_FAULTS, FaultClass, FaultPlan
+from harness.core.run import Recording, RunSpec
+from harness.core.tree import Tree
+from harness.core.verdict import Violation
+from harness.engines import engine as engine_named
+from harness.explore import CrashState, Exploration, crash_states, explore
+from harness.explore.states import StateClass
+from harness.sandbox.command import CommandResult, run_command
+from harness.sandbox.snapshot import read_tree
+from harness.sandbox.workspace import prepare
+
+
+class SetupError(Exception):
+    """The program that makes a target's starting state failed; the text says how."""
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """How states of one case are judged: what every worker needs to build the same judge."""
+
+    bindings: tuple[FileBinding, ...]
+    inferred: bool
+    masked: bool
+    invariants: frozenset[str]
+
+
+class Explored(msgspec.Struct, frozen=True, kw_only=True):
+    """A null recording, how it is judged, and what exploring it found, per fault class."""
+
+    recording: Recording
+    judged: Judged
+    null_violations: tuple[Violation, ...] = ()
+    trace_violations: tuple[Violation, ...] = ()
+    explorations: dict[StateClass, Exploration] = {}
+    samples: tuple[CrashState, ...] = ()
+    not_measured: dict[FaultClass, dict[str, str]] = {}
+    unsteady: str = ""
+    """Which documents two undisturbed runs wrote differently: another run's bytes are not held against these."""
+    incomparable: str = ""
+    """Why the outcome of a faulted run cannot be held against this one: two undisturbed runs differ."""
+    explore_cpu_ms: float = 0.0
+
+
+class ExploreRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What to explore, and how many states to keep for commands that need a real directory.
+
+    ``bindings`` empty means: infer them from the trace. ``masked`` is ``None`` when a second run decides. ``scopes``
+    says, for each fault class of the case, what will be judged besides trees.
+    """
+
+    classes: tuple[StateClass, ...]
+    bindings: tuple[FileBinding, ...] = ()
+    masked: bool | None = None
+    invariants: frozenset[str] = frozenset()
+    samples: int = 0
+    scopes: dict[FaultClass, tuple[Scope, ...]] = {}
+
+
+def set_up(spec: RunSpec, argv: tuple[str, ...]) -> Tree:
+    """Run a target's set-up program in a fresh workspace and return the tree it leaves."""
+    prepare(spec)
+    result = run_command(argv, cwd=spec.cwd, environment=spec.environment, timeout_s=60.0)
+    if result.exit_code != 0:
+        raise SetupError(f"set-up program {argv[0]}: {describe(result)}")
+    return read_tree(spec.root).tree
+
+
+def describe(result: CommandResult) -> str:
+    """Say in a few words how a command ended; its own words are not repeated."""
+    if result.not_started:
+        return result.not_started
+    if result.timed_out:
+        return "did not end in time"
+    if result.signal is not None:
+        return f"died of signal {result.signal}"
+    return f"exit code {result.exit_code}"
+
+
+def run_once(engine_name: str, spec: RunSpec, plan: FaultPlan = NO_FAULTS) -> Recording:
+    """Run the target once under an engine."""
+    return engine_named(engine_name).run(spec, plan)
+
+
+def expectation_for(recording: Recording, judged: Judged) -> Expectation:
+    """Return what states of the case owe, whose null run ``recording`` is."""
+    if recording.trace is None:
+        raise ValueError("an expectation needs a recording with a trace")
+    return Expectation.from_trace(recording.trace, judged.bindings, masked=judged.masked)
+
+
+def judge_for(expectation: Expectation, judged: Judged) -> Judge:
+    """Return the judge for states of the case that owes ``expectation``."""
+    return Judge(judged.bindings, expectation, judged.invariants or None)
+
+
+def _same_outcome(first: Recording, second: Recording) -> bool:
+    return first.final.key == second.final.key and first.acks == second.acks
+
+
+def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest) -> Explored:
+    """Record the null run, and explore every crash state of it that the fault classes allow.
+
+    A second run tells whether names and contents repeat, where nobody said so, and whether what runs leave behind can
+    be compared at all.
+    """
+    engine = engine_named(engine_name)
+    recording = engine.run(spec)
+    trace = recording.trace
+    if trace is None or recording.differences or recording.ending != "exited":
+        judged = Judged(bindings=request.bindings, inferred=False, masked=False, invariants=request.invariants)
+        return Explored(recording=recording, judged=judged)
+    masked, bindings = request.masked, request.bindings or infer_bindings(trace)
+    incomparable = unsteady = ""
+    if masked is None or any("outcome" in scopes for scopes in request.scopes.values()):
+        again = engine.run(spec, verify=False)
+        masked = not _same_outcome(recording, again) if masked is None else masked
+        incomparable = outcomes_comparable(recording, again, bindings)
+        unsteady = unsteady_versions(recording, again, bindings, masked)
+    judged = Judged(bindings=bindings, inferred=not request.bindings, masked=masked, invariants=request.invariants)
+    started = time.process_time()
+    judge = judge_for(expectation_for(recording, judged), judged)
+    explorations = {name: explore(trace, name, judge.judge) for name in request.classes}
+    acked = len(trace.acks)
+    return Explored(
+        recording=recording,
+        judged=judged,
+        incomparable=incomparable,
+        unsteady=unsteady,
+        not_measured={name: _not_measured(judge, request, name, incomparable) for name in request.scopes},
+        null_violations=judge.judge(replay(trace.start, trace.operations), acked, "none"),
+        trace_violations=judge_trace(trace, bindings, request.invariants or None),
+        explorations=explorations,
+        samples=tuple(sample_states(crash_states(trace, "kill"), request.samples)) if request.samples else (),
+        explore_cpu_ms=(time.process_time() - started) * 1e3,
+    )
+
+
+def unsteady_versions(first: Recording, again: Recording, bindings: tuple[FileBinding, ...], masked: bool) -> str:
+    """Return which documents two undisturbed runs wrote differently, in words; empty where they agree.
+
+    A pid or a time in a file makes another run's bytes strange to the recorded run without anything being wrong.
+    """
+    if first.trace is None or again.trace is None:
+        return ""
+    seen = []
+    for trace in (first.trace, again.trace):
+        expectation = Expectation.from_trace(trace, bindings, masked=masked)
+        seen.append(
+            {
+                key: {
+                    expectation.document_digest(version)
+                    for history in document.histories
+                    for version in history.versions
+                    if version is not None
+                }
+                for key, document in expectation.documents.items()
+            }
+        )
+    differing = [key for key in seen[0] if seen[0][key] != seen[1].get(key)]
+    return f"{', '.join(differing[:3])}: not the same in two undisturbed runs" if differing else ""
+
+
+def _not_measured(
+    judge: Judge, request: ExploreRequest, fault_class: FaultClass, incomparable: str
+) -> dict[str, str]:
+    """Return, of the invariants that this class can violate, those that nothing here measures, with the reason."""
+    reasons = {}
+    for name in sorted(request.invariants or INVARIANTS):
+        if INVARIANTS[name].judges(fault_class):
+            reason = judge.measured(name, fault_class, request.scopes[fault_class])
+            if not reason and set(INVARIANTS[name].checks) == {"outcome"}:
+                reason = incomparable
+            if reason:
+                reasons[name] = reason
+    return reasons
+
+
+def sample_states(states: Iterable[CrashState], limit: int) -> Iterator[CrashState]:
+    """Yield at most ``limit`` distinct states: all of them if they fit, else evenly spread over the run.
+
+    The last state is always among them. Pure; deterministic.
+    """
+    distinct: dict[tuple[int, int], CrashState] = {}
+    for state in states:
+        distinct.setdefault((state.tree.key, state.acked), state)
+    kept = list(distinct.values())
+    if len(kept) <= limit:
+        yield from kept
+        return
+    step = (len(kept) - 1) / max(1, limit - 1)
+    yield from (kept[round(index * step)] for index in range(limit))

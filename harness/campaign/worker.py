@@ -1,0 +1,131 @@
+"""What a worker process does: take a call, run it, leave nothing behind, answer.
+
+A worker has one thread and, between calls, no child: an engine that waits for any child can run in it. Values
+and errors travel pickled; what pickle cannot carry goes through dill.
+
+Non-goals: deadlines and deaths (the executor and the supervisor see to those).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import sys
+import traceback
+from typing import Any, NamedTuple
+
+from multiprocess.connection import Connection
+from multiprocess.reduction import ForkingPickler
+
+from harness.sandbox import processes
+from harness.sandbox.namespace import NamespaceError, bind_private
+
+
+class CallFailedError(Exception):
+    """A call raised something that cannot travel between processes; the message holds its type and text."""
+
+
+class Request(NamedTuple):
+    """One call on its way to a worker. ``number`` tells its answer from that of an abandoned call."""
+
+    number: int
+    function: Any
+    args: tuple[Any, ...]
+
+
+class Answer(NamedTuple):
+    """What a worker sends back. ``number`` is -1 when the worker could not start at all."""
+
+    number: int
+    value: Any = None
+    error: BaseException | None = None
+
+
+def dumps(value: object) -> bytes:
+    """Return ``value`` pickled: by pickle, which is fast, else by dill, which carries closures too."""
+    try:
+        return pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    except Exception:  # pickle raises PicklingError, TypeError, AttributeError, … depending on what it meets
+        return bytes(ForkingPickler.dumps(value))
+
+
+def loads(payload: bytes) -> Any:
+    """Return what :func:`dumps` packed."""
+    return pickle.loads(payload)
+
+
+def _portable(error: BaseException) -> BaseException:
+    """Return ``error`` with its traceback as a note, in a form that survives the journey."""
+    text = "".join(traceback.format_exception(error)).rstrip()
+    with contextlib.suppress(Exception):
+        error.__traceback__ = None
+        error.__cause__ = error.__context__ = None
+        error.add_note(text)
+        loads(dumps(error))
+        return error
+    failed = CallFailedError(f"{type(error).__name__}: {error}")
+    failed.add_note(text)
+    return failed
+
+
+def _answer(request: Request) -> Answer:
+    try:
+        answer = Answer(request.number, request.function(*request.args))
+    except BaseException as error:
+        answer = Answer(request.number, None, _portable(error))
+    try:
+        processes.kill_descendants()
+    except processes.ProcessesSurvivedError as error:
+        return Answer(request.number, None, error)
+    return answer
+
+
+def _packed(answer: Answer) -> bytes:
+    try:
+        return dumps(answer)
+    except Exception as error:
+        return dumps(Answer(answer.number, None, CallFailedError(f"the value of the call cannot travel: {error}")))
+
+
+def serve(connection: Connection, base: str, canonical: str) -> None:
+    """Answer calls until the other end closes. ``base`` is shown at ``canonical`` where they differ."""
+    # A handler, not SIG_IGN: what is ignored stays ignored across exec, and targets must meet the default.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform == "linux":
+        processes.become_subreaper()
+    try:
+        if base != canonical:
+            bind_private(base, canonical)
+    except NamespaceError as error:
+        connection.send_bytes(dumps(Answer(-1, None, error)))
+        return
+    while True:
+        try:
+            payload = connection.recv_bytes()
+        except (EOFError, OSError):
+            return
+        try:
+            request = Request(*loads(payload))
+        except Exception as error:
+            connection.send_bytes(dumps(Answer(-1, None, CallFailedError(f"a call cannot travel: {error}"))))
+            return
+        packed = _packed(_answer(request))
+        try:
+            connection.send_bytes(packed)
+        except OSError:
+            return
+
+
+def serve_and_exit(connection: Connection, base: str, canonical: str) -> None:
+    """As :func:`serve`; ends the process without running the finalisers it inherited by fork."""
+    status = 1
+    try:
+        serve(connection, base, canonical)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)

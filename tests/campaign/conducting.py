@@ -1,0 +1,91 @@
+"""Whole campaigns in tests: a writer in a file of its own, so that a test can replace it at any moment."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.campaign.plan import Options, plan_probe
+from harness.campaign.probe import Probe
+from harness.campaign.run import run_campaign
+from harness.campaign.store import RunStore
+from harness.core.event import AnyEvent, CampaignFinished, FindingConfirmed, Notice
+from harness.core.fault import FaultClass
+from harness.core.verdict import Finding, TrialRow
+
+IN_PLACE = """
+import json, os, sys
+path = os.path.join(sys.argv[1], "state.json")
+for number in range(3):
+    file = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o644)
+    os.write(file, json.dumps({"n": number, "text": "x" * (9000 - 1000 * number)}).encode())
+    os.close(file)
+    os.write(1, b"ACK %d\\n" % number)
+"""
+"""Rewrites a document in place: torn, empty, and deaf to short writes."""
+
+REPLACED = """
+import json, os, sys
+path = os.path.join(sys.argv[1], "state.json")
+for number in range(3):
+    data = json.dumps({"n": number, "text": "x" * (9000 - 1000 * number)}).encode()
+    file = os.open(path + ".tmp", os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o644)
+    while data:
+        data = data[os.write(file, data):]
+    os.fsync(file)
+    os.close(file)
+    os.replace(path + ".tmp", path)
+    os.write(1, b"ACK %d\\n" % number)
+"""
+"""The same document, replaced by rename and written whole."""
+
+LOOKED_AT = REPLACED.replace(
+    "    os.replace(",
+    "    os.path.exists(path) and os.close(os.open(path, os.O_WRONLY))\n    os.replace(",
+)
+"""Opens the document for writing as before, and writes it elsewhere: the old crash points of the open are there."""
+
+PYTHON = (sys.executable, "-BEsS")
+
+
+class Conducted(NamedTuple):
+    """A campaign that was carried out."""
+
+    finished: CampaignFinished
+    findings: list[Finding]
+    notices: list[str]
+    rows: dict[str, TrialRow]
+
+
+def probe_of(script: Path, check: tuple[str, ...] = ()) -> Probe:
+    return Probe(command=(*PYTHON, str(script), "{dir}"), check=check)
+
+
+def conduct_probe(
+    base: Path,
+    script: Path,
+    faults: tuple[FaultClass, ...],
+    *,
+    check: tuple[str, ...] = (),
+    timed: int = 0,
+    listen: Callable[[AnyEvent], None] = lambda _: None,
+) -> Conducted:
+    """Probe a script and return what the campaign said; ``listen`` hears every event as it comes."""
+    options = Options(faults=faults, timed=timed, jobs=2, budget_s=60.0)
+    findings: list[Finding] = []
+    notices: list[str] = []
+
+    def emit(event: AnyEvent) -> None:
+        listen(event)
+        if isinstance(event, FindingConfirmed):
+            findings.append(event.finding)
+        elif isinstance(event, Notice):
+            notices.append(event.text)
+
+    probe = probe_of(script, check)
+    with RunStore.create(str(base / "out")) as store:
+        finished = run_campaign(lambda workspace: plan_probe(probe, options, workspace), store, options, emit, "-")
+        rows = {row.trial_id: row for row in store.rows()}
+    return Conducted(finished, findings, notices, rows)

@@ -1,0 +1,113 @@
+"""Where timed kills are aimed, that they come from the seed, and what their rate says."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.campaign.context import Case
+from harness.campaign.timed import PlainRun, Window, moments, window_of
+from harness.catalog import Subject
+from harness.core.operation import Ack, AnyOperation, Close, Open, Outside, Sync, Write
+from harness.core.run import RunSpec
+from harness.core.trace import Trace
+from tests.campaign.conducting import IN_PLACE, conduct_probe
+
+SPEC = RunSpec(argv=("x",), root="/w/state", cwd="/w/cwd", environment={})
+CASE = Case(subject=Subject(target="t", variant="v", version="", spec=SPEC), faults=("kill",))
+MS = 1_000_000
+
+
+def trace_of(*operations: AnyOperation) -> Trace:
+    return Trace(root="/w/state", engine="ptrace", operations=operations)
+
+
+WRITES = (
+    Open(seq=0, at_ns=10 * MS, path="log", ino=1, created=False),  # changes nothing
+    Open(seq=1, at_ns=40 * MS, path="a", ino=2, created=True),
+    Write(seq=2, at_ns=60 * MS, ino=2, offset=0, data=b"x"),
+    Close(seq=3, at_ns=80 * MS, ino=2),
+    Ack(seq=4, at_ns=90 * MS, id="1"),
+    Sync(seq=5, at_ns=95 * MS, ino=2, scope="file"),
+    Outside(seq=6, at_ns=99 * MS, path="/tmp/x"),
+)
+
+
+def test_the_window_lies_around_the_operations_that_change_something() -> None:
+    window = window_of(trace_of(*WRITES), None, 100_000, PlainRun(armed_us=0, run_us=100_000))
+    assert window == Window(start_us=35_000, end_us=65_000, run_us=100_000)
+
+
+def test_the_clock_starts_at_the_arm_line() -> None:
+    window = window_of(trace_of(*WRITES), 30_000, 100_000, PlainRun(armed_us=30_000, run_us=100_000))
+    assert (window.start_us, window.end_us) == (5_000, 35_000)
+
+
+def test_a_recording_is_slower_than_a_plain_run() -> None:
+    # Behind the arm line the recording took 80 ms, a plain run takes 20: a quarter.
+    window = window_of(trace_of(*WRITES), 20_000, 100_000, PlainRun(armed_us=10_000, run_us=30_000))
+    assert (window.start_us, window.end_us) == (0, 15_000)
+    assert window.run_us == 30_000
+
+
+def test_a_plain_run_that_happens_to_be_slower_does_not_stretch_the_window() -> None:
+    window = window_of(trace_of(*WRITES), None, 100_000, PlainRun(armed_us=0, run_us=500_000))
+    assert (window.start_us, window.end_us) == (35_000, 65_000)
+
+
+def test_a_run_that_changes_nothing_still_has_a_window() -> None:
+    assert window_of(trace_of(), None, 0, PlainRun(armed_us=0, run_us=1)).length_us > 0
+
+
+@given(
+    seed=st.integers(0, 2**63 - 1),
+    start=st.integers(0, 10**9),
+    length=st.integers(1, 10**9),
+    count=st.integers(0, 30),
+)
+def test_moments_lie_in_the_window_and_depend_on_nothing_else(
+    seed: int, start: int, length: int, count: int
+) -> None:
+    window = Window(start_us=start, end_us=start + length, run_us=1)
+    planned = moments(seed, CASE, window, count)
+    assert len(planned) == count
+    assert all(window.start_us <= moment < window.end_us for moment in planned)
+    assert moments(seed, CASE, window, count) == planned
+    assert moments(seed, CASE, window, count + 5)[:count] == planned
+
+
+def test_the_seed_chooses_the_fraction_of_the_window() -> None:
+    narrow, wide = (Window(start_us=1_000, end_us=1_000 + size, run_us=1) for size in (10**6, 10**8))
+    for near, far in zip(moments(3, CASE, narrow, 20), moments(3, CASE, wide, 20), strict=True):
+        assert (near - 1_000) / 10**6 == pytest.approx((far - 1_000) / 10**8, abs=1e-5)
+    assert moments(3, CASE, wide, 20) != moments(4, CASE, wide, 20)
+
+
+@pytest.mark.real
+@pytest.mark.skipif(sys.platform != "linux", reason="campaigns need the ptrace engine of Linux")
+def test_timed_kills_have_a_rate_and_late_ones_are_counted_apart(tmp_path: Path) -> None:
+    script = tmp_path / "save.py"
+    pause = "    __import__('time').sleep(0.02)\n"
+    script.write_text(IN_PLACE.replace("    os.write(file", f"{pause}    os.write(file"))
+    done = conduct_probe(tmp_path, script, ("kill",), timed=12)
+    (case,) = [item for item in done.finished.summary["cases"] if not item["control"]]
+    rows = [row for row in done.rows.values() if row.kind == "timed"]
+    assert len(rows) == 12
+    assert case["timed_runs"] + case["timed_inconclusive"] == 12
+    assert case["timed_bad"] == sum(row.verdict == "violated" for row in rows)
+    assert case["timed_bad"] > 0
+    for row in rows:
+        if row.verdict == "inconclusive":
+            assert (row.note, row.delivered) == ("the run ended before its fault", "")
+        else:
+            assert row.died_by == "signal 9"
+    window = case["timed_window"]
+    assert 0 <= window["start_us"] < window["end_us"]
+    assert window["run_us"] > 20_000
+    # A kill between two operations leaves the same damage as one at an operation: it is the same finding.
+    assert all(finding.operation != "unattributed" for finding in done.findings)
+    assert max(finding.runs for finding in done.findings) > 0
