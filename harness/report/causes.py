@@ -1,0 +1,69 @@
+"""Findings that one fault at one place brings about, told as one: a torn file breaks several invariants at once.
+
+A cause is target × variant × fault class × place of the fault. Its *lead* is the finding that says most to a user
+(a visible half-made session before a missing newline); the same cause in further versions is said with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from harness.core.verdict import Finding
+
+_TELLING = ("W2", "B5", "M1", "check", "M8", "B7", "W1", "W8", "B6", "B2", "B4", "M4", "B1", "W3", "W6")
+_CLASSES = ("none", "kill", "signal", "short", "errno", "concurrency", "power")
+
+
+class Cause(NamedTuple):
+    """The lead, the further findings of the same version and place, and those of other versions."""
+
+    lead: Finding
+    others: tuple[Finding, ...] = ()
+    elsewhere: tuple[Finding, ...] = ()
+
+    @property
+    def invariants(self) -> tuple[str, ...]:
+        """The ids of the invariants that it breaks, the lead's first."""
+        return tuple(dict.fromkeys(item.invariant for item in (self.lead, *self.others, *self.elsewhere)))
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """The versions that it was seen in, the lead's first; empty for a writer without versions."""
+        return tuple(
+            dict.fromkeys(item.version for item in (self.lead, *self.others, *self.elsewhere) if item.version)
+        )
+
+
+def _rank(finding: Finding) -> tuple[int, bool]:
+    place = _TELLING.index(finding.invariant) if finding.invariant in _TELLING else len(_TELLING)
+    return place, not finding.is_confirmed
+
+
+def _key(finding: Finding) -> tuple[object, ...]:
+    point = finding.crash_point
+    place = (point.operation, point.role, point.phase, point.actor) if point else (finding.operation, finding.role)
+    kinds = tuple(str(fault.get("type", "")) for fault in (finding.fault or {}).get("faults", ()))
+    return finding.target, finding.variant, finding.fault_class, finding.expected, finding.control, kinds, place
+
+
+def causes(findings: Iterable[Finding]) -> tuple[Cause, ...]:
+    """Return the causes of ``findings``: unexpected first, then by fault class, the most telling of each first."""
+    grouped: dict[tuple[object, ...], list[Finding]] = {}
+    for finding in findings:
+        grouped.setdefault(_key(finding), []).append(finding)
+    out = []
+    for members in grouped.values():
+        lead = min(members, key=_rank)
+        others = tuple(item for item in members if item is not lead and item.version == lead.version)
+        elsewhere = tuple(item for item in members if item.version != lead.version)
+        out.append(Cause(lead, tuple(sorted(others, key=_rank)), elsewhere))
+    return tuple(sorted(out, key=_order))
+
+
+def _order(cause: Cause) -> tuple[bool, int, int, bool, int]:
+    lead = cause.lead
+    rank, unproven = _rank(lead)
+    place = _CLASSES.index(lead.fault_class) if lead.fault_class in _CLASSES else len(_CLASSES)
+    # A run that needs no fault to break a discipline says less than one that loses data.
+    return lead.expected, place if lead.fault_class != "none" else len(_CLASSES), rank, unproven, -lead.states

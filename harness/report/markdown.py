@@ -1,0 +1,139 @@
+"""``report.md``: to be pasted into a bug tracker. Content of files only if asked for, otherwise sizes and hashes.
+
+The text is made by templates in ``templates/``; every value of a target passes a filter (``md`` inline, ``code``
+as code, ``block`` as lines). ``MAX_CHARS`` keeps it below what trackers accept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from harness.core.verdict import Finding
+from harness.report import escape
+from harness.report.causes import Cause, causes
+from harness.report.hexdump import window
+from harness.report.sentence import (
+    cause_headline,
+    control_line,
+    counts,
+    headline,
+    how_confirmed,
+    how_often,
+    not_asked,
+    replay_command,
+    timed_rate,
+    verdict_sentence,
+)
+from harness.report.view import RunView
+
+MAX_CHARS = 60_000
+"""GitHub takes 65,536 characters in a comment; findings beyond this are counted, not shown."""
+_ALSO_SHOWN = 20
+_HEX_KEYS = ("window_hex", "window_offset", "expected_window_hex", "expected_window_offset")
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("harness.report", "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown has rules of its own: the filters below
+    )
+    environment.filters["md"] = escape.markdown
+    environment.filters["code"] = escape.code
+    environment.filters["block"] = escape.block
+    return environment
+
+
+def _facts(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested facts as (name, text), in the order given."""
+    out: list[tuple[str, str]] = []
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            out += _facts(value, f"{prefix}{name}.")
+        elif isinstance(value, list | tuple):
+            out.append((f"{prefix}{name}", ", ".join(str(item) for item in value)))
+        elif value is not None and value != "":
+            out.append((f"{prefix}{name}", str(value)))
+    return out
+
+
+def _evidence(finding: Finding) -> list[tuple[str, str]]:
+    """Return the evidence without any bytes: those of the confirming run, else those of the first state."""
+    source = finding.confirmation.evidence or finding.evidence
+    return _facts({name: value for name, value in source.items() if name not in _HEX_KEYS and value != []})
+
+
+def _dumps(finding: Finding) -> list[tuple[str, str]]:
+    out = []
+    for title, which in (("Expected", "expected_window"), ("Observed", "window")):
+        text = window(finding.confirmation.evidence, which) or window(finding.evidence, which)
+        if text:
+            out.append((title, text))
+    return out
+
+
+def _cause(view: RunView, cause: Cause, content: bool) -> dict[str, Any]:
+    return {
+        **_finding(view, cause.lead, content),
+        "headline": cause_headline(cause, escape.code),
+        "also": [
+            (item, how_often(view, item), how_confirmed(item))
+            for item in (*cause.others, *cause.elsewhere)[:_ALSO_SHOWN]
+        ],
+    }
+
+
+def _finding(view: RunView, finding: Finding, content: bool) -> dict[str, Any]:
+    return {
+        "also": [],
+        "headline": headline(finding, escape.code),
+        "how_often": how_often(view, finding),
+        "how_confirmed": how_confirmed(finding),
+        "finding": finding,
+        "evidence": _evidence(finding),
+        "dumps": _dumps(finding) if content else [],
+        "hidden": bool(_dumps(finding)) and not content,
+        "replay": replay_command(finding, view),
+    }
+
+
+def report(view: RunView, *, content: bool = False) -> str:
+    """Return the report of a campaign. ``content`` lets it quote bytes of files that the evidence holds."""
+    environment = _environment()
+    found = causes(view.findings)
+    shown = list(found)
+    while True:
+        text = environment.get_template("report.md.j2").render(
+            view=view,
+            sentence=verdict_sentence(view, escape.markdown),
+            findings=[_cause(view, cause, content) for cause in shown],
+            left_out=len(found) - len(shown),
+            counts=lambda line: counts(line, escape.markdown),
+            controls=[control_line(case, line, escape.code) for case in view.controls for line in case.classes],
+            timed=[(case.name, timed_rate(case)) for case in view.cases if timed_rate(case)],
+            facts=_facts(view.started.environment),
+            not_asked=not_asked(view),
+        )
+        text = _tidy(text)
+        if len(text) <= MAX_CHARS or not shown:
+            return text
+        shown = shown[: max(len(shown) // 2, len(shown) - 10)] if len(shown) > 1 else []
+
+
+def finding_report(view: RunView, finding: Finding, *, content: bool = False) -> str:
+    """Return one finding with the facts of its campaign: ``findings/<name>/report.md``."""
+    template = _environment().get_template("finding.md.j2")
+    facts = _facts(view.started.environment)
+    return _tidy(template.render(view=view, item=_finding(view, finding, content), facts=facts, level="#"))
+
+
+def _tidy(text: str) -> str:
+    """Return ``text`` with single blank lines: what a template leaves out leaves none behind."""
+    return re.sub(r"\n{3,}", "\n\n", text).rstrip("\n") + "\n"

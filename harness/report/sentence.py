@@ -1,0 +1,280 @@
+"""Findings and counts in plain words: what breaks, when, how often. Text of targets is not yet escaped here."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+
+from harness.core.fault import FAULT_CLASSES, CrashPoint, Errno, FaultPlan, Kill, Short, Timed
+from harness.core.json_record import RecordError, convert_record
+from harness.core.proportion import spell_rate, spell_wild_rate
+from harness.core.verdict import Finding
+from harness.report.causes import Cause, causes
+from harness.report.escape import plain
+from harness.report.view import CaseView, ClassLine, RunView, rate_of
+
+EXIT_INCONCLUSIVE = 3
+
+Show = Callable[[str], str]
+"""Makes a name or a message of a target fit to be shown: escapes it for one kind of output."""
+
+CHECK = "check"
+"""The invariant of a probe with ``--check``: the user's own command judges the whole state."""
+
+_DAMAGE = {
+    "lost": "loses acknowledged data in {path}",
+    "torn": "leaves {path} torn",
+    "empty": "leaves {path} empty",
+    "reset": "leaves {path} reset to its initial content",
+    "nul": "leaves NUL bytes in {path}",
+    "stale": "leaves {path} older than what was acknowledged",
+    "missing": "leaves no {path}",
+    "extra": "leaves {path} behind, which no good run shows",
+    "hole": "leaves a hole in {path}",
+    "unreadable": "leaves {path} unreadable for its own reader",
+    "silent": "reports success although {path} is not what was asked for",
+    "litter": "leaves the temporary file {path} behind",
+    "other": "leaves {path} in a state that breaks its rule",
+}
+_VERBS = {
+    "open": "opening of",
+    "write": "write to",
+    "truncate": "truncation of",
+    "rename": "rename to",
+    "link": "link to",
+    "unlink": "removal of",
+    "mkdir": "making of",
+    "mknod": "making of",
+    "chmod": "change of mode of",
+    "utimens": "change of times of",
+    "sync": "sync of",
+    "lock": "lock of",
+}
+
+
+def ordinal(number: int) -> str:
+    """Return ``1st``, ``2nd``, ``3rd``, ``4th``, ``11th``, …"""
+    if 10 <= number % 100 <= 20:
+        return f"{number}th"
+    return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th') }"
+
+
+def subject(finding: Finding) -> str:
+    """Return ``target/variant@version``."""
+    return f"{finding.target}/{finding.variant}" + (f"@{finding.version}" if finding.version else "")
+
+
+def plan_of(finding: Finding) -> FaultPlan:
+    """Return the finding's fault plan; empty where it has none that this version knows."""
+    try:
+        plan: FaultPlan = convert_record(finding.fault or {}, FaultPlan)
+    except RecordError:
+        return FaultPlan()
+    return plan
+
+
+def place(point: CrashPoint, show: Show) -> str:
+    """Return ``its 2nd write to x.json``."""
+    verb = _VERBS.get(point.operation, f"{point.operation} of")
+    actor = (
+        "its"
+        if point.actor == "p0"
+        else f"the {ordinal(int(point.actor[1:]) + 1)} process's"
+        if (point.actor[1:].isdecimal())
+        else "a process's"
+    )
+    target = f" {show(point.role)}" if point.role else ""
+    return f"{actor} {ordinal(point.occurrence)} {verb if target else point.operation}{target}"
+
+
+def circumstance(finding: Finding, show: Show) -> str:
+    """Return when it breaks: ``when it is killed after its 2nd write to x.json``."""
+    for fault in plan_of(finding).faults:
+        if isinstance(fault, Kill):
+            return f"when it is killed {_moment(fault.at, show)}"
+        if isinstance(fault, Timed):
+            action = "killed" if fault.signal == "SIGKILL" else f"stopped by {show(fault.signal)}"
+            return f"when it is {action} at a random moment"
+        if isinstance(fault, Short):
+            return f"when {place(fault.at, show)} is cut short after {fault.at.bytes:,} bytes" + (
+                " and it is killed there" if fault.kill else ""
+            )
+        if isinstance(fault, Errno):
+            name = errno.errorcode.get(fault.errno, f"error {fault.errno}")
+            lasting = " and everything after it that needs space fails too" if fault.persistent else ""
+            return f"when {place(fault.at, show)} fails with {name}{lasting}"
+    if finding.crash_point is not None and finding.fault_class in ("kill", "short"):
+        return f"when it is {'killed' if finding.fault_class == 'kill' else 'cut short'} " + _moment(
+            finding.crash_point, show
+        )
+    return f"under {finding.fault_class}"
+
+
+def _moment(point: CrashPoint, show: Show) -> str:
+    if point.phase == "torn":
+        return f"{point.bytes:,} bytes into {place(point, show)}"
+    return f"{point.phase} {place(point, show)}"
+
+
+def cause_headline(cause: Cause, show: Show) -> str:
+    """Return one sentence for a cause: what breaks, when, which invariants, in which versions."""
+    text = headline(cause.lead, show)
+    further = [show(name) for name in cause.invariants[1:]]
+    versions = [show(version) for version in cause.versions[1:]]
+    if further:
+        text = text.removesuffix(".") + f", also {', '.join(further)}."
+    if versions:
+        text = text.removesuffix(".") + f". The same in {', '.join(versions)}."
+    return text
+
+
+def headline(finding: Finding, show: Show) -> str:
+    """Return one sentence: what breaks, and when."""
+    path = show(finding.role or finding.path) or "the state"
+    if finding.fault_class == "none":  # judged on what it did, not on what was left
+        return f"{show(subject(finding))} breaks {show(finding.invariant)} in {path} with no fault at all."
+    if finding.invariant == CHECK:
+        return f"{show(subject(finding))} leaves a state that its check rejects {circumstance(finding, show)}."
+    damage = _DAMAGE.get(finding.damage, _DAMAGE["other"]).format(path=path)
+    return f"{show(subject(finding))} {damage} {circumstance(finding, show)} ({show(finding.invariant)})."
+
+
+def line_of(view: RunView, finding: Finding) -> ClassLine | None:
+    """Return the line of the finding's variant and fault class."""
+    for case in view.controls if finding.control else view.cases:
+        if (case.target, case.variant, case.version or finding.version) == (
+            finding.target,
+            finding.variant,
+            finding.version or case.version,
+        ):
+            return next((line for line in case.classes if line.fault_class == finding.fault_class), None)
+    return None
+
+
+def _plural(noun: str, number: int) -> str:
+    return noun if number == 1 else noun + "s"
+
+
+def how_often(view: RunView, finding: Finding) -> str:
+    """Return how many states and runs showed it, of how many."""
+    line = line_of(view, finding)
+    parts = []
+    if finding.states:
+        # A finding counts distinct states, so it is set against the distinct ones.
+        total = f" of {line.distinct:,}" if line is not None and line.distinct >= finding.states else ""
+        number = line.distinct if total and line else finding.states
+        parts.append(f"in {finding.states:,}{total} distinct {_plural('crash state', number)}")
+    if finding.runs:
+        known = line is not None and line.runs >= finding.runs
+        shown = spell_rate(finding.runs, line.runs) if known and line else f"{finding.runs:,}"
+        parts.append(f"in {shown} {_plural('real run', line.runs if known and line else finding.runs)}")
+    return "Seen " + " and ".join(parts) + "." if parts else "No count was kept."
+
+
+def how_confirmed(finding: Finding) -> str:
+    """Return how real runs proved it, or that none did."""
+    confirmation = finding.confirmation
+    if confirmation.attempts == 0:
+        return "Not confirmed by a real run."
+    method = f" ({confirmation.method})" if confirmation.method else ""
+    word = "Confirmed" if confirmation.confirmed else "Not confirmed"
+    runs = _plural("real run", confirmation.attempts)
+    return f"{word} in {confirmation.confirmed}/{confirmation.attempts} {runs}{method}."
+
+
+def replay_command(finding: Finding, view: RunView | None = None) -> str:
+    """Return the command that replays it, empty without a token. A probe's own command stands in ``view``."""
+    if not finding.token:
+        return ""
+    words = plain(str(view.started.environment.get("replay", ""))) if view is not None else ""
+    rest = f" {words or '[--check CMD …] -- CMD …'}" if finding.target == "probe" else ""
+    return f"tornwrite replay {finding.token}{rest}"
+
+
+def counts(line: ClassLine, show: Show) -> str:
+    """Return what one line measured: states, runs, and what stayed without measurement."""
+    parts = []
+    if line.states:
+        parts.append(f"{line.states:,} states ({line.distinct:,} distinct)")
+    if line.runs:
+        parts.append(f"runs {spell_rate(line.bad, line.runs)}")
+    if line.inconclusive:
+        parts.append(f"{line.inconclusive:,} inconclusive")
+    return "; ".join(parts) or (show(line.reason) or "not measured")
+
+
+def timed_rate(case: CaseView) -> str:
+    """Return the rate of a case's timed kills with window and run time; empty where it had none."""
+    rate = rate_of(case)
+    if rate is None:
+        return f"{case.timed_inconclusive} inconclusive, none measured" if case.timed_inconclusive else ""
+    text = spell_rate(rate.k, rate.n)
+    if rate.window_ms is not None and rate.run_ms is not None:
+        text += "; " + spell_wild_rate(rate.k, rate.n, rate.window_ms, rate.run_ms)
+    return text + (f"; {case.timed_inconclusive:,} inconclusive, not counted" if case.timed_inconclusive else "")
+
+
+def not_asked(view: RunView) -> str:
+    """Return which fault classes no case was tried under; empty where all were."""
+    tried = {line.fault_class for case in view.cases for line in case.classes}
+    missing = [name for name in FAULT_CLASSES if name not in tried]
+    return f"No fault of these classes was tried: {', '.join(missing)}." if missing else ""
+
+
+def control_line(case: CaseView, line: ClassLine, show: Show) -> str:
+    """Return what a control did: ``reference/durable held under kill, as it must``."""
+    ending = "as it must" if line.as_expected else f"but had to be {line.expected}"
+    return f"{show(case.name)} {line.verdict} under {line.fault_class}, {ending}: {counts(line, show)}"
+
+
+def reasons(view: RunView, show: Show) -> tuple[str, ...]:
+    """Return, one line each, why something asked for was not measured, or cannot be trusted."""
+    out = [show(view.control_problem)] if view.control_problem else []
+    told = view.finished.summary if view.finished else {}
+    if view.finished and not view.cases:
+        out.append("no target is available")
+    for case in view.cases:
+        if case.null_verdict in ("inconclusive", "broken"):
+            out.append(f"{show(case.name)}: {show(case.null_note or 'not run')}")
+            continue
+        out += [
+            f"{show(case.name)} under {line.fault_class}: {show(line.reason)}"
+            for line in case.classes
+            if line.verdict in ("inconclusive", "broken") and line.reason
+        ]
+    never = told.get("never_measured")
+    for what, reason in never.items() if isinstance(never, dict) else ():
+        out.append(f"{show(str(what))} was asked for and not measured: {show(str(reason))}")
+    required = told.get("required")
+    out += [f"{show(str(what))} is not available" for what in (required if isinstance(required, list) else ())]
+    return tuple(out)
+
+
+def verdict_sentence(view: RunView, show: Show) -> str:
+    """Return the campaign in one sentence; of an inconclusive one, why."""
+    if view.finished is None:
+        return "This run was interrupted before it had a verdict; what follows is what it had measured."
+    told = causes(view.findings)
+    unexpected = sum(not cause.lead.expected for cause in told)
+    expected = len(told) - unexpected
+    found = {
+        (0, 0): "no violation found",
+        (0, 1): f"{expected} expected finding{'s' * (expected > 1)}",
+        (1, 0): f"{unexpected} unexpected finding{'s' * (unexpected > 1)}",
+        (1, 1): f"{unexpected} unexpected and {expected} expected findings",
+    }[min(unexpected, 1), min(expected, 1)]
+    missing = sum(
+        line.expected == "violated" and line.verdict == "held" for case in view.cases for line in case.classes
+    )
+    if missing:
+        found += f", {missing} expected violation{'s' * (missing > 1)} did not occur"
+    if view.verdict == "held" and not any(
+        line.fault_class == "power" for case in view.cases for line in case.classes
+    ):
+        found += "; what a power loss does was not tried"
+    why = reasons(view, show)
+    if why and view.verdict in ("inconclusive", "broken"):
+        found = why[0] + (f"; {found}" if view.findings else "")
+    elif why and view.finished.exit_code == EXIT_INCONCLUSIVE:
+        found += f"; {why[0]}"
+    return f"{view.verdict.capitalize()}: {found} (exit code {view.finished.exit_code})."

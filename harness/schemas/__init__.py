@@ -1,0 +1,23 @@
+"""JSON schemas of everything tornwrite writes for machines, shipped as data.
+
+``result`` is what ``--json`` prints; ``campaign`` its ``result`` for run, probe, demo and report; ``event`` a line of
+the event stream; ``trial`` a line of trials.jsonl; ``finding`` a finding.json; ``trace_header`` and
+``trace_operation`` the lines of a trace.jsonl.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any
+
+NAMES = ("campaign", "event", "finding", "result", "trace_header", "trace_operation", "trial")
+
+
+def schema(name: str) -> dict[str, Any]:
+    """Return a schema by name, one of :data:`NAMES`. Another name is a :class:`KeyError`."""
+    if name not in NAMES:
+        raise KeyError(name)
+    text = resources.files(__name__).joinpath(f"{name}.schema.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
