@@ -1,0 +1,91 @@
+"""What ``run``, ``probe`` and ``demo`` share: a run directory, its subscribers, the campaign, the report's files."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from harness.campaign.plan import MEASURABLE, Options, Plan
+from harness.campaign.run import run_campaign
+from harness.campaign.scratch import scratch_workspace
+from harness.campaign.store import DEFAULT_REPORTS, RunStore
+from harness.cli.failures import InterruptedRunError, NothingToMeasureError
+from harness.cli.output import print_line
+from harness.cli.reports import write_reports
+from harness.core.event import AnyEvent, CampaignFinished
+from harness.report.json_document import campaign_result, result_document
+from harness.report.sentence import reasons
+from harness.report.terminal import TerminalReport, console_for
+from harness.report.view import Collector
+from harness.sandbox.workspace import Workspace
+
+
+def options_from(**given: Any) -> Options:
+    """Return the options of a campaign from those of a command line; what was not given stays as planned."""
+    names = set(Options.__struct_fields__)
+    return Options(**{name: value for name, value in given.items() if name in names and value is not None})
+
+
+def command_line() -> str:
+    """Return the command as it was typed, for reports."""
+    return shlex.join(["tornwrite", *sys.argv[1:]])
+
+
+def rehearse(make_plan: Callable[[Workspace], Plan]) -> None:
+    """Make the plan once in a workspace of its own: what cannot be planned must leave no run behind.
+
+    Raises what ``make_plan`` raises, and :class:`NothingToMeasureError` where no fault class asked for can be tried.
+    """
+    with scratch_workspace() as workspace:
+        plan = make_plan(workspace)
+    if plan.cases and not any(case.faults for case in plan.cases):
+        asked = ", ".join(item.what for item in plan.not_measured)
+        raise NothingToMeasureError(
+            f"no engine of this version can try {asked}; it can try {', '.join(MEASURABLE)}"
+        )
+
+
+def _how_to_go_on(name: str, store: RunStore, out: str) -> str:
+    """Return what to type after an interrupt."""
+    place = "" if out == DEFAULT_REPORTS else f" --out {shlex.quote(out)}"
+    again = f"; to go on: tornwrite run --resume {store.run_id}{place}" if name == "run" else ""
+    return f"what it had measured: tornwrite report {store.run_id}{place}{again}"
+
+
+def campaign(
+    name: str,
+    store: RunStore,
+    make_plan: Callable[[Workspace], Plan],
+    options: Options,
+    as_json: bool,
+    out: str,
+    quiet: bool = False,
+) -> tuple[CampaignFinished, Collector]:
+    """Carry out a campaign with its subscribers and write its reports, also when it is interrupted.
+
+    ``out`` is where its run is kept, as it was typed. Raises :class:`InterruptedRunError` after an interrupt.
+    """
+    collector = Collector()
+    subscribers: list[Callable[[AnyEvent], None]] = [store.keep, collector]
+    terminal = None if as_json or quiet else TerminalReport(console_for(sys.stdout))
+    if terminal is not None:
+        subscribers.append(terminal)
+
+    def emit(event: AnyEvent) -> None:
+        for subscriber in subscribers:
+            subscriber(event)
+
+    try:
+        finished = run_campaign(make_plan, store, options, emit, command_line())
+    except KeyboardInterrupt:
+        raise InterruptedRunError(_how_to_go_on(name, store, out)) from None
+    finally:
+        if terminal is not None:
+            terminal.close()
+        write_reports(store, collector.view(), options.content)
+    if as_json:
+        view = collector.view()
+        print_line(result_document(name, finished.exit_code, campaign_result(view), reasons(view, str)))
+    return finished, collector

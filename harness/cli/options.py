@@ -1,0 +1,103 @@
+"""Values of options as people type them: durations, lists of fault classes, splitting a command line."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import shlex
+from typing import Any
+
+import click
+
+from harness.core.fault import FAULT_CLASSES
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
+BUDGET_MAX_S = 86_400.0
+TIMEOUT_MAX_S = 120.0
+"""Longest run in seconds: a call to a worker holds two of them, and has 300 s."""
+
+
+def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Return ``30s``, ``5m``, ``1.5h`` or a bare number of seconds, in seconds."""
+    if value is None:
+        return None
+    match = _DURATION.fullmatch(value.strip())
+    if match is None:
+        raise click.BadParameter(f"{value!r} is not a duration; valid: 30s, 5m, 1h")
+    seconds = float(match[1]) * _UNITS[match[2] or "s"]
+    if not 0 < seconds <= BUDGET_MAX_S:
+        raise click.BadParameter(f"{value!r} is not between 0 and 24h")
+    return seconds
+
+
+def _fault_list(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """Return the fault classes of a comma-separated list, each once, in the order given."""
+    if value is None:
+        return None
+    words = [word.strip() for word in value.split(",") if word.strip()]
+    if not words:
+        raise click.BadParameter(f"an empty list; valid: {', '.join(FAULT_CLASSES)}")
+    for word in words:
+        if word not in FAULT_CLASSES:
+            close = difflib.get_close_matches(word, FAULT_CLASSES, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise click.BadParameter(f"no fault class {word!r}{hint}; valid: {', '.join(FAULT_CLASSES)}")
+    return tuple(dict.fromkeys(words))
+
+
+def split_words(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Return the words of a command given in one argument, split as a shell splits them; no shell runs it."""
+    if value is None:
+        return ()
+    try:
+        words = tuple(shlex.split(value))
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r}: {error}") from None
+    if not words:
+        raise click.BadParameter("an empty command")
+    return words
+
+
+ALLOW_COMMAND = {"ignore_unknown_options": False, "allow_interspersed_args": False}
+"""Settings of a command whose last words are the user's command: options behind its first word are that command's."""
+
+
+class Number(click.ParamType):  # type: ignore[type-arg]
+    """A number between two bounds, both allowed; whole unless ``fraction``."""
+
+    name = "N"
+
+    def __init__(self, low: float, high: float, fraction: bool = False) -> None:
+        self._low = low
+        self._high = high
+        self._fraction = fraction
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number; anything else is a usage error that names the bounds."""
+        try:
+            number = float(value) if self._fraction else int(value)
+        except (ValueError, OverflowError):
+            number = math.nan
+        if not self._low <= number <= self._high:
+            kind = "a number" if self._fraction else "a whole number"
+            self.fail(f"{str(value)[:40]!r} is not {kind} from {self._low} to {self._high}", param, ctx)
+        return number
+
+
+seed_option = click.option("--seed", type=Number(0, (1 << 63) - 1), help="Seed of every random choice.")
+jobs_option = click.option("--jobs", type=Number(1, 256), help="Workers; default: one per processor.")
+budget_option = click.option(
+    "--budget", callback=_duration, metavar="TIME", help="Wall time for what is optional, e.g. 30s or 5m."
+)
+faults_option = click.option(
+    "--faults", callback=_fault_list, metavar="LIST", help="Fault classes, e.g. kill,short,errno."
+)
+out_option = click.option(
+    "--out", default="reports", show_default=True, type=click.Path(file_okay=False), help="Where runs are kept."
+)
+content_option = click.option(
+    "--show-content", is_flag=True, help="Let evidence quote bytes of files. Off: ids, sizes, offsets, hashes."
+)
+command_words = click.argument("words", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- CMD …")

@@ -1,0 +1,50 @@
+"""What commands print besides reports: the ``--json`` object, and plain lines that are safe on a terminal.
+
+A reader that goes away (``| head``) is no error: what would still be printed is dropped, and the command goes on to
+its verdict and its exit code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import textwrap
+
+import click
+
+WIDTH = 80
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+
+
+def print_line(text: str) -> None:
+    """Print one line to standard output, whatever its encoding can hold."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
+    except BrokenPipeError:
+        forget_standard_output()
+
+
+def print_folded(label: str, text: str, indent: int = 0) -> None:
+    """Print ``text`` behind ``label`` in lines of at most :data:`WIDTH` columns, continued under the text."""
+    for line in textwrap.wrap(
+        text, WIDTH, initial_indent=label, subsequent_indent=" " * (indent or len(label)), break_on_hyphens=False
+    ):
+        print_line(line)
+
+
+def say(text: str) -> None:
+    """Print one line for people to standard error; with nobody there to read it, nothing happens."""
+    with contextlib.suppress(OSError):
+        encoding = sys.stderr.encoding or "utf-8"
+        click.echo(f"tornwrite: {text}".encode(encoding, "backslashreplace").decode(encoding), err=True)
+
+
+def forget_standard_output() -> None:
+    """Send what is still printed nowhere: the reader has gone, and the interpreter's last flush must not fail."""
+    with contextlib.suppress(
+        OSError, ValueError
+    ):  # a standard output without a descriptor has nothing to redirect
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

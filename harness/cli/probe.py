@@ -1,0 +1,112 @@
+"""``tornwrite probe``: judge a command that nobody has described."""
+
+from __future__ import annotations
+
+import click
+
+from harness.cli.options import (
+    ALLOW_COMMAND,
+    TIMEOUT_MAX_S,
+    Number,
+    budget_option,
+    command_words,
+    content_option,
+    faults_option,
+    jobs_option,
+    out_option,
+    seed_option,
+    split_words,
+)
+from harness.cli.output import json_option
+
+check_option = click.option(
+    "--check",
+    callback=split_words,
+    metavar="'CMD … {dir}'",
+    help="Judge each state by this command: exit code 0 held, 1 violated. {acked}: the last acknowledged id; "
+    "{acks}: a file of all, one per line.",
+)
+env_option = click.option(
+    "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Pass a variable; nothing else is inherited."
+)
+ack_option = click.option(
+    "--ack", metavar="REGEX", help="Acknowledgement lines, with a group id. [default: ^ACK (?P<id>\\S+)]"
+)
+timeout_option = click.option(
+    "--timeout",
+    default=30.0,
+    type=Number(0.1, TIMEOUT_MAX_S, fraction=True),
+    show_default=True,
+    help="Seconds for one run.",
+)
+
+
+@click.command("probe", context_settings=ALLOW_COMMAND)
+@check_option
+@click.option("--trials", type=Number(0, 100_000), default=0, help="Kills at random moments as well.")
+@env_option
+@ack_option
+@timeout_option
+@faults_option
+@budget_option
+@seed_option
+@jobs_option
+@out_option
+@content_option
+@json_option
+@command_words
+def command(
+    check: tuple[str, ...],
+    trials: int,
+    env: tuple[str, ...],
+    ack: str | None,
+    timeout: float,
+    faults: tuple[str, ...] | None,
+    budget: float | None,
+    seed: int | None,
+    jobs: int | None,
+    out: str,
+    show_content: bool,
+    as_json: bool,
+    words: tuple[str, ...],
+) -> int:
+    """Kill a command at every file operation, cut its writes, fail its system calls; judge every state it can leave.
+
+    {dir} in the command is the directory it keeps its state in. Without --check, documents must be one of the versions
+    that the undisturbed run published, not older than the last acknowledgement, and logs a prefix of the final log.
+
+    \b
+    tornwrite probe -- python save.py {dir}
+    tornwrite probe --check 'python verify.py {dir} {acked}' -- ./server {dir}
+    """
+    from harness.campaign.plan import Plan, plan_probe, require_engine
+    from harness.campaign.probe import Probe, ack_pattern, environment_of
+    from harness.campaign.store import RunStore
+    from harness.cli.campaigns import campaign, options_from, rehearse
+    from harness.core.run import DEFAULT_ACK
+    from harness.sandbox.workspace import Workspace
+
+    probe = Probe(
+        command=words,
+        check=check,
+        environment=environment_of(env),
+        ack=ack_pattern(ack) if ack else DEFAULT_ACK,
+        timeout_s=timeout,
+    )
+    require_engine()
+    options = options_from(
+        seed=seed,
+        faults=faults,
+        timed=trials or None,
+        budget_s=budget,
+        jobs=jobs,
+        content=show_content or None,
+    )
+
+    def make_plan(workspace: Workspace) -> Plan:
+        return plan_probe(probe, options, workspace)
+
+    rehearse(make_plan)
+    with RunStore.create(out) as store:
+        finished, _ = campaign("probe", store, make_plan, options, as_json, out)
+    return finished.exit_code

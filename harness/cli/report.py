@@ -1,0 +1,42 @@
+"""``tornwrite report``: the report of a run, made again from what it left on disk."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from harness.cli.options import content_option, out_option
+from harness.cli.output import json_option, print_line
+
+
+@click.command("report")
+@click.argument("run", default="latest")
+@click.option("--markdown", is_flag=True, help="Print report.md, to paste into a bug tracker.")
+@content_option
+@out_option
+@json_option
+def command(run: str, markdown: bool, show_content: bool, out: str, as_json: bool) -> int:
+    """Print the report of RUN again: latest, a run id or its beginning, or a directory.
+
+    Also of a run that was interrupted; what is missing then is said.
+    """
+    from harness.campaign.latest import find_run
+    from harness.campaign.store import RunStore
+    from harness.report.json_document import campaign_result, result_document
+    from harness.report.markdown import report
+    from harness.report.replay import replay_events
+    from harness.report.terminal import console_for, print_view
+    from harness.report.view import collect
+
+    store = RunStore.open(find_run(run, out), writable=False)
+    planned = store.read_artifact("run.json") is not None
+    run_data = store.read_run() if planned else {"run_id": store.run_id}  # interrupted before it had a plan
+    view = collect(replay_events(run_data, store.rows(), store.findings().values()))
+    if as_json:
+        print_line(result_document("report", 0, campaign_result(view)))
+    elif markdown:
+        print_line(report(view, content=show_content))
+    else:
+        print_view(console_for(sys.stdout), view)
+    return 0

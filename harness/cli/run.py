@@ -1,0 +1,89 @@
+"""``tornwrite run``: scenarios or targets, from recording to report."""
+
+from __future__ import annotations
+
+import click
+
+from harness.cli.options import (
+    Number,
+    budget_option,
+    content_option,
+    faults_option,
+    jobs_option,
+    out_option,
+    seed_option,
+)
+from harness.cli.output import json_option
+
+
+@click.command("run")
+@click.argument("names", nargs=-1, metavar="[SCENARIO|TARGET …]")
+@click.option("--target", "targets", multiple=True, metavar="T", help="Only these: TARGET[/VARIANT][@VERSION].")
+@click.option("--trials", type=Number(0, 1_000_000), help="Timed kills per variant.")
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value="",
+    default=None,
+    metavar="RUN",
+    help="Go on with a run; default: the newest.",
+)
+@click.option("--require-all", is_flag=True, help="Exit 3 when a target is not available.")
+@faults_option
+@seed_option
+@budget_option
+@jobs_option
+@out_option
+@content_option
+@json_option
+def command(
+    names: tuple[str, ...],
+    targets: tuple[str, ...],
+    trials: int | None,
+    resume: str | None,
+    require_all: bool,
+    faults: tuple[str, ...] | None,
+    seed: int | None,
+    budget: float | None,
+    jobs: int | None,
+    out: str,
+    show_content: bool,
+    as_json: bool,
+) -> int:
+    """Run scenarios or targets: record, explore every crash state, inject errors, confirm, report.
+
+    NAMES are scenarios ("tornwrite scenarios list"), or targets ("tornwrite targets list"), or scenario files.
+    Without any, the scenario fork_session runs.
+
+    \b
+    tornwrite run                            the published SDK and a proposed fix
+    tornwrite run reference/buggy            one writer
+    tornwrite run fork_session --trials 300  with 300 random kills per version
+    """
+    from harness.campaign.latest import LATEST, find_run
+    from harness.campaign.plan import require_engine
+    from harness.campaign.store import RunStore
+    from harness.cli.campaigns import campaign, options_from, rehearse
+    from harness.cli.selecting import planner, restore
+
+    require_engine()
+    options = options_from(
+        seed=seed,
+        faults=faults,
+        timed=trials,
+        budget_s=budget,
+        jobs=jobs,
+        content=show_content or None,
+        require_all=require_all or None,
+    )
+    if resume is not None:
+        store = RunStore.open(find_run(resume or LATEST, out))
+        with store:
+            asked = restore(store, names, targets, options)
+            finished, _ = campaign("run", store, planner(*asked), asked[2], as_json, out)
+        return finished.exit_code
+    make_plan = planner(names, targets, options)
+    rehearse(make_plan)
+    with RunStore.create(out) as store:
+        finished, _ = campaign("run", store, make_plan, options, as_json, out)
+    return finished.exit_code

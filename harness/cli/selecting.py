@@ -1,0 +1,85 @@
+"""What the words after ``tornwrite run`` mean: scenarios, scenario files, targets; and what a resumed run was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from harness.campaign.plan import Options, Plan, plan_scenario
+from harness.campaign.store import RunStore
+from harness.catalog import ManifestError, Scenario, Selected, list_scenarios, load_scenario, select
+from harness.catalog.data import target_directories
+from harness.catalog.schema import suggestion
+from harness.sandbox.workspace import Workspace
+
+DEFAULT_NAME = "fork_session"
+
+
+def _is_scenario(name: str) -> bool:
+    return name.endswith(".toml") or any(item.name == name for item in list_scenarios())
+
+
+def _checked(name: str) -> str:
+    """Return a name that can be a target's; else say what is near, among scenarios and targets."""
+    head = name.partition("@")[0].partition("/")[0]
+    known = {*target_directories(), *(item.name for item in list_scenarios())}
+    if head not in known and not any(mark in name for mark in "*?./\\"):
+        raise ManifestError(f"no scenario or target {name!r}{suggestion(head, known)}")
+    return name
+
+
+def scenario_of(names: tuple[str, ...], targets: tuple[str, ...]) -> tuple[Scenario, tuple[Selected, ...] | None]:
+    """Return the scenario to run and, where targets were named, which variants of it.
+
+    A scenario's name wins over a target's. Targets without a scenario run under the default workload.
+    """
+    scenarios = [load_scenario(name) for name in names if _is_scenario(name)]
+    wanted = [_checked(name) for name in (*names, *targets) if name in targets or not _is_scenario(name)]
+    if len(scenarios) > 1:
+        listed = ", ".join(item.name for item in scenarios)
+        raise ManifestError(f"one scenario at a time, not {listed}: each has a workload and a seed of its own")
+    if not scenarios and not wanted:
+        scenarios = [load_scenario(DEFAULT_NAME)]
+    chosen = select(wanted) if wanted else None
+    if scenarios:
+        return scenarios[0], chosen
+    return Scenario(name=" ".join(wanted), targets=tuple(wanted)), chosen
+
+
+def planner(names: tuple[str, ...], targets: tuple[str, ...], options: Options) -> Callable[[Workspace], Plan]:
+    """Return what makes the plan of a command line. Raises :class:`ManifestError` for a name that is none."""
+    scenario, selected = scenario_of(names, targets)
+
+    def make_plan(workspace: Workspace) -> Plan:
+        return plan_scenario(scenario, options, workspace, selected, (names, targets))
+
+    return make_plan
+
+
+def restore(
+    store: RunStore, names: tuple[str, ...], targets: tuple[str, ...], options: Options
+) -> tuple[tuple[str, ...], tuple[str, ...], Options]:
+    """Return what an interrupted run was asked, so that it goes on as it began.
+
+    Raises :class:`ManifestError` when the command line asks for something else.
+    """
+    kept = store.read_run()
+    kind = kept.get("kind", "run")
+    if kind != "run":
+        raise ManifestError(f"{store.run_id} is a {kind}: only what 'tornwrite run' began can be resumed")
+    try:
+        asked = msgspec.convert(kept["options"], Options)
+        old_names, old_targets = tuple(kept["names"]), tuple(kept["selectors"])
+    except (KeyError, TypeError, msgspec.ValidationError):
+        raise ManifestError(f"{store.run_id}: not a run that can be resumed") from None
+    if (names or targets) and (names, targets) != (old_names, old_targets):
+        raise ManifestError(f"{store.run_id} was a run of {' '.join((*old_names, *old_targets)) or DEFAULT_NAME}")
+    changed = [
+        name
+        for name in ("seed", "faults", "timed", "content")
+        if getattr(options, name) != getattr(Options(), name) and getattr(options, name) != getattr(asked, name)
+    ]
+    if changed:
+        raise ManifestError(f"--resume goes on with the same campaign: {', '.join(changed)} cannot change")
+    return old_names, old_targets, msgspec.structs.replace(asked, jobs=options.jobs, budget_s=options.budget_s)
