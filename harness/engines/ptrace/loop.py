@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from harness.core.fault import Errno, Kill, Short
 from harness.core.operation import AnyOperation
@@ -61,7 +61,10 @@ class Supervisor:
         self._born = 1
         self._threads: dict[int, Thread] = {pid: Thread(pid, first, 0)}
         self._unborn: dict[int, int] = {}
-        self._queue: deque[tuple[int, int]] = deque()
+        self._arrived: deque[tuple[int, int]] = deque()
+        """Stops and deaths that the kernel told of and nobody has looked at, oldest first."""
+        self._deferred: deque[tuple[int, int]] = deque()
+        """Stops that wait until :attr:`_ending` is over."""
         self._ending = 0
         """The thread whose call, or signal, is ending others right now; 0 for none."""
         self._loose: dict[int, Call] = {}
@@ -70,30 +73,54 @@ class Supervisor:
     def run(self) -> None:
         """Wait and dispatch until no traced process is left.
 
+        Stops are served in the order they arrive. The kernel would name the youngest thread first, so one that
+        stops all the time would starve the others, and a program that spins until another thread acts would hang.
+
         A child of the caller that is not of the run (a resource tracker, say) must not keep the wait alive: with
         nothing traced any more, it goes on only for as long as a process could still be being born.
         """
         last_looks = _LAST_LOOKS
         while True:
-            idle = not self._processes and not self._unborn
+            block = self._processes and not self._arrived
             try:
-                tid, status = os.waitpid(-1, abi.WALL | (os.WNOHANG if idle else 0))
+                tid, status = os.waitpid(-1, abi.WALL | (0 if block else os.WNOHANG))
             except ChildProcessError:
-                return
-            if tid == 0:
+                if not self._arrived:
+                    return
+                tid = status = 0
+            if tid:
+                self._arrived.append((tid, status))
+                if len(self._threads) > 1:
+                    continue  # whoever else waits has come before the next stop of this one
+            elif not self._arrived:
                 last_looks -= 1
                 if not last_looks:
-                    return
+                    if not self._forsake_unborn():
+                        return
+                    last_looks = _LAST_LOOKS
                 time.sleep(_LOOK_S)
                 continue
-            with self.lock:
-                try:
-                    self._dispatch(tid, status)
-                    while self._queue and not self._ending and not self._dying:
-                        self._dispatch(*self._queue.popleft())
-                except LimitReachedError as error:
-                    self.minder.end_now("limit", str(error))
-                    self._kill_all()
+            while self._arrived:
+                self._serve(*self._arrived.popleft())
+
+    def _serve(self, tid: int, status: int) -> None:
+        """Dispatch one stop, and those that waited for an ending that it has brought about."""
+        with self.lock:
+            try:
+                self._dispatch(tid, status)
+                while self._deferred and not self._ending and not self._dying:
+                    self._dispatch(*self._deferred.popleft())
+            except LimitReachedError as error:
+                self.minder.end_now("limit", str(error))
+                self._kill_all()
+
+    def _forsake_unborn(self) -> bool:
+        """With no process left that could name them, kill those whose birth was never told; whether there were any."""
+        forsaken = tuple(self._unborn)
+        self._unborn.clear()
+        for tid in forsaken:
+            _quietly(os.kill, tid)
+        return bool(forsaken)
 
     # -- ending ---------------------------------------------------------------------------------------------
 
@@ -125,8 +152,17 @@ class Supervisor:
         """Kill one process; its threads' pending stops are void."""
         if self._ending in process.threads:
             self._ending = 0
-        self._queue = deque(item for item in self._queue if item[0] not in process.threads)
+        self._void_stops(process.threads)
         _quietly(os.kill, process.pid)
+
+    def _void_stops(self, tids: Collection[int]) -> None:
+        """Drop the waiting stops of threads that are dead: dispatched later, they would look like new threads."""
+        if any(tid in tids for tid, _ in self._deferred):
+            self._deferred = deque(item for item in self._deferred if item[0] not in tids)
+        if any(tid in tids for tid, _ in self._arrived):
+            self._arrived = deque(
+                (tid, status) for tid, status in self._arrived if tid not in tids or not os.WIFSTOPPED(status)
+            )
 
     # -- stops ----------------------------------------------------------------------------------------------
 
@@ -155,7 +191,7 @@ class Supervisor:
         number = status >> 8 & 0xFF
         if event == abi.EVENT_SECCOMP:
             if self._ending:
-                self._queue.append((tid, status))
+                self._deferred.append((tid, status))
             else:
                 self._enter(tid, thread)
         elif number == abi.SYSCALL_STOP:
@@ -169,7 +205,7 @@ class Supervisor:
         elif event:
             abi.ptrace(abi.PTRACE_CONT, tid)
         elif self._ending:
-            self._queue.append((tid, status))
+            self._deferred.append((tid, status))
         else:
             if len(thread.process.threads) > 1 and is_fatal(tid, number):
                 self._ending = tid
@@ -339,7 +375,9 @@ class Supervisor:
         process = thread.process
         if self._ending in (tid, abi.event_message(tid)):
             self._ending = 0
-        for other in process.threads - {tid}:
+        dead = process.threads - {tid}
+        self._void_stops(dead)
+        for other in dead:
             self._threads.pop(other, None)
             self._loose.pop(other, None)
         process.threads = {tid}
@@ -353,6 +391,7 @@ class Supervisor:
     def _gone(self, tid: int, status: int) -> None:
         self._unborn.pop(tid, None)
         self._loose.pop(tid, None)
+        self._void_stops((tid,))
         thread = self._threads.pop(tid, None)
         if self._ending == tid:
             self._ending = 0
