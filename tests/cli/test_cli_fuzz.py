@@ -204,7 +204,9 @@ def _stored_run() -> Path:
     )
     row = TrialRow(trial_id="t/v/null", kind="null", target="t", variant="v", seed=1, verdict="held")
     with RunStore.create("reports", run_id="fuzzed") as store:
-        store.write_run({"format_version": 1, "name": "s", "options": {}, "names": ["reference/buggy"], "selectors": []})
+        store.write_run(
+            {"format_version": 1, "name": "s", "options": {}, "names": ["reference/buggy"], "selectors": []}
+        )
         store.keep(
             CampaignStarted(run_id="fuzzed", scenario="s", targets=("t",), seed=1, directory="d", planned_trials=1)
         )
