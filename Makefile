@@ -16,7 +16,7 @@ demo: $(VENV)/.installed
 	$(BIN)/tornwrite demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(JOBS) -q
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check harness tests targets benchmarks
