@@ -115,14 +115,18 @@ def _process(actors: tuple[object, ...], op: AnyOperation) -> int:
 
 @check("W3", "trace")
 def temporary_has_a_name_of_its_own(view: TraceView) -> Iterator[Violation]:
-    """A temporary file's name is not used again without O_EXCL: a second writer would write into the same file.
+    """The temporary of a document has a name that is not used again without O_EXCL.
 
-    A violation where the target declares the name as a temporary; of a program nobody described it is said only,
-    because nobody can tell whether there is ever a second writer.
+    Else a second writer would write into the same file. To open again a file that is still there, as after mkstemp,
+    is no second use. What is removed and never renamed (a journal, a lock) stands for the file it belongs to and has
+    to have one name. A violation where the target declares the name as a
+    temporary; of a program nobody described it is said only, because nobody can tell whether there is ever a second
+    writer.
     """
+    renamed = {op.path for op, _, _ in view.steps() if isinstance(op, Rename)}
     used: set[str] = set()
     for op, _, _ in view.steps():
-        if not isinstance(op, Open) or op.path is None or not view.is_temporary(op.path):
+        if not isinstance(op, Open) or not op.created or op.path not in renamed or not view.is_temporary(op.path):
             continue
         if op.path in used and not op.flags & _O_EXCL:
             yield Violation(
@@ -130,10 +134,9 @@ def temporary_has_a_name_of_its_own(view: TraceView) -> Iterator[Violation]:
                 path=op.path,
                 damage="other",
                 severity=_severity(view, op.path),
-                message=f"operation {op.seq} opens a temporary file under a name used before, without O_EXCL",
+                message=f"operation {op.seq} makes a temporary file under a name used before, without O_EXCL",
             )
-        if op.created or op.truncated:
-            used.add(op.path)
+        used.add(op.path)
 
 
 @check("W3", "trace")

@@ -200,7 +200,7 @@ def _table(view: RunView) -> Table:
     for name in ("target", "fault", "verdict", "expected", "measured"):
         table.add_column(name, overflow="fold", header_style="bold", no_wrap=False)
     for case in view.cases:
-        if case.null_verdict != "held":
+        if case.null_verdict not in ("held", "violated"):  # a violation has a line of its own
             reason = plain(case.null_note, 120) or "a run without any fault"
             table.add_row(
                 Text(plain(case.name)), Text("none"), _verdict(case.null_verdict), Text("-"), Text(reason)

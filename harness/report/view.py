@@ -226,13 +226,16 @@ def _case_of_rows(target: str, variant: str, version: str, control: bool, rows: 
             classes.setdefault(row.fault_class, []).append(row)
     null = next((row for row in rows if row.kind == "null"), None)
     timed = [row for row in rows if row.kind == "timed"]
+    lines = [_class_of_rows(name, mine) for name, mine in classes.items()]
+    if null is not None and null.verdict == "violated":
+        lines.insert(0, ClassLine(fault_class="none", verdict="violated", runs=1, bad=1, findings=null.findings))
     return CaseView(
         id=f"{target}/{variant}",
         target=target,
         variant=variant,
         version=version,
         control="control" if control else "",
-        classes=tuple(_class_of_rows(name, mine) for name, mine in classes.items()),
+        classes=tuple(lines),
         null_verdict=null.verdict if null else "inconclusive",
         null_note=null.note if null else "",
         timed_runs=sum(row.verdict in ("held", "violated") for row in timed),

@@ -169,3 +169,28 @@ def test_w3_a_fixed_temporary_name_of_an_undescribed_program_is_said_only() -> N
 def test_w3_temporaries_with_names_of_their_own_hold() -> None:
     declared = FileBinding("*.tmp", "opaque", litter=True)
     assert wrong(fixed_name((".1.tmp", ".2.tmp")), declared, DOCUMENT, invariants=("W3",)) == []
+
+
+def test_w3_a_journal_that_is_made_and_removed_again_and_again_is_no_temporary_of_a_document() -> None:
+    declared = FileBinding("*-journal", "opaque", litter=True)
+    script = Script()
+    for number in range(3):
+        journal = script.open("store.db-journal")
+        script.write(journal, b"old pages")
+        script.close(journal)
+        script.put("store.db", b"%d" % number)
+        script.unlink("store.db-journal")
+        script.ack(number)
+    assert wrong(script, declared, FileBinding("store.db", "opaque")) == []
+
+
+def test_w3_opening_again_what_mkstemp_made_holds() -> None:
+    declared = FileBinding("tmp*", "opaque", litter=True)
+    script = Script()
+    for number in range(3):
+        script.close(script.open(f"tmp{number}x"))
+        script.replace("state.json", b"{}", suffix=".never")
+        script.put(f"tmp{number}x", b'{"n": %d}' % number)
+        script.rename(f"tmp{number}x", "state.json")
+        script.ack(number)
+    assert wrong(script, declared, DOCUMENT) == []
