@@ -92,8 +92,11 @@ class Row(NamedTuple):
     @property
     def missed(self) -> bool:
         """Whether a bar is missed."""
-        over = self.times_strace is not None and self.times_strace > MOST_TIMES_STRACE
-        return over or self.us_per_operation > MOST_US_PER_OPERATION
+        return (
+            self.times_strace is None  # without strace nothing was measured against it
+            or self.times_strace > MOST_TIMES_STRACE
+            or self.us_per_operation > MOST_US_PER_OPERATION
+        )
 
 
 def _timed(spec: RunSpec, prefix: tuple[str, ...] = ()) -> float:
@@ -153,7 +156,9 @@ def measure(name: str, argv: tuple[str, ...], count: int, repeat: int, base: str
 def _programs() -> list[tuple[str, tuple[str, ...]]]:
     programs = [("python", (real_python(), "-ISE", "-c", _PYTHON))]
     node = real_node()
-    if node is not None:
+    if node is None:
+        print("missed: not measured: no node here")
+    else:
         programs += [("node sync", (node, "-e", _NODE)), ("node async", (node, "-e", _NODE_ASYNC))]
     return programs
 
@@ -181,8 +186,8 @@ def main() -> int:
     options = parser.parse_args()
     reason = engine("ptrace").available()
     if reason:
-        print(f"not measured: {reason}")
-        return 0
+        print(f"missed: not measured: {reason}")
+        return 1
     rows = []
     with tempfile.TemporaryDirectory(prefix="recording-") as base:
         for name, argv in _programs():
@@ -194,7 +199,7 @@ def main() -> int:
         load = os.getloadavg()[0]
         print(f"load {load:.1f}; bars: at most {MOST_TIMES_STRACE} x strace, {MOST_US_PER_OPERATION:.0f} us/op")
         _print(rows, print)
-    return int(any(row.missed for row in rows))
+    return int(any(row.missed for row in rows) or real_node() is None)
 
 
 if __name__ == "__main__":

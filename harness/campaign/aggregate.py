@@ -91,7 +91,9 @@ def _class_result(case: Case, rows: list[TrialRow], name: FaultClass, null: Tria
         reason = null.note if null else "not run"
         return ClassResult(fault_class=name, verdict=verdict, expected=expected, reason=reason)
     mine = [row for row in rows if row.fault_class == name]
+    # States are counted once: as an exploration judged them, else as a check did.
     explored = [row for row in mine if row.distinct]
+    explored = explored or [row for row in mine if row.states and _is_phase(row, case, "check")]
     runs = [row for row in mine if not row.states]  # the rest looked again at single states of an exploration
     verdicts = [row.verdict for row in mine if row.verdict != "inconclusive"]
     broken = next((row for row in mine if row.verdict == "broken"), None)
@@ -100,7 +102,7 @@ def _class_result(case: Case, rows: list[TrialRow], name: FaultClass, null: Tria
         verdict=worst(verdicts),
         expected=expected,
         states=sum(row.states for row in explored),
-        distinct=sum(row.distinct for row in explored),
+        distinct=sum(row.distinct or row.states for row in explored),
         runs=sum(row.verdict in ("held", "violated") for row in runs),
         bad=sum(row.verdict == "violated" for row in runs),
         inconclusive=sum(row.verdict == "inconclusive" for row in runs),

@@ -8,6 +8,7 @@ state of the undisturbed run (another exit code, a signal, ten seconds) is *brok
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
@@ -85,7 +86,7 @@ def _canary(ctx: Context, measured: Measured) -> tuple[Verdict, str]:
 def _trials(measured: Measured) -> list[Trial]:
     case, acks = measured.case, measured.explored.recording.acks
     trials = []
-    for index, state in enumerate(spread(measured.explored.samples)[: case.check_max]):
+    for index, state in enumerate(spread(measured.killed)[: case.check_max]):
         request = CheckRequest(
             spec=case.subject.spec, argv=case.subject.check, states=((state.tree, acks[: state.acked]),)
         )
@@ -106,33 +107,45 @@ def without_check(measured: Measured) -> Measured:
     return Measured(msgspec.structs.replace(measured.case, subject=subject), measured.explored)
 
 
-def check_phase(ctx: Context, cases: Iterable[Measured]) -> dict[str, str]:
+class Unchecked(NamedTuple):
+    """What the checks leave open, by case id: why a check proves nothing at all, and which states it did not see."""
+
+    untrusted: dict[str, str]
+    unseen: dict[str, str]
+
+
+def check_phase(ctx: Context, cases: Iterable[Measured]) -> Unchecked:
     """Let each case's own check judge its crash states.
 
-    Returns, by case id, why a check cannot be trusted: it accepts damage, or rejects the undisturbed run. Raises
-    :class:`ManifestError` for a check that asks for what is ambiguous.
+    A check that accepts damage, or rejects the undisturbed run, is not trusted. Raises :class:`ManifestError` for a
+    check that asks for what is ambiguous.
     """
     cases = [measured for measured in cases if measured.case.subject.check]
     for measured in cases:
         require_one_actor(measured)
-    problems: dict[str, str] = {}
+    untrusted: dict[str, str] = {}
+    unseen: dict[str, str] = {}
     for measured in cases:
         case = measured.case
         verdict, problem = _canary(ctx, measured)
         if problem:
-            problems[case.id] = problem
+            untrusted[case.id] = problem
             ctx.notice(problem, case)
             row = case.row("canary", f"{case.id}/canary/check", verdict, case.faults[0] if case.faults else "none")
             ctx.record(msgspec.structs.replace(row, note=problem))
-        elif "kill" in case.faults:
-            _check_states(ctx, measured)
-    return problems
+        elif "kill" in case.faults and (reason := _check_states(ctx, measured)):
+            unseen[case.id] = reason
+    return Unchecked(untrusted, unseen)
 
 
-def _check_states(ctx: Context, measured: Measured) -> None:
-    case, trials = measured.case, _trials(measured)
+def _check_states(ctx: Context, measured: Measured) -> str:
+    """Let the check judge the states of a kill, evenly spread; return which it did not see, or an empty string."""
+    case, trials, possible = measured.case, _trials(measured), len(measured.killed)
     ctx.phase("check", case, len(trials))
     left = run_trials(ctx, trials, _judge_check, lambda _: not ctx.expired())
-    if left:
-        checked = len(trials) - len(left)
-        ctx.notice(f"{checked} of {len(trials)} states were checked: the budget is used up", case)
+    if not left and len(trials) == possible:
+        return ""
+    why = "the budget is used up (--budget)" if left else f"at most {case.check_max:,} are shown to a check"
+    reason = f"{len(trials) - len(left):,} of {possible:,} states were checked: {why}"
+    ctx.notice(reason, case)
+    return reason

@@ -12,7 +12,7 @@ import msgspec
 from harness.campaign.executor import Executor
 from harness.campaign.ledger import Ledger
 from harness.campaign.store import RunStore
-from harness.campaign.work import Explored, expectation_for, judge_for
+from harness.campaign.work import Explored, distinct_states, expectation_for, judge_for
 from harness.catalog import Subject
 from harness.checks import Expectation, Judge
 from harness.core.apply import apply
@@ -22,7 +22,7 @@ from harness.core.point import at_phase, crash_points
 from harness.core.trace import Trace
 from harness.core.tree import Tree
 from harness.core.verdict import Finding, TrialKind, TrialRow, Verdict
-from harness.explore import CrashState
+from harness.explore import CrashState, crash_states
 
 Control = Literal["", "must_hold", "must_violate"]
 
@@ -41,7 +41,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     control: Control = ""
     timed: int = 0
     errno_max: int = 200
-    check_max: int = 400
+    check_max: int = 2_000
     sample_max: int = 24
     confirmations: int = 3
 
@@ -111,6 +111,11 @@ class Measured:
     def judge(self) -> Judge:
         """The judge of states of this case; fit for any sequence of trees."""
         return judge_for(self.expectation, self.explored.judged)
+
+    @cached_property
+    def killed(self) -> list[CrashState]:
+        """The distinct states that a kill can leave, in the order of the run."""
+        return distinct_states(crash_states(self.trace, "kill"))
 
     @cached_property
     def _points(self) -> list[CrashPoint | None]:

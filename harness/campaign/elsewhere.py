@@ -22,9 +22,11 @@ from harness.campaign.work import sample_states
 from harness.checks import INVARIANTS
 from harness.core.role import path_role
 from harness.core.verdict import Finding, Violation
-from harness.explore import CrashState, crash_states
+from harness.explore import CrashState, crash_states, explore
 from harness.explore.states import StateClass
 
+ALL_CUTS = 1 << 30
+"""Every cut of every write, up to the bound that an exploration has for a whole run."""
 STATES_SHOWN = 200
 """The most states that real programs are shown for one replay."""
 PLANS_RUN = 400
@@ -66,27 +68,35 @@ def look_elsewhere(
 
 def _by_exploration(measured: Measured, finding: Finding, reached: bool) -> Elsewhere:
     reason = _not_comparable(measured, finding)
-    for name, exploration in measured.explored.explorations.items():
+    for name, sampled in measured.explored.explorations.items():
         if name != finding.fault_class:
             continue
+        exploration = explore(measured.trace, name, measured.judge.judge, ALL_CUTS) if sampled.sampled else sampled
         for group in exploration.groups:
             # Where the point itself is gone, its file may have another name: then any path counts.
             same = match(finding, [group.violation]) if reached else group.invariant == finding.invariant
             if group.severity == "violation" and same:
                 return Elsewhere(violated_at=str(group.point or "the end of the run"))
-        sampled = " (long writes sampled)" if exploration.sampled else ""
-        looked_at = f"{exploration.distinct:,} states explored{sampled}"
+        if exploration.sampled:
+            taken, possible = (sum(item[field] for item in exploration.sampled) for field in (1, 2))
+            reason = reason or f"{taken:,} of {possible:,} cuts of long writes were explored"
+        looked_at = f"{exploration.distinct:,} states explored"
         return Elsewhere(complete=not reason, looked_at=looked_at, reason=reason)
     return Elsewhere(reason="nothing was explored")
 
 
+def not_measured_here(measured: Measured, finding: Finding) -> str:
+    """Return why nothing judges the finding's invariant in this version of the target, or an empty string."""
+    reason = measured.explored.not_measured.get(finding.fault_class, {}).get(finding.invariant, "")
+    return f"{finding.invariant} is not measured here: {reason}" if reason else ""
+
+
 def _not_comparable(measured: Measured, finding: Finding) -> str:
     """Return why the absence of violations would say nothing about this finding, or an empty string."""
-    explored = measured.explored
-    reason = explored.not_measured.get(finding.fault_class, {}).get(finding.invariant, "")
+    reason = not_measured_here(measured, finding)
     if reason:
-        return f"{finding.invariant} is not measured here: {reason}"
-    if finding.role and finding.role not in {path_role(path) for path in explored.recording.final.names}:
+        return reason
+    if finding.role and finding.role not in {path_role(path) for path in measured.explored.recording.final.names}:
         return f"this version leaves no file like {finding.role}"
     return ""
 

@@ -170,7 +170,7 @@ def recovery_phase(ctx: Context, cases: Iterable[Measured]) -> None:
         commands = judging_commands(case.subject)
         if not commands or "kill" not in case.faults:
             continue
-        samples = spread(measured.explored.samples)[: case.sample_max]
+        samples = spread(measured.killed)[: case.sample_max]
         if not samples:
             continue
         ctx.phase("recover", case, len(samples))

@@ -109,7 +109,10 @@ def finding_from(case: Case, observation: Observation, trial_id: str, content: b
 
 
 def died_by(recording: Recording) -> str:
-    """Say how the target's main process ended."""
+    """Say how the process that the fault struck ended; without one, the target's main process."""
+    struck = recording.delivered[0].signal if recording.delivered else None
+    if struck is not None:
+        return f"signal {struck}"
     if recording.signal is not None:
         return f"signal {recording.signal}"
     return f"exit {recording.exit_code}" if recording.exit_code is not None else recording.ending

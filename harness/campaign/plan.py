@@ -21,7 +21,6 @@ CONTROL_TARGET = "reference"
 _CONTROLS: tuple[tuple[str, Control], ...] = (("durable", "must_hold"), ("buggy", "must_violate"))
 _CONTROL_ERRNO_RUNS = 8
 _PROBE_ERRNO_RUNS = 60
-_PROBE_CHECKED_STATES = 2_000
 DEFAULT_PROBE_BUDGET_S = 20.0
 _BESIDE_A_CHECK = frozenset({"W1", "W8"})
 """What is judged of a probe that has a check of its own: nothing that is only inferred from the null run's files."""
@@ -181,7 +180,6 @@ def plan_probe(probe: Probe, options: Options, workspace: Workspace) -> Plan:
         invariants=_BESIDE_A_CHECK if probe.check else frozenset(),
         timed=options.timed or 0,
         errno_max=_PROBE_ERRNO_RUNS,
-        check_max=_PROBE_CHECKED_STATES,
     )
     return Plan(
         name=f"probe {probe.name}",

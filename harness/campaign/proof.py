@@ -1,6 +1,7 @@
 """What proves a finding: which run shows it again, and what such a run leaves as evidence.
 
-Under a kill, *confirmed* means: a new process was killed at that operation, died of signal 9, and the tree read from
+Under a kill, *confirmed* means: a new process was killed at that operation, died of signal 9 (the one that was struck:
+another may have ended by itself before), and the tree read from
 disk after its death violates the same invariant on the same path role. Under an error, or with no fault at all, the
 same violation comes back. Pure, but for the judging of values that real programs printed.
 """
@@ -108,7 +109,7 @@ def confirms(measured: Measured, examined: Examined, plan: FaultPlan, finding: F
     recording = examined.recording
     if recording.differences or (plan.faults and not recording.delivered):
         return None
-    if kills(plan) and recording.signal != SIGKILL:
+    if kills(plan) and recording.delivered[0].signal != SIGKILL:
         return None
     found = violations_of(measured, recording, plan)
     if needed_programs(finding) or finding.invariant == CHECK_INVARIANT or match(finding, found) is None:

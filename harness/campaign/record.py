@@ -64,13 +64,11 @@ def judged_scopes(case: Case, fault_class: FaultClass) -> tuple[Scope, ...]:
 def explore_request(case: Case) -> ExploreRequest:
     """Return how this case's null run is to be explored."""
     subject = case.subject
-    shown = case.sample_max if subject.recover or subject.list_command else 0
     return ExploreRequest(
         classes=tuple(name for name in STATE_CLASSES if name in case.faults),
         bindings=tuple(subject.bindings),
         masked=subject.random_names if subject.bindings else None,
         invariants=case.invariants,
-        samples=max(case.check_max if subject.check else 0, shown),
         scopes={name: judged_scopes(case, name) for name in case.faults},
     )
 
@@ -144,18 +142,20 @@ def _null_row(ctx: Context, case: Case, explored: Explored, index: int) -> Trial
     return row
 
 
-def _judges_states(case: Case, name: StateClass) -> bool:
-    """Whether anything judges the states of this class: an invariant, or, of those a kill leaves, a check."""
-    if case.subject.check and name == "kill":
-        return True
-    rows = [INVARIANTS[key] for key in case.invariants or INVARIANTS]
+def _judges_states(case: Case, explored: Explored, name: StateClass) -> bool:
+    """Whether an invariant judges the states of this class and found something to judge in them.
+
+    States that nothing could fail are not "held"; those a check judges have rows of their own.
+    """
+    reasons = explored.not_measured.get(name, {})
+    rows = [INVARIANTS[key] for key in case.invariants or INVARIANTS if key not in reasons]
     return any(row.judges(name) and not _OF_TREES.isdisjoint(row.checks) for row in rows)
 
 
 def _state_rows(ctx: Context, case: Case, explored: Explored, index: int) -> int:
     """Keep a row per explored fault class; return the next free place in the plan."""
     for name, exploration in explored.explorations.items():
-        if not _judges_states(case, name):
+        if not _judges_states(case, explored, name):
             continue
         trial_id = f"{case.id}/state/{name}"
         names: dict[str, None] = {}
@@ -178,7 +178,7 @@ def _state_rows(ctx: Context, case: Case, explored: Explored, index: int) -> int
             distinct=exploration.distinct,
             findings=tuple(names),
             engine=explored.recording.engine,
-            cpu_ms=explored.explore_cpu_ms,
+            cpu_ms=explored.explore_cpu_ms.get(name, 0.0),
         )
         ctx.record(row)
         if exploration.sampled and not case.control:

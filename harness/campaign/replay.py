@@ -3,9 +3,10 @@
 The target is recorded anew, so the judgement belongs to the version that is here.
 
 REPRODUCED needs a run that shows the same invariant violated on the same path role, or such a violation at another
-point. FIXED needs the crash point reached every time without it, or the point gone from a fresh, verified recording
-and no such violation in *all* of its crash states (for a failing call: in runs of all its error plans). A timed kill
-has no point that could be reached or gone: without a violation it stays CHANGED, with the rate that is excluded.
+point. FIXED needs the invariant measured at all, and the crash point reached every time without it, or the point gone
+from a fresh, verified recording and no such violation in *all* of its crash states (for a failing call: in runs of
+all its error plans). A timed kill has no point that could be reached or gone: without a violation it stays CHANGED,
+with the rate that is excluded.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Literal
 import msgspec
 
 from harness.campaign.context import Case, Context, Measured, case_id
-from harness.campaign.elsewhere import look_elsewhere
+from harness.campaign.elsewhere import look_elsewhere, not_measured_here
 from harness.campaign.executor import Call, Executor
 from harness.campaign.observe import finding_plan
 from harness.campaign.programs import Examined, run_and_examine
@@ -174,6 +175,9 @@ def _decide(
     if finding.crash_point is None and finding.fault_class != "none":
         text = f"CHANGED: {spell_rate(0, reached)}; a kill at a random moment cannot show that it is fixed"
         return _answer("CHANGED", finding, times, reached, 0, text)
+    unmeasured = not_measured_here(measured, finding)
+    if unmeasured:
+        return _answer("CHANGED", finding, times, reached, 0, f"CHANGED: no run shows it, but {unmeasured}")
     if reached == times:
         text = f"FIXED 0/{times}, the crash point was reached every time"
         if finding.fault_class == "none":

@@ -26,7 +26,7 @@ from harness.campaign.aggregate import (
     summary,
     verdict_of,
 )
-from harness.campaign.check import check_phase, without_check
+from harness.campaign.check import Unchecked, check_phase, without_check
 from harness.campaign.confirm import confirm_phase
 from harness.campaign.context import Context, Measured
 from harness.campaign.errors import errno_phase
@@ -146,29 +146,28 @@ class _Phases(NamedTuple):
 
     measured: list[Measured]
     windows: dict[str, Window]
-    check_problems: dict[str, str]
+    unchecked: Unchecked
 
 
 def _phases(ctx: Context, plan: Plan) -> _Phases:
     cases = prepare_cases(ctx.executor, plan.everything)
     measured = record_cases(ctx, cases)
-    problems = check_phase(ctx, measured)
-    measured = [without_check(item) if item.case.id in problems else item for item in measured]
+    unchecked = check_phase(ctx, measured)
+    measured = [without_check(item) if item.case.id in unchecked.untrusted else item for item in measured]
     recovery_phase(ctx, measured)
     errno_phase(ctx, measured)
     windows = timed_phase(ctx, measured)
     ctx.ledger.settle(join_timed(ctx.ledger.by_key(), ctx.ledger.damages))
     add_tokens(ctx, measured, plan.digest)
     confirm_phase(ctx, measured)
-    return _Phases(measured, windows, problems)
+    return _Phases(measured, windows, unchecked)
 
 
 def _finish(ctx: Context, plan: Plan, options: Options, phases: _Phases) -> CampaignFinished:
     rows = list(ctx.done.values())
     reasons = {item.case.id: item.explored.not_measured for item in phases.measured}
     results = [
-        _with_problem(case_result(case, rows, reasons.get(case.id)), phases.check_problems)
-        for case in plan.everything
+        _as_checked(case_result(case, rows, reasons.get(case.id)), phases.unchecked) for case in plan.everything
     ]
     never = never_measured(results, plan.requested)
     for name, reason in never.items():
@@ -189,13 +188,13 @@ def _finish(ctx: Context, plan: Plan, options: Options, phases: _Phases) -> Camp
     return CampaignFinished(verdict=verdict, exit_code=code, summary=data)
 
 
-def _with_problem(result: CaseResult, problems: dict[str, str]) -> CaseResult:
-    """Return the result with the classes its own check could not judge marked *inconclusive*."""
-    reason = problems.get(result.id)
-    if not reason:
-        return result
-    classes = tuple(
-        msgspec.structs.replace(item, verdict="inconclusive", reason=reason) if item.verdict == "held" else item
-        for item in result.classes
-    )
-    return msgspec.structs.replace(result, classes=classes)
+def _as_checked(result: CaseResult, unchecked: Unchecked) -> CaseResult:
+    """Return the result with *inconclusive* for *held* where its own check could not judge, or not all there is."""
+    untrusted, unseen = unchecked.untrusted.get(result.id, ""), unchecked.unseen.get(result.id, "")
+    classes = []
+    for item in result.classes:
+        reason = untrusted or (unseen if item.fault_class == "kill" else "")
+        if reason and item.verdict in ("held", "inconclusive"):
+            item = msgspec.structs.replace(item, verdict="inconclusive", reason=reason)  # noqa: PLW2901
+        classes.append(item)
+    return msgspec.structs.replace(result, classes=tuple(classes))

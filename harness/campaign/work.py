@@ -27,7 +27,7 @@ from harness.core.run import Recording, RunSpec
 from harness.core.tree import Tree
 from harness.core.verdict import Violation
 from harness.engines import engine as engine_named
-from harness.explore import CrashState, Exploration, crash_states, explore
+from harness.explore import CrashState, Exploration, explore
 from harness.explore.states import StateClass
 from harness.sandbox.command import CommandResult, run_command
 from harness.sandbox.snapshot import read_tree
@@ -55,17 +55,16 @@ class Explored(msgspec.Struct, frozen=True, kw_only=True):
     null_violations: tuple[Violation, ...] = ()
     trace_violations: tuple[Violation, ...] = ()
     explorations: dict[StateClass, Exploration] = {}
-    samples: tuple[CrashState, ...] = ()
     not_measured: dict[FaultClass, dict[str, str]] = {}
     unsteady: str = ""
     """Which documents two undisturbed runs wrote differently: another run's bytes are not held against these."""
     incomparable: str = ""
     """Why the outcome of a faulted run cannot be held against this one: two undisturbed runs differ."""
-    explore_cpu_ms: float = 0.0
+    explore_cpu_ms: dict[StateClass, float] = {}
 
 
 class ExploreRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What to explore, and how many states to keep for commands that need a real directory.
+    """What to explore.
 
     ``bindings`` empty means: infer them from the trace. ``masked`` is ``None`` when a second run decides. ``scopes``
     says, for each fault class of the case, what will be judged besides trees.
@@ -75,7 +74,6 @@ class ExploreRequest(msgspec.Struct, frozen=True, kw_only=True):
     bindings: tuple[FileBinding, ...] = ()
     masked: bool | None = None
     invariants: frozenset[str] = frozenset()
-    samples: int = 0
     scopes: dict[FaultClass, tuple[Scope, ...]] = {}
 
 
@@ -140,9 +138,13 @@ def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest)
         incomparable = outcomes_comparable(recording, again, bindings)
         unsteady = unsteady_versions(recording, again, bindings, masked)
     judged = Judged(bindings=bindings, inferred=not request.bindings, masked=masked, invariants=request.invariants)
-    started = time.process_time()
     judge = judge_for(expectation_for(recording, judged), judged)
-    explorations = {name: explore(trace, name, judge.judge) for name in request.classes}
+    explorations: dict[StateClass, Exploration] = {}
+    spent_ms: dict[StateClass, float] = {}
+    for name in request.classes:
+        started = time.process_time()
+        explorations[name] = explore(trace, name, judge.judge)
+        spent_ms[name] = (time.process_time() - started) * 1e3
     acked = len(trace.acks)
     return Explored(
         recording=recording,
@@ -153,8 +155,7 @@ def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest)
         null_violations=judge.judge(replay(trace.start, trace.operations), acked, "none"),
         trace_violations=judge_trace(trace, bindings, request.invariants or None),
         explorations=explorations,
-        samples=tuple(sample_states(crash_states(trace, "kill"), request.samples)) if request.samples else (),
-        explore_cpu_ms=(time.process_time() - started) * 1e3,
+        explore_cpu_ms=spent_ms,
     )
 
 
@@ -198,15 +199,20 @@ def _not_measured(
     return reasons
 
 
+def distinct_states(states: Iterable[CrashState]) -> list[CrashState]:
+    """Return each distinct state once, the first that shows it, in the order of the run."""
+    distinct: dict[tuple[int, int], CrashState] = {}
+    for state in states:
+        distinct.setdefault((state.tree.key, state.acked), state)
+    return list(distinct.values())
+
+
 def sample_states(states: Iterable[CrashState], limit: int) -> Iterator[CrashState]:
     """Yield at most ``limit`` distinct states: all of them if they fit, else evenly spread over the run.
 
     The last state is always among them. Pure; deterministic.
     """
-    distinct: dict[tuple[int, int], CrashState] = {}
-    for state in states:
-        distinct.setdefault((state.tree.key, state.acked), state)
-    kept = list(distinct.values())
+    kept = distinct_states(states)
     if len(kept) <= limit:
         yield from kept
         return

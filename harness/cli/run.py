@@ -26,7 +26,7 @@ from harness.cli.output import json_option
     flag_value="",
     default=None,
     metavar="RUN",
-    help="Go on with a run; default: the newest.",
+    help="Go on with a run; default: the newest that was interrupted.",
 )
 @click.option("--require-all", is_flag=True, help="Exit 3 when a target is not available.")
 @faults_option
@@ -60,11 +60,11 @@ def command(
     tornwrite run reference/buggy            one writer
     tornwrite run fork_session --trials 300  with 300 random kills per version
     """
-    from harness.campaign.latest import LATEST, find_run
+    from harness.campaign.latest import find_run
     from harness.campaign.plan import require_engine
     from harness.campaign.store import RunStore
     from harness.cli.campaigns import campaign, options_from, rehearse
-    from harness.cli.selecting import planner, restore
+    from harness.cli.selecting import interrupted_run, planner, restore
 
     require_engine()
     options = options_from(
@@ -77,7 +77,7 @@ def command(
         require_all=require_all or None,
     )
     if resume is not None:
-        store = RunStore.open(find_run(resume or LATEST, out))
+        store = RunStore.open(find_run(resume, out) if resume else interrupted_run(out))
         with store:
             asked = restore(store, names, targets, options)
             finished, _ = campaign("run", store, planner(*asked), asked[2], as_json, out)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import msgspec
 
+from harness.campaign.durable import StoreError
 from harness.campaign.plan import Options, Plan, plan_scenario
 from harness.campaign.store import RunStore
 from harness.catalog import ManifestError, Scenario, Selected, list_scenarios, load_scenario, select
@@ -55,6 +57,21 @@ def planner(names: tuple[str, ...], targets: tuple[str, ...], options: Options) 
         return plan_scenario(scenario, options, workspace, selected, (names, targets))
 
     return make_plan
+
+
+def interrupted_run(reports: str) -> str:
+    """Return the directory of the newest run that has no verdict yet. Raises :class:`ManifestError`."""
+    runs = os.path.join(os.path.abspath(reports), "runs")
+    for name in sorted(os.listdir(runs) if os.path.isdir(runs) else (), reverse=True):
+        directory = os.path.join(runs, name)
+        try:
+            kept = RunStore.open(directory, writable=False).read_run()
+        except StoreError:
+            continue  # killed before it had written down what it was asked
+        ended = any(event.get("event") == "campaign_finished" for event in kept.get("events", ()))
+        if kept.get("kind", "run") == "run" and not ended:
+            return directory
+    raise ManifestError(f"no interrupted run below {runs!r}: name the run to go on with")
 
 
 def restore(

@@ -46,7 +46,10 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True):
-    """Proof that a fault struck: which operation, in which process, and what the call returned."""
+    """Proof that a fault struck: which operation, in which process, and what the call returned.
+
+    ``signal`` is the signal that process died of, as its parent was told; ``None`` while it lived on or exited.
+    """
 
     fault: str
     seq: int
@@ -54,6 +57,7 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
     operation: AnyOperation | None = None
     returned: int | None = None
     at_us: int = 0
+    signal: int | None = None
 
 
 Ending = Literal["exited", "signalled", "timeout", "limit", "not-started"]

@@ -13,6 +13,8 @@ import signal
 import time
 from typing import NamedTuple
 
+import msgspec
+
 from harness.core.fault import NO_FAULTS, FaultPlan, Timed
 from harness.core.run import Delivered, Ending, Recording, RunSpec
 from harness.core.tree import EMPTY_TREE, Tree
@@ -270,7 +272,7 @@ class TimedEngine:
             exit_code=exit_code,
             signal=signalled,
             pid=run.child.pid,
-            delivered=tuple(run.delivered),
+            delivered=tuple(msgspec.structs.replace(item, signal=signalled) for item in run.delivered),
             acks=tuple(run.acks),
             ending_detail="; ".join(details),
             stdout_bytes=run.stdout_bytes,

@@ -1,6 +1,7 @@
 """What people see while a campaign runs and when it ends. Progress on a terminal, plain lines elsewhere.
 
-Fits 80 columns; where the output is no terminal, lines are up to 100 wide and carry no escape sequences. Every text
+Fits 80 columns; where the output is no terminal, the table is 100 wide, or as wide as COLUMNS says, a sentence is one
+line, and there are no escape sequences. Every text
 of a target passes :func:`harness.report.escape.plain`; nothing is ever read as rich's markup.
 """
 
@@ -34,6 +35,7 @@ from harness.report.sentence import (
 from harness.report.view import Collector, RunView
 
 _PLAIN_WIDTH = 100
+_LEAST_WIDTH = 40
 _CAUSES_SHOWN = 8
 _NOTICES_SHOWN = 12
 _STYLES = {"held": "green", "violated": "red", "inconclusive": "yellow", "broken": "bold red"}
@@ -56,13 +58,18 @@ def console_for(stream: IO[str], width: int | None = None) -> Console:
         stream.reconfigure(errors="backslashreplace")  # a name its encoding cannot show must not end the report
     return _PatientConsole(
         file=stream,
-        width=width or (None if terminal else _PLAIN_WIDTH),
+        width=width or (None if terminal else _plain_width()),
         markup=False,
         highlight=False,
         emoji=False,
         soft_wrap=False,
         no_color=None if terminal else True,
     )
+
+
+def _plain_width() -> int:
+    columns = os.environ.get("COLUMNS", "")
+    return max(_LEAST_WIDTH, int(columns)) if columns.isascii() and columns.isdecimal() else _PLAIN_WIDTH
 
 
 class TerminalReport:
@@ -162,7 +169,7 @@ def _notice(notice: Notice) -> str:
 def print_view(console: Console, view: RunView) -> None:
     """Print the end of a campaign: verdicts, findings, controls, rates, what was not measured."""
     _say(console, "")
-    console.print(_table(view))
+    _print_table(console, _table(view))
     _findings(console, view)
     _section(console, "Controls", [control_line(c, line, plain) for c in view.controls for line in c.classes])
     _section(
@@ -193,6 +200,17 @@ def print_view(console: Console, view: RunView) -> None:
     _say(console, verdict_sentence(view, plain), _STYLES.get(view.verdict, ""))
     if view.started.directory:
         _say(console, f"Report: {plain(view.started.directory)}/report.md")
+
+
+def _print_table(console: Console, table: Table) -> None:
+    """Print a table; where nobody sees its edges, without the blanks that pad its rows."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        console.print(Text(line.rstrip()), soft_wrap=True)
 
 
 def _table(view: RunView) -> Table:

@@ -79,3 +79,26 @@ def test_errors_are_confirmed_by_running_on_under_the_same_error(tmp_path: Path,
     for finding in silent:
         assert finding.is_confirmed
         assert finding.confirmation.method == "run again under the same fault"
+
+
+_OUTLIVED = """
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    time.sleep(0.2)
+    file = os.open(os.path.join(sys.argv[1], "state.json"), os.O_CREAT | os.O_WRONLY, 0o644)
+    os.write(file, b'{"n": 1}')
+    os.close(file)
+    os._exit(0)
+"""
+"""The first process is gone, with exit code 0, before the second writes: that one is killed."""
+
+
+def test_a_kill_is_proven_by_the_death_of_the_process_it_struck(tmp_path: Path) -> None:
+    script = tmp_path / "early.py"
+    script.write_text(_OUTLIVED)
+    done = conduct_probe(tmp_path, script, ("kill",))
+    (finding,) = done.findings
+    assert finding.crash_point is not None and finding.crash_point.actor == "p1"
+    assert (finding.confirmation.confirmed, finding.confirmation.attempts) == (3, 3)
+    assert finding.confirmation.evidence["died_by"] == "signal 9"

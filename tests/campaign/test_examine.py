@@ -86,11 +86,10 @@ def measured(trace: Trace, **subject: Any) -> Measured:
     judged = Judged(
         bindings=(FileBinding(glob="log", format="log"),), inferred=False, masked=False, invariants=frozenset()
     )
-    states = tuple(crash_states(trace, "kill"))
     case = Case(
         subject=Subject(target="t", variant="v", version="", spec=SPEC, **subject), faults=("kill",), sample_max=24
     )
-    return Measured(case, Explored(recording=recording, judged=judged, samples=states))
+    return Measured(case, Explored(recording=recording, judged=judged))
 
 
 class Desk:

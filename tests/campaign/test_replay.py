@@ -178,3 +178,22 @@ def test_the_token_of_a_probe_takes_another_command_with_a_warning(
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("FIXED: crash point gone;")
     assert "not the command and check this token was made for" in done.stderr
+
+
+LOGGED = """
+import os, sys
+for number in range(3):
+    file = os.open(os.path.join(sys.argv[1], "state.json"), os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
+    os.write(file, b'{"n": %d}\\n' % number)
+    os.close(file)
+    os.write(1, b"ACK %d\\n" % number)
+"""
+"""Passes the old crash point, and keeps a log where the document was: no version of a document is there to compare."""
+
+
+def test_a_version_in_which_nothing_judges_the_invariant_is_not_fixed(
+    findings: list[Finding], run: Callable[..., Replay]
+) -> None:
+    result = run(token_of(findings, "M1", "kill", "open", "after"), LOGGED)
+    assert (result.answer, result.reached) == ("CHANGED", 3), result.text
+    assert "M1 is not measured here" in result.text

@@ -104,3 +104,10 @@ def test_the_last_acknowledgement_of_two_actors_is_ambiguous(here: Path) -> None
         text = ended.document["errors"][0] if "--json" in words else ended.err
         assert "{acked} is ambiguous, 2 actors acknowledge (p0, p1); use {acks}" in text
     assert probe("two_actors", "--faults", "kill", "--check", check("accepts", "{acks}"), cwd=here).exit_code == 3
+
+
+def test_a_check_that_did_not_see_every_state_holds_nothing(here: Path) -> None:
+    judges = check("judges", "{acked}", "{acks}")
+    ended = probe("good", "--faults", "kill", "--budget", "1ms", "--check", judges, cwd=here)
+    assert ended.exit_code == 3
+    assert "0 of " in last_line(ended, "Inconclusive: ") and "(--budget)" in last_line(ended, "Inconclusive: ")

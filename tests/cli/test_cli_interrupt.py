@@ -93,3 +93,19 @@ def test_interrupts_of_a_command_without_a_run(here: Path) -> None:
     assert survivors(mark, 1.0) == set()
     assert (process.returncode, out) == (INTERRUPTED, b"")
     assert err.decode().strip() == "tornwrite: interrupted"
+
+
+def test_resume_goes_on_with_the_newest_run_that_was_interrupted(here: Path) -> None:
+    words = ("run", "reference/buggy", "--faults", "kill", "--trials", "3")
+    _interrupt(here, 8, signal.SIGINT, True, *words)
+    (run,) = (here / "reports" / "runs").iterdir()
+    assert (
+        tornwrite("probe", "--faults", "kill", "--", sys.executable, WRITER, "good", "{dir}", cwd=here).exit_code
+        == 0
+    )
+    ended = tornwrite("run", "--resume", cwd=here)
+    assert ended.exit_code == 0, ended
+    assert f"run {run.name}" in ended.out
+    again = tornwrite("run", "--resume", cwd=here)
+    assert again.exit_code == 2
+    assert "no interrupted run" in again.err

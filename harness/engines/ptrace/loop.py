@@ -52,6 +52,8 @@ class Supervisor:
         self.minder: Minder
         self.delivered: list[Delivered] = []
         self.main_status: int | None = None
+        self.statuses: dict[int, int] = {}
+        """How each process ended, by its id."""
         self.outlived = 0
         self.lock = threading.Lock()
         self._injector: Injector = watch.injector
@@ -402,6 +404,7 @@ class Supervisor:
         if process.threads:
             return
         self._processes.pop(process.pid, None)
+        self.statuses[process.pid] = status
         if not self._dying:
             after_exit(self.watch, thread)
         process.forget_memory()

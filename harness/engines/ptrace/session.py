@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+import msgspec
+
 from harness.core.fault import FaultPlan
 from harness.core.run import Delivered, Ending, RunSpec
 from harness.core.trace import Trace
@@ -60,7 +62,10 @@ class Session:
             minder.finish()
         reason = why_not_started(child, self.spec)
         self.main_status = supervisor.main_status
-        self.delivered: tuple[Delivered, ...] = tuple(supervisor.delivered)
+        self.delivered: tuple[Delivered, ...] = tuple(
+            msgspec.structs.replace(item, signal=_signal_of(supervisor.statuses.get(item.pid)))
+            for item in supervisor.delivered
+        )
         self.stdout_bytes, self.stdout_tail = minder.stdout.size, minder.stdout.tail
         self.stderr_tail = minder.stderr.tail
         self._decide_ending(supervisor, minder)
@@ -105,3 +110,8 @@ class Session:
             unseen=tuple(watch.unseen),
             unseen_paths=tuple(sorted(watch.unseen_paths)),
         )
+
+
+def _signal_of(status: int | None) -> int | None:
+    """Return the signal that a wait status tells of, if it tells of one."""
+    return os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None
