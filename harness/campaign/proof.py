@@ -57,6 +57,11 @@ def needed_programs(finding: Finding) -> frozenset[str]:
     return frozenset(program for scope, program in _PROGRAMS.items() if scope in row.checks)
 
 
+def _by_resume(finding: Finding) -> bool:
+    """Whether it takes a resume of sessions to see the finding."""
+    return finding.invariant == "M10" or _BY_RECOVERY_TRIAL in str(finding.evidence.get("trial", ""))
+
+
 def programs_for(measured: Measured, findings: Iterable[Finding], proof: bool) -> ExamineRequest:
     """Return who must look at a confirming run's tree: those the findings were seen by.
 
@@ -68,6 +73,7 @@ def programs_for(measured: Measured, findings: Iterable[Finding], proof: bool) -
         commands=tuple(item for item in judging_commands(subject) if item[0] in needed),
         check=subject.check if any(item.invariant == CHECK_INVARIANT for item in findings) else (),
         read=subject.read if proof else (),
+        resume=subject.resume if any(_by_resume(item) for item in findings) else (),
         roles=tuple(dict.fromkeys(item.role for item in findings)),
         bindings=measured.explored.judged.bindings,
     )
@@ -87,11 +93,7 @@ def violations_of(measured: Measured, recording: Recording, plan: FaultPlan) -> 
 def examined_violations(measured: Measured, examined: Examined) -> tuple[Violation, ...]:
     """Return what the real programs that looked at the tree say against it."""
     recording = examined.recording
-    found = [
-        item
-        for outcome in examined.outcomes
-        for item in outcome_violations(measured, recording.final, len(recording.acks), outcome)
-    ]
+    found = outcome_violations(measured, recording.final, len(recording.acks), examined.outcomes)
     return serious((*found, *check_violations(examined.check)))
 
 

@@ -57,14 +57,14 @@ def judged_scopes(case: Case, fault_class: FaultClass) -> tuple[Scope, ...]:
         return ("trace", "outcome") if case.errno_max else ("trace",)
     subject, shown = case.subject, case.sample_max > 0
     recovery: tuple[Scope, ...] = ("recovery",) if subject.recover and shown else ()
-    listing: tuple[Scope, ...] = ("listing",) if subject.list_command and shown else ()
+    listing: tuple[Scope, ...] = ("listing",) if (subject.list_command or subject.resume) and shown else ()
     return ("trace", *recovery, *listing)
 
 
 def explore_request(case: Case) -> ExploreRequest:
     """Return how this case's null run is to be explored."""
     subject = case.subject
-    shown = case.sample_max if subject.recover or subject.list_command else 0
+    shown = case.sample_max if subject.recover or subject.list_command or subject.resume else 0
     return ExploreRequest(
         classes=tuple(name for name in STATE_CLASSES if name in case.faults),
         bindings=tuple(subject.bindings),
