@@ -14,11 +14,11 @@ from harness.core.tree import tree_of
 from harness.explore import explore
 from harness.explore.script import Script
 
-I = "projects/p/sessions-index.json"
+AT = "projects/p/sessions-index.json"
 A, B = "projects/p/a.jsonl", "projects/p/b.jsonl"
 DAY = 24 * HOUR
-RUN = written((A, prompt()), (I, index(row("a"))), "1", (B, prompt()), (I, index(row("a"), row("b"))), "2")
-WHOLE = {A: prompt(), B: prompt(), I: index(row("a"), row("b"))}
+RUN = written((A, prompt()), (AT, index(row("a"))), "1", (B, prompt()), (AT, index(row("a"), row("b"))), "2")
+WHOLE = {A: prompt(), B: prompt(), AT: index(row("a"), row("b"))}
 
 
 def wrong(
@@ -40,39 +40,43 @@ def test_m6_holds_on_what_the_run_left() -> None:
 
 
 def test_m6_a_transcript_without_an_entry() -> None:
-    assert wrong({**WHOLE, I: index(row("a"))}) == [("missing", ("b",))]
-    assert wrong({**WHOLE, I: index()}, fault_class="none") == [("missing", ("a", "b"))]
+    assert wrong({**WHOLE, AT: index(row("a"))}) == [("missing", ("b",))]
+    assert wrong({**WHOLE, AT: index()}, fault_class="none") == [("missing", ("a", "b"))]
 
 
 def test_m6_a_transcript_in_flight_needs_no_entry_yet() -> None:
-    assert wrong({**WHOLE, I: index(row("a"))}, acked=1) == []
-    assert wrong({**WHOLE, I: index(row("a"))}, acked=1, fault_class="concurrency") == [("missing", ("b",))]
+    assert wrong({**WHOLE, AT: index(row("a"))}, acked=1) == []
+    assert wrong({**WHOLE, AT: index(row("a"))}, acked=1, fault_class="concurrency") == [("missing", ("b",))]
 
 
 def test_m6_an_entry_without_a_transcript() -> None:
-    assert wrong({A: prompt(), I: WHOLE[I]}) == [("extra", ("b",))]
-    assert wrong({A: prompt(), I: WHOLE[I]}, acked=1) == []  # the entry may come first
-    assert wrong({A: prompt(), I: index(row("a"), row("z"))}, acked=1) == [("extra", ("z",))]
+    assert wrong({A: prompt(), AT: WHOLE[AT]}) == [("extra", ("b",))]
+    assert wrong({A: prompt(), AT: WHOLE[AT]}, acked=1) == []  # the entry may come first
+    assert wrong({A: prompt(), AT: index(row("a"), row("z"))}, acked=1) == [("extra", ("z",))]
 
 
 def test_m6_sub_agents_have_no_entries() -> None:
-    files = {**WHOLE, "projects/p/agent-1.jsonl": prompt(), I: index(row("a"), row("b"), row("x", isSidechain=True))}
+    files = {
+        **WHOLE,
+        "projects/p/agent-1.jsonl": prompt(),
+        AT: index(row("a"), row("b"), row("x", isSidechain=True)),
+    }
     assert wrong(files, written(*files.items(), "1"), fault_class="none") == []
 
 
 def test_m6_a_rollback_against_the_start_and_against_earlier_versions() -> None:
-    script = Script(tree_of({A: prompt(), I: index(row("a", T0 + 14 * DAY, 30))}))
-    script.replace(I, index(row("a", T0, 9)))
+    script = Script(tree_of({A: prompt(), AT: index(row("a", T0 + 14 * DAY, 30))}))
+    script.replace(AT, index(row("a", T0, 9)))
     script.ack("1")
-    assert wrong({A: prompt(), I: index(row("a", T0, 9))}, script, 1, "none") == [("stale", ("a",))]
-    assert wrong({A: prompt(), I: index(row("a", T0 + 14 * DAY, 29))}, script, 0) == [("stale", ("a",))]
-    assert wrong({A: prompt(), I: index(row("a", T0 + 14 * DAY, 30))}, script, 0) == []
+    assert wrong({A: prompt(), AT: index(row("a", T0, 9))}, script, 1, "none") == [("stale", ("a",))]
+    assert wrong({A: prompt(), AT: index(row("a", T0 + 14 * DAY, 29))}, script, 0) == [("stale", ("a",))]
+    assert wrong({A: prompt(), AT: index(row("a", T0 + 14 * DAY, 30))}, script, 0) == []
 
 
 def test_m6_more_than_a_day_behind() -> None:
-    files = {A: prompt() + prompt(1, T0 + DAY), I: index(row("a"))}
+    files = {A: prompt() + prompt(1, T0 + DAY), AT: index(row("a"))}
     assert wrong(files, written(*files.items(), "1"), 1) == []
-    files = {A: prompt() + prompt(1, T0 + DAY + 1), I: index(row("a"))}
+    files = {A: prompt() + prompt(1, T0 + DAY + 1), AT: index(row("a"))}
     script = written(*files.items(), "1")
     assert wrong(files, script, 1) == [("stale", ("a",))]
     assert wrong(files, script, 1, rules=Rules(index_lag_ms=2 * DAY)) == []
@@ -81,7 +85,7 @@ def test_m6_more_than_a_day_behind() -> None:
 
 def test_m6_ninety_three_days_and_nine_messages() -> None:
     """The entry of the report: frozen at nine messages while its transcript went on for 93 days."""
-    start = {A: prompt(), I: index(row("a", T0, 9))}
+    start = {A: prompt(), AT: index(row("a", T0, 9))}
     script = Script(tree_of(start))
     fd = script.open(A, append=True)
     script.write(fd, prompt(1, T0 + 93 * DAY))
@@ -93,7 +97,7 @@ def test_m6_ninety_three_days_and_nine_messages() -> None:
 
 
 def test_m6_what_was_behind_at_the_start_counts_once_something_was_acknowledged() -> None:
-    start = {A: prompt(1, T0 + 9 * DAY), B: prompt(), I: index(row("a"))}
+    start = {A: prompt(1, T0 + 9 * DAY), B: prompt(), AT: index(row("a"))}
     script = Script(tree_of(start))
     script.ack("1")
     assert wrong(start, script, 0) == []
@@ -101,7 +105,7 @@ def test_m6_what_was_behind_at_the_start_counts_once_something_was_acknowledged(
 
 
 def test_m6_file_times_stand_in_only_where_they_are_the_workloads() -> None:
-    files = {A: b'{"type":"user"}\n', I: index(row("a"))}
+    files = {A: b'{"type":"user"}\n', AT: index(row("a"))}
     script = written(*files.items(), "1")
     tree = tree_of(files)
     ino = tree.names[A]
@@ -113,24 +117,29 @@ def test_m6_file_times_stand_in_only_where_they_are_the_workloads() -> None:
 
 @pytest.mark.parametrize(
     ("now", "damage"),
-    [({"customTitle": "T"}, []), ({}, ["reset"]), ({"customTitle": "new"}, []), ({"customTitle": "else"}, ["reset"])],
+    [
+        ({"customTitle": "T"}, []),
+        ({}, ["reset"]),
+        ({"customTitle": "new"}, []),
+        ({"customTitle": "else"}, ["reset"]),
+    ],
 )
 def test_m6_a_rebuild_keeps_custom_titles(now: dict[str, Any], damage: list[str]) -> None:
     transcript = prompt() + title("T") + title("new")
-    script = Script(tree_of({A: transcript, I: index(row("a", customTitle="T"))}))
+    script = Script(tree_of({A: transcript, AT: index(row("a", customTitle="T"))}))
     script.ack("1")
-    found = wrong({A: transcript, I: index(row("a", **now))}, script, 1)
+    found = wrong({A: transcript, AT: index(row("a", **now))}, script, 1)
     assert [each for each, _ in found] == damage
 
 
 def test_m6_an_index_that_does_not_parse_is_m1s() -> None:
-    for data in (b"", b"\0" * 9, WHOLE[I][:-1], b"[]", b'{"entries": 3}'):
-        assert wrong({**WHOLE, I: data}) == []
+    for data in (b"", b"\0" * 9, WHOLE[AT][:-1], b"[]", b'{"entries": 3}'):
+        assert wrong({**WHOLE, AT: data}) == []
 
 
 def test_m6_an_index_that_the_next_start_rebuilds_is_judged_after_it() -> None:
     healed = (TRANSCRIPTS, FileBinding(INDEX.glob, "index", torn_tail="healed"))
-    stale = {**WHOLE, I: index(row("a"))}
+    stale = {**WHOLE, AT: index(row("a"))}
     assert wrong(stale, bindings=healed) == []
     assert wrong(stale, bindings=healed, fault_class="none") == [("missing", ("b",))]
     expectation = Expectation.from_trace(RUN.trace(), healed)
@@ -154,13 +163,13 @@ def test_m6_two_worktrees_that_differ_in_case_only(case_sensitive: bool, damage:
 
 
 def test_m6_a_writer_that_keeps_its_index_up_to_date_holds_in_every_state_across_a_month() -> None:
-    script = written((A, b""), (I, index(row("a"))))
+    script = written((A, b""), (AT, index(row("a"))))
     for number in range(4):
         at = T0 + number * 30 * DAY
         fd = script.open(A, append=True)
         script.write(fd, prompt(number, at))
         script.close(fd)
-        script.replace(I, index(row("a", at, number + 1)))
+        script.replace(AT, index(row("a", at, number + 1)))
         script.ack(f"u{number}")
     judge = Judge(ALL, Expectation.from_trace(script.trace(), ALL), ("M6",))
     for fault_class in ("kill", "short"):
@@ -170,7 +179,7 @@ def test_m6_a_writer_that_keeps_its_index_up_to_date_holds_in_every_state_across
 @given(st.sets(st.sampled_from("abcd")), st.sets(st.sampled_from("abcd")))
 def test_m6_exactly_the_differences_are_named(there: set[str], indexed: set[str]) -> None:
     files = {f"projects/p/{name}.jsonl": prompt() for name in there}
-    files[I] = index(*(row(name) for name in sorted(indexed)))
+    files[AT] = index(*(row(name) for name in sorted(indexed)))
     found = dict(wrong(files, written(*files.items(), "1"), fault_class="none"))
     assert found.get("missing", ()) == tuple(sorted(there - indexed))
     assert found.get("extra", ()) == tuple(sorted(indexed - there))

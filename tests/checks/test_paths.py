@@ -55,7 +55,10 @@ def test_an_index_of_a_worktree_opened_in_two_spellings(case_sensitive: bool) ->
     from harness.checks import Expectation, Judge, Rules  # noqa: PLC0415
 
     directory, said = "projects/-work-repo", "projects/-Work-Repo/a.jsonl"
-    files = {f"{directory}/a.jsonl": prompt(), f"{directory}/sessions-index.json": index(row("a", fullPath=f"/r/{said}"))}
+    files = {
+        f"{directory}/a.jsonl": prompt(),
+        f"{directory}/sessions-index.json": index(row("a", fullPath=f"/r/{said}")),
+    }
     script = written()
     script.mkdir(directory)
     script = written(*files.items(), "1", start=script)

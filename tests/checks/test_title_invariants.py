@@ -82,7 +82,9 @@ def test_m7_an_append_per_title_holds_and_a_rewrite_in_place_does_not() -> None:
 
 
 @given(st.lists(st.sampled_from(["t1", "t2", "t3"]), min_size=1, max_size=5), st.data())
-def test_m7_a_prefix_holds_exactly_if_it_has_the_acknowledged_title(titles: list[str], data: st.DataObject) -> None:
+def test_m7_a_prefix_holds_exactly_if_it_has_the_acknowledged_title(
+    titles: list[str], data: st.DataObject
+) -> None:
     script = appended(*(title(text) for text in titles))
     acked = data.draw(st.integers(0, len(titles)))
     kept = data.draw(st.integers(0, len(titles)))

@@ -81,7 +81,9 @@ def test_m3_a_list_of_ids(items: list[object]) -> None:
         script.replace("state.json", json.dumps({"projects": items[:count]}).encode())
         script.ack(name)
     assert wrong({"state.json": json.dumps({"projects": items}).encode()}, 2, script=script) == []
-    assert wrong({"state.json": json.dumps({"projects": items[1:]}).encode()}, 2, script=script) == [("lost", ("a",))]
+    assert wrong({"state.json": json.dumps({"projects": items[1:]}).encode()}, 2, script=script) == [
+        ("lost", ("a",))
+    ]
 
 
 def test_m3_documents_that_are_unreadable_or_gone_are_m1s() -> None:
