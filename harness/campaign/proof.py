@@ -20,7 +20,7 @@ from harness.campaign.trials import judge_run, serious
 from harness.campaign.work import describe
 from harness.catalog import parse_listing
 from harness.checks import INVARIANTS, judge_trace, list_sessions
-from harness.checks.listing import session_id
+from harness.checks.listing import aliases_of, session_id
 from harness.core.fault import FaultPlan, Kill, Short, Timed
 from harness.core.role import path_role
 from harness.core.run import Recording
@@ -158,8 +158,10 @@ def listed_evidence(measured: Measured, examined: Examined, path: str) -> dict[s
     out: dict[str, Any] = {}
     result = next((item.result for item in examined.outcomes if item.name == "list"), None)
     if result is not None and result.exit_code == 0:
-        pure = name in list_sessions(examined.recording.final, measured.expectation.bindings)
-        listed = name in parse_listing(result.stdout).ids
+        final, bindings = examined.recording.final, measured.expectation.bindings
+        pure = name in list_sessions(final, bindings)
+        ids = aliases_of(bindings, [(path, file.content) for path, file in final.files()]).get(name, {name})
+        listed = not ids.isdisjoint(parse_listing(result.stdout).ids)
         out = {"listed": listed, "pure_lister": pure, "listers_agree": listed == pure}
     elif result is not None:
         out = {"list_failed": describe(result)}

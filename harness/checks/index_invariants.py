@@ -125,14 +125,14 @@ def _membership(index: _Index) -> Iterator[Violation]:
     }
     missing = [name for name in index.transcripts if name not in known and _entry_is_owed(index, name)]
     if missing:
-        yield index.violation("missing", f"{len(missing)} transcripts on disk have none", missing)
+        yield index.violation("stale", f"{len(missing)} transcripts on disk have none", missing)
     extra = [
         name
         for name, entry in index.entries.items()
         if name not in known and not entry.is_sidechain and _transcript_is_gone(index, name)
     ]
     if extra:
-        yield index.violation("extra", f"{len(extra)} name a transcript not there", extra)
+        yield index.violation("other", f"{len(extra)} name a transcript not there", extra)
 
 
 def _entry_is_owed(index: _Index, name: str) -> bool:
@@ -200,7 +200,7 @@ def _progress(index: _Index, history: History) -> Iterator[Violation]:
     if back:
         yield index.violation("stale", "modified or messageCount went back", back)
     if untitled:
-        yield index.violation("reset", "the custom title is gone", untitled)
+        yield index.violation("lost", "the custom title is gone", untitled)
 
 
 def _owed(expectation: Expectation, history: History, at: int) -> int:

@@ -230,7 +230,7 @@ def intact_session_is_reached(view: ListingView) -> Iterator[Violation]:
         yield Violation(
             invariant="M10",
             path=entry.path,
-            damage="missing",
+            damage="unreadable",
             message=f"the transcript is intact, {' and '.join(ways)}, and no warning names it",
             ids=(entry.id,),
         )

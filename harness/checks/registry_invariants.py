@@ -55,7 +55,7 @@ def references_are_there(view: TreeView) -> Iterator[Violation]:
             yield Violation(
                 invariant="M5",
                 path=file.path,
-                damage="missing",
+                damage="other",
                 message=f"the {'registry entry' if is_registry else 'lease file'} {what} not there",
                 ids=tuple(sorted(lost.values()))[:_IDS_SHOWN],
             )

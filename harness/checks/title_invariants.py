@@ -33,7 +33,7 @@ def last_title_is_found(file: FileView) -> Sequence[Violation]:
     scanned = scan_title(file.content)
     if scanned == titles[-1]:
         return ()
-    damage: Damage = "missing" if scanned is None else "stale"
+    damage: Damage = "unreadable" if scanned is None else "stale"
     what = "no title" if scanned is None else "another title"
     return (_violation(file, damage, f"a scan of the last 64 KiB finds {what} where a strict parse finds one"),)
 

@@ -230,10 +230,10 @@ def test_the_sessions_that_must_be_found_are_resumed() -> None:
 
 def test_a_session_that_neither_a_lister_nor_a_resume_finds() -> None:
     lister = outcome("list", b"")
-    assert said(lister, outcome(f"resume {NAME}", exit_code=1)) == [("M10", "missing")]
-    assert said(lister, outcome(f"resume {NAME}", b'{"error": "unknown"}')) == [("M10", "missing")]
+    assert said(lister, outcome(f"resume {NAME}", exit_code=1)) == [("M10", "unreadable")]
+    assert said(lister, outcome(f"resume {NAME}", b'{"error": "unknown"}')) == [("M10", "unreadable")]
     found = outcome(f"resume {NAME}", b'{"messages": []}')
-    assert said(lister, found) == [("M10", "missing")]
+    assert said(lister, found) == [("M10", "unreadable")]
     assert said(outcome("list", b'{"id": "%s"}' % NAME.encode()), found) == []
     assert said(found) == []
     warned = outcome("list", b'{"warning": "unreadable", "name": "local_x.json"}')

@@ -40,19 +40,19 @@ def test_m6_holds_on_what_the_run_left() -> None:
 
 
 def test_m6_a_transcript_without_an_entry() -> None:
-    assert wrong({**WHOLE, AT: index(row("a"))}) == [("missing", ("b",))]
-    assert wrong({**WHOLE, AT: index()}, fault_class="none") == [("missing", ("a", "b"))]
+    assert wrong({**WHOLE, AT: index(row("a"))}) == [("stale", ("b",))]
+    assert wrong({**WHOLE, AT: index()}, fault_class="none") == [("stale", ("a", "b"))]
 
 
 def test_m6_a_transcript_in_flight_needs_no_entry_yet() -> None:
     assert wrong({**WHOLE, AT: index(row("a"))}, acked=1) == []
-    assert wrong({**WHOLE, AT: index(row("a"))}, acked=1, fault_class="concurrency") == [("missing", ("b",))]
+    assert wrong({**WHOLE, AT: index(row("a"))}, acked=1, fault_class="concurrency") == [("stale", ("b",))]
 
 
 def test_m6_an_entry_without_a_transcript() -> None:
-    assert wrong({A: prompt(), AT: WHOLE[AT]}) == [("extra", ("b",))]
+    assert wrong({A: prompt(), AT: WHOLE[AT]}) == [("other", ("b",))]
     assert wrong({A: prompt(), AT: WHOLE[AT]}, acked=1) == []  # the entry may come first
-    assert wrong({A: prompt(), AT: index(row("a"), row("z"))}, acked=1) == [("extra", ("z",))]
+    assert wrong({A: prompt(), AT: index(row("a"), row("z"))}, acked=1) == [("other", ("z",))]
 
 
 def test_m6_sub_agents_have_no_entries() -> None:
@@ -101,7 +101,7 @@ def test_m6_what_was_behind_at_the_start_counts_once_something_was_acknowledged(
     script = Script(tree_of(start))
     script.ack("1")
     assert wrong(start, script, 0) == []
-    assert wrong(start, script, 1) == [("missing", ("b",)), ("stale", ("a",))]
+    assert wrong(start, script, 1) == [("stale", ("b",)), ("stale", ("a",))]
 
 
 def test_m6_file_times_stand_in_only_where_they_are_the_workloads() -> None:
@@ -119,9 +119,9 @@ def test_m6_file_times_stand_in_only_where_they_are_the_workloads() -> None:
     ("now", "damage"),
     [
         ({"customTitle": "T"}, []),
-        ({}, ["reset"]),
+        ({}, ["lost"]),
         ({"customTitle": "new"}, []),
-        ({"customTitle": "else"}, ["reset"]),
+        ({"customTitle": "else"}, ["lost"]),
     ],
 )
 def test_m6_a_rebuild_keeps_custom_titles(now: dict[str, Any], damage: list[str]) -> None:
@@ -141,14 +141,14 @@ def test_m6_an_index_that_the_next_start_rebuilds_is_judged_after_it() -> None:
     healed = (TRANSCRIPTS, FileBinding(INDEX.glob, "index", torn_tail="healed"))
     stale = {**WHOLE, AT: index(row("a"))}
     assert wrong(stale, bindings=healed) == []
-    assert wrong(stale, bindings=healed, fault_class="none") == [("missing", ("b",))]
+    assert wrong(stale, bindings=healed, fault_class="none") == [("stale", ("b",))]
     expectation = Expectation.from_trace(RUN.trace(), healed)
     found = judge_recovery(tree_of(stale), tree_of(stale), expectation, 2, invariants=("M6",))
-    assert [v.damage for v in found] == ["missing"]
+    assert [v.damage for v in found] == ["stale"]
     assert judge_recovery(tree_of(stale), tree_of(WHOLE), expectation, 2, invariants=("M6",)) == ()
 
 
-@pytest.mark.parametrize(("case_sensitive", "damage"), [(True, ["missing", "extra"]), (False, [])])
+@pytest.mark.parametrize(("case_sensitive", "damage"), [(True, ["stale", "other"]), (False, [])])
 def test_m6_two_worktrees_that_differ_in_case_only(case_sensitive: bool, damage: list[str]) -> None:
     """Opened once as /Work/Repo and once as /work/repo: one project, or two, as the file system has it."""
     a = "projects/-work-repo/a.jsonl"
@@ -181,5 +181,5 @@ def test_m6_exactly_the_differences_are_named(there: set[str], indexed: set[str]
     files = {f"projects/p/{name}.jsonl": prompt() for name in there}
     files[AT] = index(*(row(name) for name in sorted(indexed)))
     found = dict(wrong(files, written(*files.items(), "1"), fault_class="none"))
-    assert found.get("missing", ()) == tuple(sorted(there - indexed))
-    assert found.get("extra", ()) == tuple(sorted(indexed - there))
+    assert found.get("stale", ()) == tuple(sorted(there - indexed))
+    assert found.get("other", ()) == tuple(sorted(indexed - there))

@@ -107,27 +107,30 @@ def test_m10_either_id_of_a_session_stands_for_it() -> None:
 
 
 def test_m10_a_damaged_registry_entry_hides_an_intact_transcript() -> None:
-    assert reached(DAMAGED, [], resumed={"a": False}, acked=1) == [("M4", "silent"), ("M10", "missing")]
-    assert reached(DAMAGED, [], "no: x", resumed={"a": False}, acked=1) == [("M4", "silent"), ("M10", "missing")]
+    assert reached(DAMAGED, [], resumed={"a": False}, acked=1) == [("M4", "silent"), ("M10", "unreadable")]
+    assert reached(DAMAGED, [], "no: x", resumed={"a": False}, acked=1) == [
+        ("M4", "silent"),
+        ("M10", "unreadable"),
+    ]
     assert reached(DAMAGED, [], "r/local_a.json", resumed={"a": False}, acked=1) == []  # named: the user can act
 
 
 def test_m10_found_with_a_warning_or_by_the_transcript_alone() -> None:
     assert reached(DAMAGED, ["a"], "r/local_a.json", resumed={"a": True}, acked=1) == []
     assert reached({"p/a.jsonl": PROMPT}, ["a"], resumed={"a": True}, acked=1) == []
-    assert reached({"p/a.jsonl": PROMPT}, [], resumed={"a": True}, acked=1) == [("M10", "missing")]
+    assert reached({"p/a.jsonl": PROMPT}, [], resumed={"a": True}, acked=1) == [("M10", "unreadable")]
 
 
 def test_m10_listed_but_not_resumed() -> None:
-    assert reached(SESSION, ["a"], resumed={"a": False}, acked=1) == [("M10", "missing")]
+    assert reached(SESSION, ["a"], resumed={"a": False}, acked=1) == [("M10", "unreadable")]
     assert reached(SESSION, ["a"], acked=1) == []
-    assert reached(SESSION, None, resumed={"a": False}, acked=1) == [("M10", "missing")]
+    assert reached(SESSION, None, resumed={"a": False}, acked=1) == [("M10", "unreadable")]
     assert reached(SESSION, None, acked=1) == []
 
 
 def test_m10_a_session_being_made_is_in_flight() -> None:
     assert reached({"p/a.jsonl": PROMPT}, [], acked=0) == []
-    assert reached({"p/a.jsonl": PROMPT}, []) == [("M10", "missing")]
+    assert reached({"p/a.jsonl": PROMPT}, []) == [("M10", "unreadable")]
 
 
 def test_m10_damaged_transcripts_side_files_and_sessions_without_a_prompt_are_not_judged() -> None:

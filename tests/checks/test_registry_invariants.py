@@ -39,7 +39,7 @@ def test_m5_a_session_whose_transcript_is_gone(fault_class: str) -> None:
 def test_m5_a_lease_whose_holder_is_gone() -> None:
     assert wrong(without(ENTRY)) == [LEASE]
     found = judge(RUN, ALL, without(ENTRY), 1, fault_class="kill", invariants="M5")
-    assert [(v.damage, v.ids) for v in found] == [("missing", ("local_a",))]
+    assert [(v.damage, v.ids) for v in found] == [("other", ("local_a",))]
 
 
 def test_m5_a_damaged_holder_is_there_and_a_damaged_entry_is_m1s() -> None:

@@ -46,7 +46,7 @@ def test_m7_a_title_glued_to_a_torn_record_is_no_record() -> None:
 
 def test_m7_a_title_further_from_the_end_than_a_scan_reaches() -> None:
     script = appended(prompt(), title("one"), LONG)
-    assert wrong(prompt() + title("one") + LONG, 3, script, "none") == ["missing"]
+    assert wrong(prompt() + title("one") + LONG, 3, script, "none") == ["unreadable"]
     again = appended(prompt(), title("one"), LONG, title("one"))
     assert wrong(prompt() + title("one") + LONG + title("one"), 4, again, "none") == []
 
@@ -65,7 +65,7 @@ def test_m7_a_title_is_compared_as_text_not_as_it_is_escaped() -> None:
 def test_m7_a_session_that_the_run_did_not_touch_is_not_its_doing() -> None:
     start = title("one") + LONG
     assert wrong(start, 1, appended(b"", start=start), "none") == []
-    assert wrong(start + prompt(), 1, appended(prompt(), start=start), "none") == ["missing"]
+    assert wrong(start + prompt(), 1, appended(prompt(), start=start), "none") == ["unreadable"]
 
 
 def test_m7_somebody_may_have_given_a_newer_title_since() -> None:
