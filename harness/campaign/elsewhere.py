@@ -13,7 +13,7 @@ import msgspec
 
 from harness.campaign.context import Measured
 from harness.campaign.errors import plans_for
-from harness.campaign.examine import CHECK_INVARIANT, check_violations, judging_commands, outcome_violations
+from harness.campaign.examine import CHECK_INVARIANT, check_violations, commands_for, outcome_violations
 from harness.campaign.executor import Call, Executor
 from harness.campaign.programs import CheckRequest, CommandRequest, inspect, run_and_examine, run_check
 from harness.campaign.proof import confirms, match, needed_programs, programs_for
@@ -125,18 +125,14 @@ def _look(measured: Measured, finding: Finding, state: CrashState, index: int) -
         acks = measured.explored.recording.acks[: state.acked]
         check = CheckRequest(spec=subject.spec, argv=subject.check, states=((state.tree, acks),))
         return Call(run_check, (check,), index)
-    request = CommandRequest(spec=subject.spec, state=state.tree, commands=judging_commands(subject))
+    request = CommandRequest(spec=subject.spec, state=state.tree, commands=commands_for(measured, state.tree))
     return Call(inspect, (request,), index)
 
 
 def _said(measured: Measured, finding: Finding, state: CrashState, value: tuple[Any, ...]) -> list[Violation]:
-    found: list[Violation] = []
-    for item in value:
-        if finding.invariant == CHECK_INVARIANT:
-            found += check_violations(item)
-        else:
-            found += outcome_violations(measured, state.tree, state.acked, item, state.fault_class)
-    return found
+    if finding.invariant == CHECK_INVARIANT:
+        return [violation for item in value for violation in check_violations(item)]
+    return list(outcome_violations(measured, state.tree, state.acked, value, state.fault_class))
 
 
 def _by_errors(executor: Executor, measured: Measured, finding: Finding, engine: str, limit: int) -> Elsewhere:

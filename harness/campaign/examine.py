@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from harness.campaign.context import Context, Measured
 from harness.campaign.observe import Observation
-from harness.campaign.programs import CommandOutcome, CommandRequest, Commands, inspect
+from harness.campaign.programs import RESUME, CommandOutcome, CommandRequest, Commands, inspect, resume_commands
 from harness.campaign.trials import Result, Trial, run_trials, serious
 from harness.campaign.work import describe
-from harness.catalog import Subject, parse_listing
-from harness.checks import judge_listing, judge_recovery
+from harness.catalog import Subject, found_session, parse_listing, parse_losses
+from harness.checks import LossReport, judge_listing, judge_recovery
 from harness.core.fault import FaultClass
 from harness.core.json_record import RecordError, encode_record, parse_json
 from harness.core.tree import Tree
@@ -41,32 +41,63 @@ T = TypeVar("T")
 
 
 def outcome_violations(
-    measured: Measured, tree: Tree, acked: int, outcome: CommandOutcome, fault_class: FaultClass = "kill"
+    measured: Measured,
+    tree: Tree,
+    acked: int,
+    outcomes: Iterable[CommandOutcome],
+    fault_class: FaultClass = "kill",
 ) -> tuple[Violation, ...]:
-    """Return what one of the target's own programs did wrong on ``tree``; failing or hanging is *unreadable*."""
+    """Return what the target's own programs did wrong on ``tree``; failing or hanging is *unreadable*."""
+    found: list[Violation] = []
+    listed: CommandResult | None = None
+    resumed: dict[str, bool] = {}
+    for outcome in outcomes:
+        result = outcome.result
+        if outcome.name.startswith(RESUME):
+            if not result.not_started:
+                found_it = result.exit_code == 0 and found_session(result.stdout)
+                resumed[outcome.name.removeprefix(RESUME)] = found_it
+        elif result.exit_code != 0:
+            found.append(unreadable("B7" if outcome.name == "recover" else "M4", outcome.name, result))
+        elif outcome.name == "recover":
+            found += _recovery_violations(measured, tree, acked, outcome, fault_class)
+        else:
+            listed = result
     invariants = measured.case.invariants or None
-    if outcome.result.exit_code != 0:
-        name = "B7" if outcome.name == "recover" else "M4"
-        return (unreadable(name, outcome.name, outcome.result),) if not invariants or name in invariants else ()
-    if outcome.name == "recover":
-        return judge_recovery(
+    found = [item for item in found if invariants is None or item.invariant in invariants]
+    if listed is not None or resumed:
+        listing = parse_listing(listed.stdout) if listed is not None else None
+        found += judge_listing(
             tree,
-            outcome.after,
-            measured.expectation,
-            acked,
-            fault_class,
-            appended_id=_acknowledged(measured.case.subject, outcome.result.stdout),
+            measured.explored.judged.bindings,
+            listing.ids if listing is not None else None,
+            listing.warned if listing is not None else (),
+            resumed=resumed,
+            acked=acked,
+            expectation=measured.expectation,
+            fault_class=fault_class,
             invariants=invariants,
         )
-    listing = parse_listing(outcome.result.stdout)
-    return judge_listing(
+    return tuple(found)
+
+
+def _recovery_violations(
+    measured: Measured, tree: Tree, acked: int, outcome: CommandOutcome, fault_class: FaultClass
+) -> Iterator[Violation]:
+    stdout, second = outcome.result.stdout, outcome.second
+    repeated = second is not None and second.exit_code == 0
+    if second is not None and not repeated:
+        yield unreadable("W10", "second recover", second)
+    yield from judge_recovery(
         tree,
-        measured.explored.judged.bindings,
-        listing.ids,
-        listing.warned,
-        expectation=measured.expectation,
-        fault_class=fault_class,
-        invariants=invariants,
+        outcome.after,
+        measured.expectation,
+        acked,
+        fault_class,
+        appended_id=_acknowledged(measured.case.subject, stdout),
+        again=outcome.again if repeated else None,
+        lost=[LossReport(field, name) for field, name in parse_losses(stdout)],
+        invariants=measured.case.invariants or None,
     )
 
 
@@ -123,6 +154,13 @@ def judging_commands(subject: Subject) -> Commands:
     return tuple((name, argv) for name, argv in commands if argv)
 
 
+def commands_for(measured: Measured, tree: Tree) -> Commands:
+    """Return the programs that judge one state: the target's own, and its resume of the sessions that it must find."""
+    subject = measured.case.subject
+    bindings = measured.explored.judged.bindings
+    return (*judging_commands(subject), *resume_commands(subject.resume, tree, bindings, subject.spec.start))
+
+
 def spread(items: Sequence[T]) -> list[T]:
     """Return the items reordered: the last, the first, the middle, the quarters, …: any beginning is an even sample."""
     order = dict.fromkeys([len(items) - 1, 0] if items else [])
@@ -154,11 +192,7 @@ def state_result(trial: Trial, verdict: Verdict, violations: Iterable[Violation]
 def _judge_inspection(trial: Trial, outcomes: tuple[CommandOutcome, ...]) -> Result:
     state = trial.state
     assert state is not None
-    found = serious(
-        item
-        for outcome in outcomes
-        for item in outcome_violations(trial.measured, state.tree, state.acked, outcome, trial.fault_class)
-    )
+    found = serious(outcome_violations(trial.measured, state.tree, state.acked, outcomes, trial.fault_class))
     return state_result(trial, "violated" if found else "held", found)
 
 
@@ -167,14 +201,14 @@ def recovery_phase(ctx: Context, cases: Iterable[Measured]) -> None:
     trials: list[Trial] = []
     for measured in cases:
         case = measured.case
-        commands = judging_commands(case.subject)
-        if not commands or "kill" not in case.faults:
+        if not (judging_commands(case.subject) or case.subject.resume) or "kill" not in case.faults:
             continue
         samples = spread(measured.killed)[: case.sample_max]
         if not samples:
             continue
         ctx.phase("recover", case, len(samples))
         for index, state in enumerate(samples):
+            commands = commands_for(measured, state.tree)
             request = CommandRequest(spec=case.subject.spec, state=state.tree, commands=commands)
             trials.append(Trial(f"{case.id}/recover/{index}", measured, "state", inspect, (request,), state=state))
     first_start: dict[str, float] = {}

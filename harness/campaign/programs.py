@@ -9,7 +9,7 @@ import msgspec
 
 from harness.campaign.work import run_once
 from harness.catalog import fill
-from harness.checks import Bindings, FileBinding
+from harness.checks import Bindings, FileBinding, sessions_to_resume
 from harness.checks.listing import session_id
 from harness.core.fault import FaultPlan
 from harness.core.role import path_role
@@ -22,7 +22,9 @@ from harness.sandbox.workspace import prepare
 
 COMMAND_TIMEOUT_S = 10.0
 SESSIONS_READ = 3
-"""How many damaged sessions of one run the target's own reader is shown."""
+"""How many damaged sessions of one run the target's own reader is shown, and how many it is asked to resume."""
+READ, RESUME = "read ", "resume "
+"""What the names of commands begin with that are run for one session; its id follows."""
 
 
 Commands = tuple[tuple[str, tuple[str, ...]], ...]
@@ -38,11 +40,16 @@ class CommandRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CommandOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What one program did to a copy of a state, and the tree it left."""
+    """What one program did to a copy of a state, and the tree it left.
+
+    A recovery that succeeded is run once more on what it left: ``second`` and ``again`` are of that run.
+    """
 
     name: str
     result: CommandResult
     after: Tree
+    second: CommandResult | None = None
+    again: Tree | None = None
 
 
 def inspect(request: CommandRequest) -> tuple[CommandOutcome, ...]:
@@ -50,22 +57,41 @@ def inspect(request: CommandRequest) -> tuple[CommandOutcome, ...]:
     outcomes = []
     for name, argv in request.commands:
         prepare(msgspec.structs.replace(request.spec, start=request.state))
-        result = run_command(
-            argv, cwd=request.spec.cwd, environment=request.spec.environment, timeout_s=COMMAND_TIMEOUT_S
-        )
-        outcomes.append(CommandOutcome(name=name, result=result, after=read_tree(request.spec.root).tree))
+        outcome = CommandOutcome(name=name, result=_run(request.spec, argv), after=_tree(request.spec))
+        if name == "recover" and outcome.result.exit_code == 0:
+            second = _run(request.spec, argv)
+            outcome = msgspec.structs.replace(outcome, second=second, again=_tree(request.spec))
+        outcomes.append(outcome)
     return tuple(outcomes)
+
+
+def _run(spec: RunSpec, argv: tuple[str, ...]) -> CommandResult:
+    return run_command(argv, cwd=spec.cwd, environment=spec.environment, timeout_s=COMMAND_TIMEOUT_S)
+
+
+def _tree(spec: RunSpec) -> Tree:
+    return read_tree(spec.root).tree
+
+
+def resume_commands(
+    resume: tuple[str, ...], tree: Tree, bindings: tuple[FileBinding, ...], start: Tree
+) -> Commands:
+    """Return the commands that ask a target to resume the sessions of a tree which it must find, the first few."""
+    ids = sessions_to_resume(tree, bindings, start)[:SESSIONS_READ] if resume else ()
+    return tuple((f"{RESUME}{name}", fill(resume, id=name)) for name in ids)
 
 
 class ExamineRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Who looks at the tree that a run left: programs of the target by name, a check, a reader of sessions.
 
-    ``read`` holds ``{id}`` and is run for the sessions that this run made or changed, of the path roles in ``roles``.
+    ``read`` holds ``{id}`` and is run for the sessions that this run made or changed, of the path roles in ``roles``;
+    ``resume`` holds it too and is run for sessions whose transcript is intact.
     """
 
     commands: Commands = ()
     check: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
+    resume: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     bindings: tuple[FileBinding, ...] = ()
 
@@ -90,7 +116,8 @@ def run_and_examine(
     commands = list(request.commands)
     if request.read:
         ids = changed_sessions(recording, request)
-        commands += [(f"read {name}", fill(request.read, id=name)) for name in ids]
+        commands += [(f"{READ}{name}", fill(request.read, id=name)) for name in ids]
+    commands += resume_commands(request.resume, recording.final, request.bindings, spec.start)
     outcomes = inspect(CommandRequest(spec=spec, state=recording.final, commands=tuple(commands)))
     check = None
     if request.check:
@@ -99,9 +126,9 @@ def run_and_examine(
         )
     return Examined(
         recording=recording,
-        outcomes=tuple(item for item in outcomes if not item.name.startswith("read ")),
+        outcomes=tuple(item for item in outcomes if not item.name.startswith(READ)),
         check=check,
-        reads={item.name[5:]: item.result for item in outcomes if item.name.startswith("read ")},
+        reads={item.name.removeprefix(READ): item.result for item in outcomes if item.name.startswith(READ)},
     )
 
 

@@ -21,7 +21,7 @@ from harness.campaign.trials import judge_run, serious
 from harness.campaign.work import describe
 from harness.catalog import parse_listing
 from harness.checks import INVARIANTS, judge_trace, list_sessions
-from harness.checks.listing import session_id
+from harness.checks.listing import aliases_of, session_id
 from harness.core.fault import FaultPlan, Kill, Short, Timed
 from harness.core.role import path_role
 from harness.core.run import Recording
@@ -58,6 +58,11 @@ def needed_programs(finding: Finding) -> frozenset[str]:
     return frozenset(program for scope, program in _PROGRAMS.items() if scope in row.checks)
 
 
+def _by_resume(finding: Finding) -> bool:
+    """Whether it takes a resume of sessions to see the finding."""
+    return finding.invariant == "M10" or _BY_RECOVERY_TRIAL in str(finding.evidence.get("trial", ""))
+
+
 def programs_for(measured: Measured, findings: Iterable[Finding], proof: bool) -> ExamineRequest:
     """Return who must look at a confirming run's tree: those the findings were seen by.
 
@@ -69,6 +74,7 @@ def programs_for(measured: Measured, findings: Iterable[Finding], proof: bool) -
         commands=tuple(item for item in judging_commands(subject) if item[0] in needed),
         check=subject.check if any(item.invariant == CHECK_INVARIANT for item in findings) else (),
         read=subject.read if proof else (),
+        resume=subject.resume if any(_by_resume(item) for item in findings) else (),
         roles=tuple(dict.fromkeys(item.role for item in findings)),
         bindings=measured.explored.judged.bindings,
     )
@@ -88,11 +94,7 @@ def violations_of(measured: Measured, recording: Recording, plan: FaultPlan) -> 
 def examined_violations(measured: Measured, examined: Examined) -> tuple[Violation, ...]:
     """Return what the real programs that looked at the tree say against it."""
     recording = examined.recording
-    found = [
-        item
-        for outcome in examined.outcomes
-        for item in outcome_violations(measured, recording.final, len(recording.acks), outcome)
-    ]
+    found = outcome_violations(measured, recording.final, len(recording.acks), examined.outcomes)
     return serious((*found, *check_violations(examined.check)))
 
 
@@ -157,8 +159,10 @@ def listed_evidence(measured: Measured, examined: Examined, path: str) -> dict[s
     out: dict[str, Any] = {}
     result = next((item.result for item in examined.outcomes if item.name == "list"), None)
     if result is not None and result.exit_code == 0:
-        pure = name in list_sessions(examined.recording.final, measured.expectation.bindings)
-        listed = name in parse_listing(result.stdout).ids
+        final, bindings = examined.recording.final, measured.expectation.bindings
+        pure = name in list_sessions(final, bindings)
+        ids = aliases_of(bindings, [(path, file.content) for path, file in final.files()]).get(name, {name})
+        listed = not ids.isdisjoint(parse_listing(result.stdout).ids)
         out = {"listed": listed, "pure_lister": pure, "listers_agree": listed == pure}
     elif result is not None:
         out = {"list_failed": describe(result)}

@@ -57,7 +57,7 @@ def judged_scopes(case: Case, fault_class: FaultClass) -> tuple[Scope, ...]:
         return ("trace", "outcome") if case.errno_max else ("trace",)
     subject, shown = case.subject, case.sample_max > 0
     recovery: tuple[Scope, ...] = ("recovery",) if subject.recover and shown else ()
-    listing: tuple[Scope, ...] = ("listing",) if subject.list_command and shown else ()
+    listing: tuple[Scope, ...] = ("listing",) if (subject.list_command or subject.resume) and shown else ()
     return ("trace", *recovery, *listing)
 
 

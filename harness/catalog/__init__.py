@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.catalog.cache import InstalledPackage, NotAvailableError, cache_directory, find_installed
 from harness.catalog.install import install, install_package
-from harness.catalog.listing import Listing, parse_listing
+from harness.catalog.listing import Listing, found_session, parse_listing, parse_losses
 from harness.catalog.manifest import Package, Target, Variant, load_manifest
 from harness.catalog.placeholder import fill
 from harness.catalog.scenario import Life, Scenario, list_scenarios, load_scenario
@@ -32,6 +32,7 @@ __all__ = [
     "fill",
     "find_installed",
     "find_variant",
+    "found_session",
     "install",
     "install_package",
     "list_scenarios",
@@ -40,5 +41,6 @@ __all__ = [
     "load_scenario",
     "load_target",
     "parse_listing",
+    "parse_losses",
     "select",
 ]

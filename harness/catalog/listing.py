@@ -1,8 +1,9 @@
-"""What a target's ``list`` prints: ids and warnings as JSON lines."""
+"""What a target's ``list``, ``recover`` and ``resume`` print: ids, warnings, losses, messages as JSON lines."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,6 +16,33 @@ class Listing(NamedTuple):
     stray: int
 
 
+def _lines(stdout: bytes) -> Iterator[Any]:
+    """Yield the value of each line that is not blank; ``None`` for one that is no JSON."""
+    for line in stdout.split(b"\n"):
+        if line.strip():
+            try:
+                yield msgspec.json.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                yield None
+
+
+def parse_losses(stdout: bytes) -> tuple[tuple[str, str], ...]:
+    """Return what a ``recover`` command reported as lost: lines ``{"lost": field, "id": session}``, in order."""
+    return tuple(
+        (value["lost"], value["id"])
+        for value in _lines(stdout)
+        if isinstance(value, dict) and isinstance(value.get("lost"), str) and isinstance(value.get("id"), str)
+    )
+
+
+def found_session(stdout: bytes) -> bool:
+    """Whether a ``resume`` command that succeeded found its session: it printed messages, and no error."""
+    values = [value for value in _lines(stdout) if isinstance(value, dict)]
+    return any(isinstance(value.get("messages"), list) for value in values) and not any(
+        "error" in value for value in values
+    )
+
+
 def parse_listing(stdout: bytes) -> Listing:
     """Return what a ``list`` command printed.
 
@@ -24,14 +52,7 @@ def parse_listing(stdout: bytes) -> Listing:
     ids: list[str] = []
     warned: list[str] = []
     stray = 0
-    for line in stdout.split(b"\n"):
-        if not line.strip():
-            continue
-        try:
-            value = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            stray += 1
-            continue
+    for value in _lines(stdout):
         if isinstance(value, str):
             ids.append(value)
         elif isinstance(value, dict) and "warning" in value and isinstance(value.get("name"), str):

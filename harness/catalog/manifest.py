@@ -69,6 +69,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     recover: tuple[str, ...] = ()
     list_command: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
+    resume: tuple[str, ...] = ()
     check: tuple[str, ...] = ()
     arm: str = ""
     ack: str = DEFAULT_ACK
@@ -181,6 +182,7 @@ def _check_commands(where: str, section: VariantSection, directory: str) -> None
         "recover": (section.recover, STATIC_NAMES),
         "list": (section.list, STATIC_NAMES),
         "read": (section.read, READ_NAMES),
+        "resume": (section.resume, READ_NAMES),
         "check": (section.check, CHECK_NAMES),
     }
     if not section.run:
@@ -247,6 +249,7 @@ def _variant(
         recover=section.recover,
         list_command=section.list,
         read=section.read,
+        resume=section.resume,
         check=section.check,
         arm=section.arm,
         ack=section.ack,

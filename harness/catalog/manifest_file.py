@@ -58,6 +58,7 @@ class VariantSection(_Section, frozen=True, kw_only=True):
     recover: tuple[str, ...] = ()
     list: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
+    resume: tuple[str, ...] = ()
     check: tuple[str, ...] = ()
     arm: str = ""
     ack: str = DEFAULT_ACK

@@ -33,5 +33,5 @@ def expand(text: str, values: Mapping[str, str]) -> str:
 
 
 def fill(argv: Iterable[str], **values: str) -> tuple[str, ...]:
-    """Return a command with late placeholders filled in: ``id`` for read, ``acked`` and ``acks`` for check."""
+    """Return a command with late placeholders filled in: ``id`` of a session, ``acked`` and ``acks`` for check."""
     return tuple(expand(item, values) for item in argv)

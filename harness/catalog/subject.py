@@ -29,7 +29,7 @@ Command = tuple[str, ...]
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """A variant in a workspace.
 
-    The commands are empty where the variant has none. ``read`` still holds ``{id}``, ``check`` may hold
+    The commands are empty where the variant has none. ``read`` and ``resume`` still hold ``{id}``, ``check`` may hold
     ``{acked}`` (the last acknowledged id, ``0`` if none) and ``{acks}`` (a file of ids): see
     :func:`harness.catalog.fill`. All of them judge what stands at ``spec.root``. ``setup`` runs once before the
     first recording; the tree it leaves is the start of every run. ``not_available`` says why the subject cannot
@@ -44,6 +44,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     recover: Command = ()
     list_command: Command = ()
     read: Command = ()
+    resume: Command = ()
     check: Command = ()
     bindings: tuple[FileBinding, ...] = ()
     expect: Mapping[str, Expected] = {}
@@ -89,7 +90,7 @@ def compile_subject(
         "seed": str(seed),
     }
     commands: dict[str, Command] = {}
-    for key in ("run", "setup", "recover", "list_command", "read", "check"):
+    for key in ("run", "setup", "recover", "list_command", "read", "resume", "check"):
         try:
             commands[key] = _command(getattr(variant, key), values)
         except ProgramNotFoundError as error:

@@ -5,7 +5,18 @@ Importing this package fills :data:`INVARIANTS`.
 
 from __future__ import annotations
 
-from harness.checks import document_invariants, name_invariants, record_invariants
+from harness.checks import (
+    document_invariants,
+    index_invariants,
+    name_invariants,
+    record_invariants,
+    refused_rename,
+    registry_invariants,
+    repairing,
+    rewriting,
+    title_invariants,
+    update_invariants,
+)
 from harness.checks.binding import FORMATS, Bindings, FileBinding
 from harness.checks.discipline import judge_trace
 from harness.checks.expectation import Expectation
@@ -13,14 +24,29 @@ from harness.checks.inference import infer_bindings
 from harness.checks.invariant import INVARIANTS, Invariant, UnknownInvariantError
 from harness.checks.judge import Judge
 from harness.checks.lister import lists_session
-from harness.checks.listing import judge_listing, list_sessions
+from harness.checks.listing import judge_listing, list_sessions, sessions_to_resume
 from harness.checks.outcome import judge_outcome, outcomes_comparable
-from harness.checks.recovery import judge_recovery
+from harness.checks.paths import path_key, same_path
+from harness.checks.reading import ABSENT, Read, judge_reads, read_of
+from harness.checks.recovery import LossReport, judge_recovery
+from harness.checks.rules import Rules
 
-FAMILIES = (record_invariants, document_invariants, name_invariants)
+FAMILIES = (
+    record_invariants,
+    document_invariants,
+    name_invariants,
+    registry_invariants,
+    index_invariants,
+    title_invariants,
+    update_invariants,
+    refused_rename,
+    rewriting,
+    repairing,
+)
 """The modules whose functions have joined the registry."""
 
 __all__ = [
+    "ABSENT",
     "FORMATS",
     "INVARIANTS",
     "Bindings",
@@ -28,13 +54,21 @@ __all__ = [
     "FileBinding",
     "Invariant",
     "Judge",
+    "LossReport",
+    "Read",
+    "Rules",
     "UnknownInvariantError",
     "infer_bindings",
     "judge_listing",
     "judge_outcome",
+    "judge_reads",
     "judge_recovery",
     "judge_trace",
     "list_sessions",
     "lists_session",
     "outcomes_comparable",
+    "path_key",
+    "read_of",
+    "same_path",
+    "sessions_to_resume",
 ]

@@ -22,7 +22,8 @@ class FileBinding(msgspec.Struct, frozen=True):
     """Files matching ``glob`` have ``format``.
 
     ``id_key`` is the dotted path, inside a record or a document, of the value that acknowledgements name.
-    ``torn_tail``: "healed" when the next opener repairs a torn last record, so the tail as found is no violation.
+    ``torn_tail``: "healed" when the next opener repairs a torn last record, so the tail as found is no violation;
+    of an index: when the next start rebuilds a stale one.
     ``litter``: matching names are temporary files. ``json`` is false where records or documents need not be JSON:
     then only order and versions are judged.
     """

@@ -1,7 +1,8 @@
 """The registry of invariants: a row per id, plain functions per scope.
 
 A row says which faults can violate it, in letters: P process kill, E errno or short write, C concurrent writer or
-reader, L power loss, X refused lock or rename. An invariant is judged only under the fault classes of its row,
+reader, L power loss, X refused lock or rename, S a
+signal that can be caught (P is SIGKILL and those). An invariant is judged only under the fault classes of its row,
 except on the null run, which every invariant judges.
 
 A further family of invariants defines its rows and decorates its functions; nothing else knows the ids.
@@ -16,9 +17,9 @@ import msgspec
 
 from harness.core.fault import FaultClass
 
-Scope = Literal["file", "names", "tree", "trace", "outcome", "recovery", "listing"]
+Scope = Literal["file", "names", "tree", "trace", "outcome", "recovery", "listing", "reads"]
 """What a check sees: one file, the names of a tree, a tree with its files, the operations, two runs, a repair, a
-listing."""
+listing, what a concurrent reader saw."""
 
 _LETTERS: Mapping[str, tuple[FaultClass, ...]] = {
     "P": ("kill", "signal"),
@@ -26,6 +27,7 @@ _LETTERS: Mapping[str, tuple[FaultClass, ...]] = {
     "C": ("concurrency",),
     "L": ("power",),
     "X": ("errno",),
+    "S": ("signal",),
 }
 
 Check = Callable[..., Any]
@@ -116,8 +118,24 @@ define("B7", "after recovery the next append is a line of its own", faults="PE",
 define("B8", "a known record type carries its required fields", faults="C", source="#24663")
 define("B9", "sessionId equals the stem of the file", faults="C", source="#29342")
 define("M1", "a document is its old or its new version", faults="PELC", source="#59811")
+define("M2", "a concurrent reader sees the old or the new version", faults="C", source="#29010")
+define("M3", "no update of a concurrent writer is lost", faults="C", source="#1035")
 define("M4", "one bad entry gives a warning and hides no other", faults="PL", source="opencode#10904")
+define("M5", "a registry entry names a transcript, a lease a registry entry", faults="PL", source="#59811")
+define("M6", "the index agrees with the transcripts and never goes back", faults="PCL", source="#25032")
+define(
+    "M7", "the last title is found by a strict parse and by a tail scan", faults="PE", source="claude-agent-sdk"
+)
 define("M8", "recovery never destroys the only copy of anything", faults="PE", source="Roo-Code#6592")
+define(
+    "M9", "pin, title and archived flag survive, or recovery reports each as lost", faults="PL", source="#59811"
+)
+define(
+    "M10",
+    "every intact session is listed and resumed, or a warning names it",
+    faults="PCL",
+    source="#59811, #25032",
+)
 define(
     "W1", "success is reported only if all bytes were written", faults="E", source="claude-agent-sdk-python#906"
 )
@@ -128,5 +146,9 @@ define(
     source="claude-agent-sdk-python#906",
 )
 define("W3", "temporary files are bounded, beside their target, unlisted, swept", faults="P", source="#51325")
+define("W5", "a refused rename is made good or surfaced, and the old file is intact", faults="X", source="#46881")
 define("W6", "one write per record", faults="PC", source="penguin-harness#249")
+define("W7", "a rewrite excludes those who append", faults="C", source="#81843")
 define("W8", "a refused operation is reported", faults="E", source="opencode#7607")
+define("W9", "what was acknowledged before a signal survives it", faults="S", source="claude-agent-sdk-python#625")
+define("W10", "a repair is idempotent and copies before it destroys", faults="PEL", source="#22107")

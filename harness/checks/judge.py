@@ -12,6 +12,7 @@ from harness.checks.binding import Bindings, FileBinding
 from harness.checks.expectation import Expectation
 from harness.checks.invariant import Check, Invariant, Scope, checks_of, select
 from harness.checks.measure import FURTHER_SCOPES, why_not_measured
+from harness.checks.rules import DEFAULT_RULES, Rules
 from harness.checks.summary import NO_LINES, LineFold
 from harness.checks.view import Facts, FileView, TreeView
 from harness.core.content import Content
@@ -41,9 +42,11 @@ class Judge:
         bindings: Iterable[FileBinding] | Bindings,
         expectation: Expectation,
         invariants: Iterable[str] | None = None,
+        rules: Rules = DEFAULT_RULES,
     ) -> None:
         self._bindings = bindings if isinstance(bindings, Bindings) else Bindings(bindings)
         self._expectation = expectation
+        self._rules = rules
         self._rows: tuple[Invariant, ...] = select(invariants)
         self._folds: dict[tuple[str, bool], LineFold] = {}
         self._facts = Facts()
@@ -84,7 +87,7 @@ class Judge:
             self._owe(acked)
         if tree.nodes is not self._nodes or tree.names is not self._names:
             self._look_at_files(tree)
-        view = TreeView(tree, self._views, acked, ids, fault_class, self._expectation)
+        view = TreeView(tree, self._views, acked, ids, fault_class, self._expectation, self._rules)
         if tree.names is not self._names:
             self._names = tree.names
             self._wrong_names = tuple(v for check in self._name_checks for v in check(view))

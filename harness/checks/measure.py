@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from harness.checks.expectation import Expectation, ExpectedRecords
 from harness.checks.invariant import Invariant, Scope
+from harness.checks.measure_sessions import why_no_session_document
 from harness.checks.versions import History
 from harness.core.fault import FaultClass
 
 _TREE_SCOPES: tuple[Scope, ...] = ("file", "names", "tree")
-FURTHER_SCOPES: tuple[Scope, ...] = ("trace", "outcome", "recovery", "listing")
+FURTHER_SCOPES: tuple[Scope, ...] = ("trace", "outcome", "recovery", "listing", "reads")
 """What can be judged besides trees."""
 
 _NEEDS: Mapping[Scope, str] = {
@@ -18,8 +19,9 @@ _NEEDS: Mapping[Scope, str] = {
     "outcome": "runs with a refused operation, whose outcome two undisturbed runs agree on",
     "recovery": "the target's own recovery, run on a damaged state",
     "listing": "the target's own listing of a damaged state",
+    "reads": "a tool of the scenario that reads while the target writes",
 }
-_RECORDS = frozenset({"B1", "B2", "B4", "B5", "B6", "B7", "B8"})
+_RECORDS = frozenset({"B1", "B2", "B4", "B5", "B6", "B7", "B8", "W9"})
 
 
 def why_not_measured(
@@ -45,7 +47,7 @@ def why_not_measured(
         return _records(row.id, records, expectation.ack_ids, note)
     if row.id == "B9" and not any(r.binding.format == "transcript" for r in records):
         return "no file of format transcript was seen"
-    if row.id == "M1" and not documents:
+    if row.id in ("M1", "M2") and not documents:
         return f"no document was seen{note}"
     if row.id in ("B3", "M8") and not documents and not records:
         return f"no file with a known format was seen{note}"
@@ -53,7 +55,7 @@ def why_not_measured(
         return f"no file of JSON records was seen{note}"
     if row.id in ("W2", "M4") and not any(h.binding.names_session for h in expectation.histories.values()):
         return "no file names a session"
-    return ""
+    return why_no_session_document(row.id, expectation)
 
 
 def _is_seen(histories: Iterable[History], expectation: Expectation) -> bool:
@@ -72,7 +74,7 @@ def _opaque(expectation: Expectation) -> str:
 def _records(invariant: str, records: Sequence[ExpectedRecords], ack_ids: Sequence[str], note: str) -> str:
     if not records:
         return f"no file of records was seen{note}"
-    if invariant == "B5" and not ack_ids:
+    if invariant in ("B5", "W9") and not ack_ids:
         return "no acknowledgement was seen"
     if invariant == "B6" and not any(r.has_prefixes for r in records):
         return "every record file is rewritten too often to have prefixes"

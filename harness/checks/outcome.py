@@ -13,12 +13,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from harness.checks.binding import Bindings, FileBinding
 from harness.checks.invariant import check, checks_of, select
 from harness.checks.replaying import Names, replay_histories
+from harness.checks.versions import History
 from harness.core.apply import apply
 from harness.core.operation import Write
 from harness.core.point import operation_path
@@ -42,6 +43,7 @@ class OutcomeView(NamedTuple):
     names: Names
     fault_class: str
     operation: str
+    histories: Mapping[str, History] = {}
 
 
 def judge_outcome(
@@ -59,11 +61,11 @@ def judge_outcome(
     if null.trace is None:
         raise ValueError("the recording of the undisturbed run has no trace")
     bound = bindings if isinstance(bindings, Bindings) else Bindings(bindings)
-    names = replay_histories(null.trace, bound)[0]
+    names, histories = replay_histories(null.trace, bound)
     first = run.delivered[0]
     fault_class = "short" if _is_short(run) else "errno"
     operation = first.operation.kind if first.operation is not None else ""
-    view = OutcomeView(null, run, bound, names, fault_class, operation)
+    view = OutcomeView(null, run, bound, names, fault_class, operation, histories)
     return tuple(v for function in checks_of(select(invariants), "outcome", "errno") for v in function(view))
 
 
@@ -124,7 +126,7 @@ def outcomes_comparable(null: Recording, again: Recording, bindings: Iterable[Fi
     return ""
 
 
-def _swallowed(view: OutcomeView) -> list[str]:
+def swallowed(view: OutcomeView) -> list[str]:
     """Return the roles left different by a fault that nobody was told of."""
     if view.run.ending != "exited" or how_reported(view.null, view.run):
         return []
@@ -132,7 +134,7 @@ def _swallowed(view: OutcomeView) -> list[str]:
 
 
 def _verdict(view: OutcomeView, invariant: str, what: str) -> Iterator[Violation]:
-    different = _swallowed(view)
+    different = swallowed(view)
     if different:
         struck = _struck_role(view)
         role = struck if struck in different else different[0]

@@ -1,4 +1,4 @@
-"""B7, M8 and W3 on what a repair made of a damaged state; and the tree invariants once more.
+"""B7, M8 and W3 (M9 and W10 beside it) on what a repair made of a damaged state; and the tree invariants once more.
 
 A repair may cut an in-flight torn tail. It may not destroy the only copy of anything else: a complete line, a
 document, or bytes nobody could read must be found somewhere afterwards, a backup included.
@@ -19,15 +19,27 @@ from harness.checks.summary import parse_json
 from harness.core.content import content_of
 from harness.core.fault import FaultClass
 from harness.core.role import path_role
+from harness.core.trace import Trace
 from harness.core.tree import File, Tree
 from harness.core.verdict import Violation
 
-_STILL_JUDGED = frozenset({"B1", "B2", "B4", "B5"})
+_STILL_JUDGED = frozenset({"B1", "B2", "B4", "B5", "M5", "M6", "M7"})
 """Tree invariants that hold after a repair as they stand; order and versions have moved on."""
 
 
+class LossReport(NamedTuple):
+    """What recovery says it could not keep: a field (pin, title, archived) of a session, by id or file name."""
+
+    field: str
+    id: str
+
+
 class RecoveryView(NamedTuple):
-    """A damaged tree, the tree after recovery and one more record, and the tree between the two if it is known."""
+    """A damaged tree, the tree after recovery and one more record, and the tree between the two if it is known.
+
+    ``again`` is the tree after a second recovery, ``lost`` what the first one reported as lost, ``trace`` its
+    operations, which begin with ``before``: each where it is known.
+    """
 
     before: Tree
     after: Tree
@@ -35,6 +47,9 @@ class RecoveryView(NamedTuple):
     expectation: Expectation
     acked: int
     appended_id: str
+    again: Tree | None = None
+    lost: frozenset[LossReport] = frozenset()
+    trace: Trace | None = None
 
     def binding_of(self, path: str) -> FileBinding | None:
         """Return the binding of a path."""
@@ -55,15 +70,19 @@ def judge_recovery(
     *,
     recovered: Tree | None = None,
     appended_id: str = "",
+    again: Tree | None = None,
+    lost: Iterable[LossReport] = (),
+    trace: Trace | None = None,
     invariants: Iterable[str] | None = None,
 ) -> tuple[Violation, ...]:
     """Return what a repair did wrong.
 
     ``before`` is the state the fault left, ``after`` what is there once recovery has exited with success and one
-    more record, ``appended_id`` if its id is known, was appended and acknowledged.
+    more record, ``appended_id`` if its id is known, was appended and acknowledged; ``again`` what is there once it has
+    run a second time. ``lost`` are the losses that it reported, ``trace`` its operations.
     """
     rows = select(invariants)
-    view = RecoveryView(before, after, recovered, expectation, acked, appended_id)
+    view = RecoveryView(before, after, recovered, expectation, acked, appended_id, again, frozenset(lost), trace)
     found = [v for function in checks_of(rows, "recovery", fault_class) for v in function(view)]
     return (*found, *_still_holds(view, rows, fault_class))
 

@@ -31,7 +31,7 @@ class Names:
     """The names of a run. ``published``: at the start, at an acknowledgement, or at the end.
 
     ``litter``: never published, and renamed or unlinked by the run itself: its temporary files. In another run
-    they are known by their role, unless a published new name has that role too.
+    they are known by their role, unless a published new name has that role too. ``writers``: the actors that wrote.
     """
 
     def __init__(self, start: Tree) -> None:
@@ -43,6 +43,7 @@ class Names:
         self.litter_roles: frozenset[str] = frozenset()
         self.ack_ids: tuple[str, ...] = ()
         self.final: Tree = start
+        self.writers: set[int] = set()
 
     def finish(self, final: Tree, ack_ids: tuple[str, ...]) -> None:
         """The run is over."""
@@ -124,6 +125,8 @@ class _Replay:
         before = self.tree
         if op.error:
             return
+        if type(op) is Write:
+            self.names.writers.add(op.actor)
         self.tree = after = apply(before, as_asked(op))
         self._count_writers(op)
         for path in touched_paths(op, before, after):

@@ -38,6 +38,7 @@ class History:
     """One path's contents over the run, in order."""
 
     __slots__ = (
+        "__weakref__",
         "at_ack",
         "binding",
         "first",

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from harness.checks.binding import FileBinding
 from harness.checks.expectation import Expectation, ExpectedDocument, ExpectedRecords
+from harness.checks.rules import DEFAULT_RULES, Rules
 from harness.checks.summary import Lines, NulFold, parse_json
 from harness.core.content import Content
 from harness.core.fault import FaultClass
@@ -89,6 +90,7 @@ class TreeView(NamedTuple):
     acked_ids: tuple[str, ...] | None
     fault_class: FaultClass
     expectation: Expectation
+    rules: Rules = DEFAULT_RULES
 
     def keyed(self, key: str) -> list[FileView]:
         """Return the files compared under ``key``: the path, or every file of the role."""

@@ -21,7 +21,7 @@ FAILURES: dict[str, tuple[int, ...]] = {
     "write": (errno.ENOSPC, errno.EIO),
     "open": (errno.EACCES,),
     "truncate": (errno.EIO,),
-    "rename": (errno.EACCES, errno.ENOSPC),
+    "rename": (errno.EACCES, errno.ENOSPC, errno.EXDEV, errno.EPERM, errno.EBUSY),
     "link": (errno.EACCES, errno.ENOSPC),
     "unlink": (errno.EACCES,),
     "mkdir": (errno.ENOSPC, errno.EACCES),
@@ -97,7 +97,7 @@ def _in_order(trace: Trace) -> Iterator[Fault]:
         yield Errno(at=point, errno=errno.ENOSPC)
     for write, point in telling:
         yield from _shorts(write, point)
-    for error_index in range(2):
+    for error_index in range(max(map(len, FAILURES.values()))):
         for op, point in strikeable:
             errors = _errors(op)
             if error_index < len(errors):

@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 from harness.core.verdict import Finding
 
-_TELLING = ("W2", "B5", "M1", "check", "M8", "B7", "W1", "W8", "B6", "B2", "B4", "M4", "B1", "W3", "W6")
+_LOSSES = ("W2", "B5", "M3", "W9", "M10", "M1", "check", "M8", "M9", "M2", "M5", "M6", "M7")
+_DISCIPLINE = ("B7", "W10", "W1", "W5", "W8", "B6", "B2", "B4", "M4", "B1", "W7", "W3", "W6")
+_TELLING = (*_LOSSES, *_DISCIPLINE)
 _CLASSES = ("none", "kill", "signal", "short", "errno", "concurrency", "power")
 
 

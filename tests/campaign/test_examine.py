@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from harness.campaign import examine
 from harness.campaign.check import damaged_trees
 from harness.campaign.context import Case, Context, Measured
-from harness.campaign.examine import check_violations, judging_commands, recovery_phase, spread
+from harness.campaign.examine import (
+    check_violations,
+    commands_for,
+    judging_commands,
+    outcome_violations,
+    recovery_phase,
+    spread,
+)
 from harness.campaign.executor import Call, Outcome
 from harness.campaign.programs import CommandOutcome
 from harness.campaign.work import Explored, Judged, describe
@@ -24,6 +31,7 @@ from harness.core.run import Recording, RunSpec
 from harness.core.trace import Trace
 from harness.core.tree import EMPTY_TREE, File, Tree, tree_of
 from harness.explore import CrashState, crash_states
+from harness.explore.script import Script
 from harness.sandbox.command import CommandResult
 
 SPEC = RunSpec(argv=("x",), root="/w/state", cwd="/w/cwd", environment={})
@@ -177,3 +185,74 @@ def test_states_hold_files() -> None:
         for state in crash_states(trace_of_lines(1), "kill")
         for _, file in state.tree.files()
     )
+
+
+SESSION = "p/0b0b0b0b-1111-4222-8333-444444444444.jsonl"
+NAME = SESSION[2:-6]
+PROMPT = b'{"type":"user","uuid":"u","message":{"role":"user","content":"hi"}}\n'
+ENTRY = b'{"sessionId":"local_x","cliSessionId":"%s","isPinned":true}' % NAME.encode()
+
+
+def registry_case() -> Measured:
+    """A session acknowledged with its transcript and a pinned registry entry."""
+    script = Script()
+    for directory in ("p", "r"):
+        script.mkdir(directory)
+    script.replace(SESSION, PROMPT)
+    script.replace("r/local_x.json", ENTRY)
+    script.ack("u")
+    recording = Recording(spec=SPEC, engine="ptrace", final=script.tree, ending="exited", trace=script.trace())
+    bindings = (FileBinding("p/*.jsonl", "transcript", id_key="uuid"), FileBinding("r/*.json", "registry"))
+    judged = Judged(bindings=bindings, inferred=False, masked=False, invariants=frozenset({"M9", "M10", "W10"}))
+    subject = Subject(target="t", variant="v", version="", spec=SPEC, resume=("resume", "{id}"))
+    case = Case(subject=subject, faults=("kill",), invariants=judged.invariants)
+    return Measured(case, Explored(recording=recording, judged=judged))
+
+
+def said(*outcomes: CommandOutcome) -> list[tuple[str, str]]:
+    found = outcome_violations(registry_case(), damaged(), 1, outcomes)
+    return [(item.invariant, item.damage) for item in found]
+
+
+def damaged() -> Tree:
+    return tree_of({SESSION: PROMPT, "r/local_x.json": bytes(9)})
+
+
+def outcome(name: str, stdout: bytes = b"", exit_code: int = 0, **more: Any) -> CommandOutcome:
+    result = CommandResult(exit_code=exit_code, stdout=stdout)
+    return CommandOutcome(name=name, result=result, **{"after": damaged(), **more})
+
+
+def test_the_sessions_that_must_be_found_are_resumed() -> None:
+    assert commands_for(registry_case(), damaged()) == ((f"resume {NAME}", ("resume", NAME)),)
+
+
+def test_a_session_that_neither_a_lister_nor_a_resume_finds() -> None:
+    lister = outcome("list", b"")
+    assert said(lister, outcome(f"resume {NAME}", exit_code=1)) == [("M10", "unreadable")]
+    assert said(lister, outcome(f"resume {NAME}", b'{"error": "unknown"}')) == [("M10", "unreadable")]
+    found = outcome(f"resume {NAME}", b'{"messages": []}')
+    assert said(lister, found) == [("M10", "unreadable")]
+    assert said(outcome("list", b'{"id": "%s"}' % NAME.encode()), found) == []
+    assert said(found) == []
+    warned = outcome("list", b'{"warning": "unreadable", "name": "local_x.json"}')
+    assert said(warned, outcome(f"resume {NAME}", exit_code=1)) == []
+
+
+def test_a_resume_that_could_not_be_started_says_nothing() -> None:
+    result = CommandResult(not_started="no such program")
+    assert said(CommandOutcome(name=f"resume {NAME}", result=result, after=damaged())) == []
+
+
+def test_what_recovery_lost_is_a_violation_unless_it_said_so() -> None:
+    assert said(outcome("recover")) == [("M9", "lost")]
+    assert said(outcome("recover", b'{"lost": "pin", "id": "local_x"}\n')) == []
+
+
+def test_a_second_recovery_is_held_against_the_first() -> None:
+    said_so = b'{"lost": "pin", "id": "local_x"}\n'
+    more = tree_of({SESSION: PROMPT, "r/local_x.json": bytes(9), "r/local_y.json": ENTRY})
+    fine, fails = CommandResult(exit_code=0), CommandResult(exit_code=1)
+    assert said(outcome("recover", said_so, second=fine, again=damaged())) == []
+    assert said(outcome("recover", said_so, second=fine, again=more)) == [("W10", "extra")]
+    assert said(outcome("recover", said_so, second=fails, again=damaged())) == [("W10", "unreadable")]

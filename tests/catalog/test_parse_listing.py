@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.catalog import parse_listing
+from harness.catalog import found_session, parse_listing, parse_losses
 
 
 def test_ids_warnings_and_notices_are_told_apart() -> None:
@@ -36,3 +36,21 @@ def test_ids_come_back_in_order(ids: list[str]) -> None:
 def test_no_output_is_a_traceback(stdout: bytes) -> None:
     listing = parse_listing(stdout)
     assert listing.stray <= stdout.count(b"\n") + 1
+
+
+def test_what_recovery_reports_as_lost() -> None:
+    lines = b'ACK r1\n{"lost": "pin", "id": "local_a"}\n{"lost": 3, "id": "x"}\n{"lost": "title"}\n[]\n\xff\n'
+    assert parse_losses(lines) == (("pin", "local_a"),)
+
+
+def test_a_session_is_found_where_messages_are_printed_and_no_error() -> None:
+    assert found_session(b'note\n{"messages": []}\n')
+    assert not found_session(b"")
+    assert not found_session(b'{"messages": 3}\n')
+    assert not found_session(b'{"messages": []}\n{"error": "torn"}\n')
+
+
+@given(st.binary())
+def test_neither_is_put_off_by_any_output(stdout: bytes) -> None:
+    assert isinstance(parse_losses(stdout), tuple)
+    assert found_session(stdout) in (True, False)

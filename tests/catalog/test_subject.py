@@ -26,6 +26,7 @@ setup = ["{python}", "s.py", "{dir}"]
 recover = ["{python}", "r.py", "{dir}"]
 list = ["{python}", "l.py"]
 read = ["{python}", "read.py", "{dir}/{id}"]
+resume = ["{python}", "resume.py", "{dir}", "{id}"]
 check = ["{python}", "check.py", "{dir}", "{acked}", "{acks}"]
 environment = { STATE = "{dir}/x", TORNWRITE_NOW = "5" }
 arm = "^GO$"
@@ -64,6 +65,7 @@ def test_every_placeholder_is_expanded(workspace: Workspace, directory: str) -> 
     )
     assert subject.setup == (python, "s.py", workspace.root)
     assert fill(subject.read, id="a{dir}b")[2] == f"{workspace.root}/a{{dir}}b"
+    assert fill(subject.resume, id="s1")[1:] == ("resume.py", workspace.root, "s1")
     assert fill(subject.check, acked="4", acks="/acks")[3:] == ("4", "/acks")
     assert json.loads(subject.spec.files[workload])["updates"] == 3
     assert (subject.spec.arm, subject.spec.limits.timeout_s, subject.label) == ("^GO$", 2.5, "mine/only")

@@ -140,14 +140,8 @@ def test_an_invariant_is_judged_only_under_the_classes_of_its_row(fault_class: s
 def test_every_row_has_a_title_a_source_and_a_check() -> None:
     assert set(INVARIANTS) == {
         *(f"B{n}" for n in range(1, 10)),
-        "M1",
-        "M4",
-        "M8",
-        "W1",
-        "W2",
-        "W3",
-        "W6",
-        "W8",
+        *(f"M{n}" for n in range(1, 11)),
+        *(f"W{n}" for n in (1, 2, 3, 5, 6, 7, 8, 9, 10)),
     }
     for name, row in INVARIANTS.items():
         assert row.id == name
@@ -182,11 +176,22 @@ def test_without_bindings_nothing_but_names_is_judged() -> None:
         ("B3", (LOG,), "B3 is not defined under kill"),
         ("W1", (LOG,), "W1 is not defined under kill"),
         ("W6", (FileBinding("log.jsonl", "log", json=False),), "no file of JSON records"),
+        ("M2", (LOG,), "no document was seen"),
+        ("M3", (DOCUMENT,), "no file collects the ids"),
+        ("M5", (REGISTRY,), "no registry entry names a transcript"),
+        ("M6", (LOG,), "no sessions index was seen"),
+        ("M7", (TRANSCRIPT,), "no transcript was given a title"),
+        ("M9", (REGISTRY,), "no registry entry is pinned"),
+        ("M10", (REGISTRY,), "no file of format transcript"),
+        ("W5", (LOG,), "the run renames nothing"),
+        ("W7", (LOG,), "only one actor writes"),
+        ("W9", (LOG,), "W9 is not defined under kill"),
     ],
 )
 def test_what_is_not_measured_is_said(invariant: str, bindings: tuple[FileBinding, ...], reason: str) -> None:
     judged = Judge(bindings, Expectation.from_trace(log_run().trace(), bindings))
-    fault_class = "concurrency" if invariant == "B9" else "kill"
+    classes = {"B9": "concurrency", "M2": "concurrency", "M3": "concurrency", "W7": "concurrency", "W5": "errno"}
+    fault_class = classes.get(invariant, "kill")
     assert reason in judged.measured(invariant, fault_class)  # type: ignore[arg-type]
 
 
@@ -201,6 +206,9 @@ def test_scopes_that_were_not_judged_are_reasons() -> None:
     assert "operations" in judged.measured("W6", "kill", also=())
     assert judged.measured("W6", "kill", also=("trace",)) == ""
     assert "refused operation" in judged.measured("W8", "errno", also=("trace",))
+    assert "reads while the target writes" in judged.measured("M2", "concurrency", also=("trace",))
+    assert "recovery" in judged.measured("W10", "kill", also=("trace", "listing"))
+    assert judged.measured("W10", "kill") == judged.measured("W9", "signal") == ""
 
 
 def test_without_acknowledgements_b5_is_not_measured() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trees import REGISTRY, TRANSCRIPT, names
 
-from harness.checks import Expectation, judge_listing
+from harness.checks import Expectation, judge_listing, sessions_to_resume
 from harness.core.tree import tree_of
 from harness.explore.script import Script
 
@@ -68,3 +68,90 @@ def test_w2_a_half_made_session_must_not_be_shown() -> None:
     assert names(shown) == [("W2", "torn")]
     assert judge_listing(tree, BOTH, [], expectation=expectation, invariants=("W2",)) == ()
     assert judge_listing(tree, BOTH, ["s"], invariants=("W2",)) == ()
+
+
+# -- M10 ---------------------------------------------------------------------------------------------------------
+
+SESSION = {"p/a.jsonl": PROMPT, "r/local_a.json": b'{"sessionId": "local_a", "cliSessionId": "a"}'}
+
+
+def reached(
+    files: dict[str, bytes], listed: list[str] | None, *warned: str, **more: object
+) -> list[tuple[str, str]]:
+    script = Script()
+    for directory in ("p", "r"):
+        script.mkdir(directory)
+    for path, data in SESSION.items():
+        script.replace(path, data)
+    script.ack(1)
+    expectation = Expectation.from_trace(script.trace(), BOTH)
+    found = judge_listing(
+        tree_of(files),
+        BOTH,
+        listed,
+        warned,
+        expectation=expectation,
+        invariants=("M10", "M4"),
+        **more,  # type: ignore[arg-type]
+    )
+    return names(found)
+
+
+DAMAGED = {**SESSION, "r/local_a.json": b"\0" * 9}
+
+
+def test_m10_either_id_of_a_session_stands_for_it() -> None:
+    for listed in (["local_a"], ["a"]):
+        for asked in ("a", "local_a"):
+            assert reached(SESSION, listed, resumed={asked: True}, acked=1) == []
+
+
+def test_m10_a_damaged_registry_entry_hides_an_intact_transcript() -> None:
+    assert reached(DAMAGED, [], resumed={"a": False}, acked=1) == [("M4", "silent"), ("M10", "unreadable")]
+    assert reached(DAMAGED, [], "no: x", resumed={"a": False}, acked=1) == [
+        ("M4", "silent"),
+        ("M10", "unreadable"),
+    ]
+    assert reached(DAMAGED, [], "r/local_a.json", resumed={"a": False}, acked=1) == []  # named: the user can act
+
+
+def test_m10_found_with_a_warning_or_by_the_transcript_alone() -> None:
+    assert reached(DAMAGED, ["a"], "r/local_a.json", resumed={"a": True}, acked=1) == []
+    assert reached({"p/a.jsonl": PROMPT}, ["a"], resumed={"a": True}, acked=1) == []
+    assert reached({"p/a.jsonl": PROMPT}, [], resumed={"a": True}, acked=1) == [("M10", "unreadable")]
+
+
+def test_m10_listed_but_not_resumed() -> None:
+    assert reached(SESSION, ["a"], resumed={"a": False}, acked=1) == [("M10", "unreadable")]
+    assert reached(SESSION, ["a"], acked=1) == []
+    assert reached(SESSION, None, resumed={"a": False}, acked=1) == [("M10", "unreadable")]
+    assert reached(SESSION, None, acked=1) == []
+
+
+def test_m10_a_session_being_made_is_in_flight() -> None:
+    assert reached({"p/a.jsonl": PROMPT}, [], acked=0) == []
+    assert reached({"p/a.jsonl": PROMPT}, []) == [("M10", "unreadable")]
+
+
+def test_m10_damaged_transcripts_side_files_and_sessions_without_a_prompt_are_not_judged() -> None:
+    files = {"p/b.jsonl": PROMPT[:9], "p/agent-c.jsonl": PROMPT, "p/d.jsonl": b'{"type": "assistant"}\n'}
+    found = judge_listing(tree_of(files), BOTH, [], invariants=("M10",))
+    assert found == ()
+
+
+def test_the_sessions_to_resume_are_the_intact_ones_the_struck_ones_first() -> None:
+    files = {f"p/{name}.jsonl": PROMPT for name in "abc"} | {"p/torn.jsonl": PROMPT[:5]}
+    entry = b'{"sessionId": "local_c", "cliSessionId": "c"}'
+    start = tree_of({**files, "r/local_c.json": entry})
+    assert sessions_to_resume(start, BOTH, start) == ("a", "b", "c")
+    assert sessions_to_resume(tree_of({**files, "r/local_c.json": b""}), BOTH, start) == ("c", "a", "b")
+
+
+@given(st.sets(st.sampled_from("ab")), st.dictionaries(st.sampled_from("ab"), st.booleans()), st.booleans())
+def test_m10_holds_exactly_where_all_are_reached(listed: set[str], resumed: dict[str, bool], warned: bool) -> None:
+    tree = tree_of({"p/a.jsonl": PROMPT, "p/b.jsonl": PROMPT})
+    found = judge_listing(tree, BOTH, listed, ["a"] if warned else [], resumed=resumed, invariants=("M10",))
+    bad = {name for name in "ab" if name not in listed or not resumed.get(name, True)} - (
+        {"a"} if warned else set()
+    )
+    assert {v.ids[0] for v in found} == bad

@@ -1,0 +1,77 @@
+"""What the complete records of a transcript say of it as a whole: the titles it was given, its newest time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.checks.documents import time_ms
+from harness.checks.summary import Fold, SummaryT, parse_json
+from harness.core.content import Content
+
+
+class _RecordFold(Fold[SummaryT]):
+    """A fold over the complete lines of a transcript that are objects; what does not parse is left out.
+
+    ``mark``: bytes without which a line has nothing to say.
+    """
+
+    mark = b""
+
+    def feed(self, before: SummaryT, content: Content) -> SummaryT:
+        """Add the lines that this chunk completes."""
+        chunk = content.chunk
+        end = chunk.rfind(10)
+        if end < 0:
+            return before
+        base = content.size - len(chunk)
+        start = _line_start(content)
+        data = content.read(start, base) + chunk[:end] if start < base else chunk[:end]
+        for line in data.split(b"\n"):
+            if self.mark in line:
+                record = _object(line)
+                if record is not None:
+                    before = self.add(before, record)
+        return before
+
+    def add(self, before: SummaryT, record: dict[str, Any]) -> SummaryT:
+        """Return the summary with one more record."""
+        raise NotImplementedError
+
+
+def _line_start(content: Content) -> int:
+    node = content.prev
+    while node is not None and node.prev is not None:
+        at = node.chunk.rfind(10)
+        if at >= 0:
+            return node.size - len(node.chunk) + at + 1
+        node = node.prev
+    return 0
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = parse_json(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+class _Titles(_RecordFold[tuple[str, ...]]):
+    mark = b"custom-title"
+
+    def add(self, before: tuple[str, ...], record: dict[str, Any]) -> tuple[str, ...]:
+        title = record.get("customTitle")
+        return (*before, title) if record.get("type") == "custom-title" and isinstance(title, str) else before
+
+
+class _Newest(_RecordFold[int]):
+    mark = b'"timestamp"'
+
+    def add(self, before: int, record: dict[str, Any]) -> int:
+        return max(before, time_ms(record.get("timestamp")))
+
+
+TITLES = _Titles(())
+"""The custom titles of a transcript, in order, by a strict parse of its complete lines."""
+NEWEST = _Newest(-1)
+"""The newest ``timestamp`` of a transcript's complete records in milliseconds, or -1."""
