@@ -29,9 +29,8 @@ from harness.campaign.spawned import SpawnedSeat
 from harness.campaign.supervisor import SupervisedSeat
 from harness.campaign.worker import Answer, CallFailedError, Request, dumps, loads
 from harness.sandbox import processes
-from harness.sandbox.materialise import remove_directory
 from harness.sandbox.namespace import private_mounts_available
-from harness.sandbox.workspace import Workspace
+from harness.sandbox.workspace import Workspace, remove_workspace
 
 DEFAULT_TIMEOUT_S = 300.0
 MAX_DEATHS_IN_A_ROW = 8
@@ -110,14 +109,14 @@ class Executor:
         Workspace(self.canonical_base)
         private = False
         if self.jobs > 1:
-            self.shared_reason = private_mounts_available()
+            self.shared_reason = private_mounts_available(self.canonical_base)
             private = not self.shared_reason
         if sys.platform == "linux":
             self._was_subreaper = processes.is_subreaper()
             processes.become_subreaper()
         spare = processes.children(os.getpid())
         try:
-            with _deferring_interrupts():
+            with processes.deferring_interrupts():
                 for index in range(self.jobs):
                     base = self.canonical_base
                     if private:
@@ -145,7 +144,7 @@ class Executor:
         self._flights.clear()
         for base in self._bases:
             with contextlib.suppress(Exception):  # an immutable file of a target is not worth losing results
-                remove_directory(base)
+                remove_workspace(base)
         self._bases.clear()
         if not self._was_subreaper:
             processes.become_subreaper(False)
@@ -261,25 +260,6 @@ def _shielded_from_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, previous)
-
-
-@contextlib.contextmanager
-def _deferring_interrupts() -> Iterator[None]:
-    """Hand on what asks for the end only afterwards: an exception raised inside a hook of fork is lost."""
-    arrived: list[int] = []
-    previous = {}
-    if threading.current_thread() is threading.main_thread():
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            if number is not None and callable(signal.getsignal(number)):
-                previous[number] = signal.signal(number, lambda number, _: arrived.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-        for number in arrived:
-            signal.raise_signal(number)
 
 
 def _open_seat(base: str, canonical: str, spare: frozenset[int]) -> Seat:

@@ -16,8 +16,7 @@ import time
 from collections.abc import Iterator
 
 from harness.campaign.store import new_run_id
-from harness.sandbox.materialise import remove_directory
-from harness.sandbox.workspace import MARKER, Workspace, WorkspaceError
+from harness.sandbox.workspace import Workspace, WorkspaceError, remove_workspace
 
 _SWEEP_SECONDS = 1.0
 _LEFT_OVER = re.compile(r"(tornwrite-\d{8}T\d{6}Z-[0-9a-f]{6})(\.worker\d+|\.lock)?")
@@ -55,13 +54,13 @@ def _try_lock(path: str) -> int:
 
 
 def _remove(base: str, names: Iterator[str] | list[str]) -> None:
-    """Remove what a run left below the temporary directory; only directories that are marked as workspaces."""
+    """Remove what a run left below the temporary directory; of what is not marked as a workspace, only the empty."""
     directory = os.path.dirname(base)
     for name in names:
         path = os.path.join(directory, name)
-        if os.path.isfile(os.path.join(path, MARKER)) and not os.path.islink(path):
+        if os.path.isdir(path) and not os.path.islink(path):
             with contextlib.suppress(Exception):  # what cannot be removed is not worth losing results
-                remove_directory(path)
+                remove_workspace(path)
 
 
 def _workers(base: str) -> list[str]:

@@ -254,7 +254,8 @@ class SupervisedSeat:
         self._asked_at = None
         self._process.join(_PATIENCE_S)
         _sweep_orphans(self._spare)
-        self._start()
+        with processes.deferring_interrupts():
+            self._start()
 
     def close(self) -> None:
         """Ask the supervisor to end everything, without waiting."""

@@ -16,6 +16,8 @@ import os
 import sys
 import tempfile
 
+from harness.sandbox.processes import deferring_interrupts
+
 _CLONE_NEWNS = 0x00020000
 _CLONE_NEWUSER = 0x10000000
 _MS_BIND = 0x1000
@@ -101,12 +103,15 @@ def _try_in_child(directory: str) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def private_mounts_available() -> str:
-    """Return "" if :func:`bind_private` works here, else the reason it does not. Tried once, in a child."""
+def private_mounts_available(within: str | None = None) -> str:
+    """Return "" if :func:`bind_private` works here, else the reason it does not. Tried once, in a child.
+
+    ``within`` is where the directories of the trial are made: where they go with the rest if this process is killed.
+    """
     if sys.platform != "linux":
         return f"no mount namespaces on {sys.platform}"
     try:
-        with tempfile.TemporaryDirectory(prefix="tornwrite-") as directory:
+        with tempfile.TemporaryDirectory(prefix="mounts-", dir=within) as directory, deferring_interrupts():
             return _try_in_child(os.path.realpath(directory))
     except OSError as error:
         return f"the self-test could not run: {error.strerror}"

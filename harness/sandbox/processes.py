@@ -256,6 +256,28 @@ def custody() -> Iterator[Custody]:
                 become_subreaper(False)
 
 
+@contextlib.contextmanager
+def deferring_interrupts() -> Iterator[None]:
+    """Hand on what asks for the end only afterwards: an exception raised inside a hook of fork is lost.
+
+    For every fork of a process that people interrupt.
+    """
+    arrived: list[int] = []
+    previous = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and callable(signal.getsignal(number)):
+                previous[number] = signal.signal(number, lambda number, _: arrived.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        for number in arrived:
+            signal.raise_signal(number)
+
+
 def kill_tree(pid: int, deadline_s: float = KILL_DEADLINE_S) -> None:
     """Kill the process ``pid`` and what descends from it at this moment, without reaping ``pid`` itself.
 

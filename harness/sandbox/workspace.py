@@ -53,7 +53,23 @@ class Workspace:
 
     def remove(self) -> None:
         """Remove the workspace and everything in it."""
-        remove_directory(self.base)
+        remove_workspace(self.base)
+
+
+def remove_workspace(base: str) -> None:
+    """Remove a workspace; what is no workspace only if it is empty.
+
+    The mark goes last, as it came first: whoever is killed meanwhile leaves something that can still be removed.
+    """
+    marker = os.path.join(base, MARKER)
+    if os.path.isfile(marker):
+        for name in os.listdir(base):
+            path = os.path.join(base, name)
+            if os.path.isdir(path) and not os.path.islink(path):
+                remove_directory(path)
+        remove_directory(base)
+    elif os.path.lexists(base):
+        os.rmdir(base)
 
 
 def temporary_workspace(prefix: str = "tornwrite-") -> Workspace:

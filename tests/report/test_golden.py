@@ -87,7 +87,7 @@ def test_nothing_of_a_target_reaches_a_report_unescaped(events: list[AnyEvent]) 
 
 def test_a_view_prints_what_the_subscriber_printed_at_the_end(events: list[AnyEvent]) -> None:
     stream = io.StringIO()
-    print_view(console_for(stream), collect(events))
+    print_view(console_for(stream, 100), collect(events))
     assert _terminal(events, 100).endswith(stream.getvalue())
     quiet = io.StringIO()
     subscriber = TerminalReport(console_for(quiet, 100), quiet=True)

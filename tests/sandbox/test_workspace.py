@@ -8,7 +8,14 @@ import pytest
 from harness.core.run import RunSpec
 from harness.core.tree import tree_of
 from harness.sandbox.snapshot import read_tree
-from harness.sandbox.workspace import Workspace, WorkspaceError, prepare, temporary_workspace
+from harness.sandbox.workspace import (
+    MARKER,
+    Workspace,
+    WorkspaceError,
+    prepare,
+    remove_workspace,
+    temporary_workspace,
+)
 
 
 def spec_of(place: Workspace, **changes: object) -> RunSpec:
@@ -77,3 +84,29 @@ def test_a_workspace_opens_again_and_goes_away() -> None:
     assert Workspace(place.base).root == place.root
     place.remove()
     assert not os.path.exists(place.base)
+
+
+def test_a_directory_that_is_no_workspace_is_removed_only_if_it_is_empty(tmp_path: Path) -> None:
+    empty, full = tmp_path / "empty", tmp_path / "full"
+    empty.mkdir()
+    full.mkdir()
+    (full / "letters").write_text("mine")
+    remove_workspace(str(empty))
+    with pytest.raises(OSError):
+        remove_workspace(str(full))
+    assert not empty.exists() and (full / "letters").read_text() == "mine"
+
+
+def test_a_workspace_keeps_its_mark_until_everything_else_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(str(tmp_path / "w"))
+    gone: list[str] = []
+
+    def remove(path: str) -> None:
+        gone.append(os.path.basename(path))
+        assert os.path.exists(os.path.join(workspace.base, MARKER))
+
+    monkeypatch.setattr("harness.sandbox.workspace.remove_directory", remove)
+    workspace.remove()
+    assert gone[-1] == "w" and set(gone) == {"state", "cwd", "home", "tmp", "w"}

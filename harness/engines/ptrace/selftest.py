@@ -17,6 +17,8 @@ import sys
 from functools import cache
 from typing import NoReturn
 
+from harness.sandbox.processes import deferring_interrupts
+
 _DEADLINE_S = 5.0
 _PLANTED = errno.EXFULL
 _WORKS, _WRONG_ANSWER, _NO_FILTER = 0, 1, 2
@@ -30,7 +32,8 @@ def why_not_available() -> str:
     machine = platform.machine()
     if machine != "x86_64" or struct.calcsize("P") != 8:
         return f"needs a 64-bit Python on x86_64; this is {machine}, {struct.calcsize('P') * 8}-bit"
-    return _try_in_child()
+    with deferring_interrupts():
+        return _try_in_child()
 
 
 def _try_in_child() -> str:
