@@ -11,7 +11,12 @@ from typing import NamedTuple
 
 from harness.core.verdict import Finding
 
-_TELLING = ("W2", "B5", "M1", "check", "M8", "B7", "W1", "W8", "B6", "B2", "B4", "M4", "B1", "W3", "W6")
+_TELLING = (
+    *("W2", "B5", "M1", "check", "M8"),
+    *("T9", "T1", "T2", "T3", "T4", "T5", "T8", "T7", "G5", "G4", "G2", "G3", "G7", "G1", "G6", "T6"),
+    *("B7", "W1", "W8", "B6", "B2", "B4", "M4", "B1", "W3", "W6"),
+)
+"""Lost data, then a session that the API refuses, then records out of reach, then damage to bytes."""
 _CLASSES = ("none", "kill", "signal", "short", "errno", "concurrency", "power")
 
 

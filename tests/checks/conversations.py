@@ -61,7 +61,9 @@ class Tale:
         self.records.append({"type": kind, **fields})
 
     def user(self, *blocks: Json | str, **more: Any) -> str:
-        content: Any = blocks[0] if len(blocks) == 1 and isinstance(blocks[0], str) else list(blocks)
+        content: Any = [text(block) if isinstance(block, str) else block for block in blocks]
+        if len(blocks) == 1 and isinstance(blocks[0], str):
+            content = blocks[0]
         return self.record("user", message={"role": "user", "content": content}, **more)
 
     def line(self, message_id: str, *blocks: Json, **more: Any) -> str:
