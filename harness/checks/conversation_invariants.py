@@ -96,6 +96,8 @@ def newest_acknowledged_is_reached(view: TreeView) -> Iterator[Violation]:
             continue
         acked = file.records.newest_first(view.acked) if view.acked_ids is None else reversed(view.acked_ids)
         found = judged(file)
+        if found.in_order:
+            continue
         told = found.conversation
         index = next((i for name in acked if (i := told.where.get(name, -1)) >= 0 and told.records[i].main), -1)
         if index < 0 or index in told.reached:
@@ -191,6 +193,8 @@ def messages_have_content(file: FileView) -> Sequence[Violation]:
 
 def _changed_thinking(file: FileView) -> Sequence[Violation]:
     found = judged(file)
+    if not found.thinks:
+        return ()
     turns, sources = found.conversation.rebuilt
     latest = next((n for n in range(len(turns) - 1, -1, -1) if turns[n]["role"] == "assistant"), -1)
     if latest < 0:

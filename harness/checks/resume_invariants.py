@@ -45,11 +45,13 @@ def resume_outcome(
     what the API answered; ``acked``: the uuids acknowledged before. Records that are never sent (of other kinds, of
     side chains, before the last compaction) cannot be missed; an acknowledged uuid that is no record any more is.
     """
-    error = after if isinstance(after, ApiError) else validate(after)
+    if isinstance(after, ApiError):
+        return ResumeOutcome("rejected", after.message)
+    error = validate(after)
     if error is not None:
         return ResumeOutcome("rejected", error.message)
     told = conversation_of(before)
-    sent = Counter(_key(str(turn["role"]), block) for turn in merged(after) for block in turn["content"])  # type: ignore[arg-type]
+    sent = Counter(_key(str(turn["role"]), block) for turn in merged(after) for block in turn["content"])
     compacted = max((i for i, record in enumerate(told.records) if record.boundary), default=-1)
     lost: list[str] = []
     for name in dict.fromkeys(acked):

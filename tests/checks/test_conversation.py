@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from conversations import Json, Tale, result, tale_of, text, turns, use, uuid
-from hypothesis import given
+from conversations import Json, Tale, lines, result, tale_of, text, turns, use, uuid
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.checks import conversation_of, validate
+from harness.checks.conversation_faults import faults_of
 from harness.checks.conversation_fold import Conversations
 from harness.core.content import EMPTY, content_of
 
@@ -180,6 +181,80 @@ def test_any_record_dropped_is_noticed(shape: list[tuple[int, bool]], data: st.D
         assert "T1" in found
     else:
         assert found == set()
+
+
+# -- in order, record by record ---------------------------------------------------------------------------------------
+
+_BLOCKS = st.one_of(
+    st.sampled_from([text("x"), text("")]),
+    st.sampled_from([{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "image"}]),
+    st.sampled_from("abc").map(use),
+    st.sampled_from("abc").map(result),
+)
+_RECORDS = st.fixed_dictionaries(
+    {
+        "type": st.sampled_from(["user", "user", "assistant", "assistant", "progress", "system"]),
+        "parent": st.one_of(st.just(-1), st.just(-1), st.integers(-4, 6)),
+        "uuid": st.one_of(st.just(0), st.just(0), st.integers(0, 3)),
+        "mid": st.sampled_from(["", "m1", "m1", "m2", "m3"]),
+        "content": st.one_of(st.just("words"), st.lists(_BLOCKS, max_size=2)),
+        "more": st.sampled_from(
+            [{}, {}, {}, {"isMeta": True}, {"isSidechain": True}, {"subtype": "compact_boundary"}]
+        ),
+    }
+)
+
+
+def told_at_random(tale: Tale, drawn: list[Json]) -> Tale:
+    for each in drawn:
+        names = [record["uuid"] for record in tale.records]
+        parent = names[each["parent"]] if -len(names) <= each["parent"] < len(names) else uuid(90)
+        message = {"role": each["type"], "id": each["mid"], "content": each["content"]}
+        tale.record(each["type"], parent=parent if names else None, message=message, **each["more"])
+        if each["uuid"]:
+            tale.records[-1]["uuid"] = uuid(each["uuid"])
+    return tale
+
+
+@settings(max_examples=400)
+@given(turns, st.lists(_RECORDS, max_size=8), st.integers(0, 30))
+def test_what_is_in_order_record_by_record_is_in_order_as_a_whole(
+    shape: list[tuple[int, bool]], drawn: list[Json], kept: int
+) -> None:
+    tale = tale_of(shape)
+    tale.records = tale.records[: max(1, kept)]
+    told_at_random(tale, drawn)
+    memo, content = Conversations(), EMPTY
+    for record in tale.records:
+        content = content.append(lines([record]))
+        judged = memo.of(content)
+        whole = judged.conversation
+        if judged.in_order:
+            assert judged.faults == faults_of(whole)
+            assert whole.reached >= {i for i, each in enumerate(whole.records) if each.main}
+            last = next((m for m in reversed(whole.messages) if m["role"] == "assistant"), {"content": []})
+            assert judged.thinks == any(block["type"] == "thinking" for block in last["content"])
+
+
+@given(turns)
+def test_a_whole_tale_is_in_order_all_along(shape: list[tuple[int, bool]]) -> None:
+    memo, content = Conversations(), EMPTY
+    for record in tale_of(shape).records:
+        content = content.append(lines([record]))
+        assert memo.of(content).in_order
+
+
+@given(turns, turns)
+def test_branches_of_one_beginning_do_not_disturb_each_other(
+    left: list[tuple[int, bool]], right: list[tuple[int, bool]]
+) -> None:
+    memo = Conversations()
+    tales = [tale_of(left), tale_of([*left, *right]), tale_of([*left[:-1], *right])]
+    for tale in [*tales, *tales]:
+        for count in range(len(tale.records) + 1):
+            judged = memo.of(content_of(lines(tale.records[:count])))
+            assert judged.in_order
+            assert judged.faults == faults_of(judged.conversation)
 
 
 # -- bytes ----------------------------------------------------------------------------------------------------------

@@ -107,8 +107,8 @@ def test_t9_results_that_were_there_are_not_made_up() -> None:
     assert repaired(before.data, continued(before).data, rows=("T9",)) == []
 
 
-@given(turns, st.text(max_size=20), st.sampled_from([True, False, None]))
-def test_t9_whatever_is_made_up_must_be_marked(shape: list[tuple[int, bool]], words: str, mark: Any) -> None:
+@given(st.text(max_size=20), st.sampled_from([True, False, None]))
+def test_t9_whatever_is_made_up_must_be_marked(words: str, mark: Any) -> None:
     before = interrupted()
     made_up = result("toolu_03", "E: " + words, **({} if mark is None else {"is_error": mark}))
     found = repaired(before.data, continued(before, made_up).data, rows=("T9",))
