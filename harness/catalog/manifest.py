@@ -273,6 +273,7 @@ def _binding(shown: str, index: int, section: FileSection) -> FileBinding:
         format=section.format,
         id_key=section.id_key,
         torn_tail=section.torn_tail,
+        open_turn=section.open_turn,
         litter=section.litter,
         json=section.json,
     )

@@ -43,6 +43,7 @@ class FileSection(_Section, frozen=True, kw_only=True):
     format: Format = "opaque"
     id_key: str = ""
     torn_tail: Literal["violation", "healed"] = "violation"
+    open_turn: Literal["violation", "closed"] = "violation"
     litter: bool = False
     json: bool = True
 

@@ -6,6 +6,7 @@ Importing this package fills :data:`INVARIANTS`.
 from __future__ import annotations
 
 from harness.checks import (
+    conversation_invariants,
     document_invariants,
     index_invariants,
     name_invariants,
@@ -13,11 +14,13 @@ from harness.checks import (
     refused_rename,
     registry_invariants,
     repairing,
+    resume_invariants,
     rewriting,
     title_invariants,
     update_invariants,
 )
 from harness.checks.binding import FORMATS, Bindings, FileBinding
+from harness.checks.conversation import Conversation, conversation_of
 from harness.checks.discipline import judge_trace
 from harness.checks.expectation import Expectation
 from harness.checks.inference import infer_bindings
@@ -25,14 +28,18 @@ from harness.checks.invariant import INVARIANTS, Invariant, UnknownInvariantErro
 from harness.checks.judge import Judge
 from harness.checks.lister import lists_session
 from harness.checks.listing import judge_listing, list_sessions, sessions_to_resume
+from harness.checks.messages_api import ApiError, validate
 from harness.checks.outcome import judge_outcome, outcomes_comparable
 from harness.checks.paths import path_key, same_path
 from harness.checks.reading import ABSENT, Read, judge_reads, read_of
 from harness.checks.recovery import LossReport, judge_recovery
+from harness.checks.resume_invariants import ResumeOutcome, resume_outcome
 from harness.checks.rules import Rules
 
 FAMILIES = (
     record_invariants,
+    conversation_invariants,
+    resume_invariants,
     document_invariants,
     name_invariants,
     registry_invariants,
@@ -49,15 +56,19 @@ __all__ = [
     "ABSENT",
     "FORMATS",
     "INVARIANTS",
+    "ApiError",
     "Bindings",
+    "Conversation",
     "Expectation",
     "FileBinding",
     "Invariant",
     "Judge",
     "LossReport",
     "Read",
+    "ResumeOutcome",
     "Rules",
     "UnknownInvariantError",
+    "conversation_of",
     "infer_bindings",
     "judge_listing",
     "judge_outcome",
@@ -69,6 +80,8 @@ __all__ = [
     "outcomes_comparable",
     "path_key",
     "read_of",
+    "resume_outcome",
     "same_path",
     "sessions_to_resume",
+    "validate",
 ]

@@ -23,7 +23,8 @@ class FileBinding(msgspec.Struct, frozen=True):
 
     ``id_key`` is the dotted path, inside a record or a document, of the value that acknowledgements name.
     ``torn_tail``: "healed" when the next opener repairs a torn last record, so the tail as found is no violation;
-    of an index: when the next start rebuilds a stale one.
+    of an index: when the next start rebuilds a stale one. ``open_turn``: "closed" when resuming closes the open tool
+    turn that a transcript ends with, so that turn as found is no violation.
     ``litter``: matching names are temporary files. ``json`` is false where records or documents need not be JSON:
     then only order and versions are judged.
     """
@@ -32,6 +33,7 @@ class FileBinding(msgspec.Struct, frozen=True):
     format: Format
     id_key: str = ""
     torn_tail: Literal["violation", "healed"] = "violation"
+    open_turn: Literal["violation", "closed"] = "violation"
     litter: bool = False
     json: bool = True
 

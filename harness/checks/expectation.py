@@ -11,11 +11,14 @@ complete in the file at an acknowledgement are owed until the run itself removes
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from harness.checks.binding import Bindings, FileBinding
+from harness.checks.conversation_faults import FaultKey
+from harness.checks.conversation_fold import Conversations, Judged
+from harness.checks.messages_api import THOUGHTS, Block
 from harness.checks.replaying import Names, replay_histories
 from harness.checks.summary import (
     DigestFold,
@@ -135,6 +138,10 @@ class ExpectedRecords:
         wanted = set(ids)
         return tuple(record for _, record, _ in self._acked_ids if record.id in wanted)
 
+    def newest_first(self, acked: int) -> Iterator[str]:
+        """Yield the ids of the first ``acked`` acknowledgements that are this file's, the newest first."""
+        return (record.id for number, record, _ in reversed(self._acked_ids) if number <= acked)
+
     def _work_out(self, acked: int) -> tuple[OwedRecord, ...]:
         digests = self._expectation.line_digests
         if self.binding.id_key:
@@ -171,6 +178,7 @@ class Expectation:
         self.ack_ids = names.ack_ids
         self.unseen = unseen
         self.histories = histories
+        self.conversations = Conversations()
         self._digests = DigestFold(mask_bytes if masked else None)
         grouped: dict[str, list[History]] = {}
         for path, history in histories.items():
@@ -216,6 +224,38 @@ class Expectation:
         if content is None or not content.size:
             return ()
         return self._digests.of(content)
+
+    @cached_property
+    def start_faults(self) -> frozenset[FaultKey]:
+        """What was wrong with the conversations that the run started with; a copy of one has it too."""
+        starts = (history.at_ack[0] for history in self.transcripts())
+        judged = (self.conversations.of(start) for start in starts if start is not None)
+        return frozenset(key for each in judged for fault in each.faults for key in fault.known_as())
+
+    @cached_property
+    def told(self) -> tuple[Judged, ...]:
+        """The conversations that the run itself wrote, or left as they were: one per generation, and the last."""
+        contents = {
+            content.digest: content
+            for history in self.transcripts()
+            for content in (*history.generations, history.last)
+            if content is not None
+        }
+        return tuple(map(self.conversations.of, contents.values()))
+
+    @cached_property
+    def thoughts(self) -> Mapping[str, Sequence[Block]]:
+        """The thinking blocks that the run itself wrote, by the id of their message."""
+        found: dict[str, list[Block]] = {}
+        for record in (record for told in self.told for record in told.conversation.records):
+            blocks = [block for block in record.blocks if block.get("type") in THOUGHTS]
+            if record.message_id and blocks:
+                found.setdefault(record.message_id, []).extend(blocks)
+        return found
+
+    def transcripts(self) -> Iterator[History]:
+        """Yield the histories of the transcripts."""
+        return (h for h in self.histories.values() if h.binding.format == "transcript" and not h.binding.litter)
 
     def _claim_ids(self) -> tuple[str, ...]:
         """Match acknowledged ids with records and documents; return the ids that nothing in the run carries.

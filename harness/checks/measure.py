@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from harness.checks.conversation_invariants import is_side_chain
 from harness.checks.expectation import Expectation, ExpectedRecords
 from harness.checks.invariant import Invariant, Scope
 from harness.checks.measure_sessions import why_no_session_document
@@ -21,6 +23,8 @@ _NEEDS: Mapping[Scope, str] = {
     "listing": "the target's own listing of a damaged state",
     "reads": "a tool of the scenario that reads while the target writes",
 }
+_TOOL_ROWS = frozenset({"T1", "T2", "T3", "T4", "T5", "T9"})
+_TOOL_BLOCKS = frozenset({"tool_use", "tool_result"})
 _RECORDS = frozenset({"B1", "B2", "B4", "B5", "B6", "B7", "B8", "W9"})
 
 
@@ -53,6 +57,8 @@ def why_not_measured(
         return f"no file with a known format was seen{note}"
     if row.id == "W6" and not any(r.binding.json for r in records):
         return f"no file of JSON records was seen{note}"
+    if row.id[0] in "GT":
+        return _conversations(row.id, expectation)
     if row.id in ("W2", "M4") and not any(h.binding.names_session for h in expectation.histories.values()):
         return "no file names a session"
     return why_no_session_document(row.id, expectation)
@@ -82,4 +88,32 @@ def _records(invariant: str, records: Sequence[ExpectedRecords], ack_ids: Sequen
         return "no record file holds JSON"
     if invariant == "B1" and not any(r.binding.json or r.framed for r in records):
         return "no record file ends its records with a newline"
+    return ""
+
+
+def _conversations(invariant: str, expectation: Expectation) -> str:
+    told = [each.conversation for each in expectation.told if each.conversation.messages]
+    if not told:
+        return "no transcript with messages was seen"
+    records = [record for each in told for record in each.records]
+    if invariant == "G5":
+        named = any(
+            r.binding.format == "transcript" and r.binding.id_key == "uuid" for r in expectation.records.values()
+        )
+        if expectation.masked or not named or not expectation.ack_ids:
+            return "no acknowledgement names a record of a transcript by its uuid"
+    if invariant == "G6" and not any(record.snapshot_of for record in records):
+        return "no file-history-snapshot was seen"
+    if invariant == "G7" and not any(is_side_chain(history.path) for history in expectation.transcripts()):
+        return "no transcript of a sub-agent was seen"
+    if invariant == "T7" and not any(record.boundary for record in records):
+        return "no compaction was seen"
+    if invariant == "T6" and not any(
+        times > 1 for times in Counter(r.message_id for r in records if r.message_id).values()
+    ):
+        return "no message of several lines was seen"
+    if invariant in _TOOL_ROWS and not any(
+        block.get("type") in _TOOL_BLOCKS for r in records for block in r.blocks
+    ):
+        return "no tool call was seen"
     return ""

@@ -285,7 +285,12 @@ def _missing(
                 elsewhere = _lines_elsewhere(view, {file.path for file in files})
             if record.digest is None or found + elsewhere[record.digest] < times:
                 lost.append(record)
-        elif record.digest is not None and most(record.digest) > max(times, expected.most_of(record.digest)):
+        elif (
+            record.digest is not None
+            and (there := most(record.digest)) > times
+            # Last, because it counts in all generations of the file.
+            and there > expected.most_of(record.digest)
+        ):
             doubled.append(record)
     path = files[0].path if files else key
     if lost:

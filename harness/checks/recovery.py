@@ -23,7 +23,9 @@ from harness.core.trace import Trace
 from harness.core.tree import File, Tree
 from harness.core.verdict import Violation
 
-_STILL_JUDGED = frozenset({"B1", "B2", "B4", "B5", "M5", "M6", "M7"})
+_STILL_JUDGED = frozenset({"B1", "B2", "B4", "B5", "M5", "M6", "M7", "G1", "G2", "G3", "G5", "G7"}) | {
+    f"T{n}" for n in range(1, 9)
+}
 """Tree invariants that hold after a repair as they stand; order and versions have moved on."""
 
 
@@ -90,8 +92,11 @@ def judge_recovery(
 def _still_holds(view: RecoveryView, rows: tuple[Invariant, ...], fault_class: FaultClass) -> Iterator[Violation]:
     names = sorted(_STILL_JUDGED & {row.id for row in rows})
     if names:
-        # A repair has run: nothing is left for "the next opener" to heal.
-        bindings = [msgspec.structs.replace(b, torn_tail="violation") for b in view.expectation.bindings.all]
+        # A repair has run: nothing is left for "the next opener" to heal or close.
+        bindings = [
+            msgspec.structs.replace(binding, torn_tail="violation", open_turn="violation")
+            for binding in view.expectation.bindings.all
+        ]
         yield from Judge(bindings, view.expectation, names).judge(view.after, view.acked, fault_class)
 
 

@@ -1,7 +1,8 @@
 """What judging yields: violations, trial rows, findings, verdicts.
 
 Words that stay apart: an acknowledged update that is gone is *lost*; *torn*, *reset*, *unreadable*, *stale*,
-*hole*, *extra* and *litter* are other damage. What was not measured is never *held*.
+*hole*, *extra* and *litter* are other damage. A conversation is *unlinked* where records are out of its reach,
+*rejected* where the API refuses it. What was not measured is never *held*.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ Damage = Literal[
     "unreadable",
     "silent",
     "litter",
+    "unlinked",
+    "rejected",
     "other",
 ]
 Severity = Literal["violation", "information"]

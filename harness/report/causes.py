@@ -11,9 +11,12 @@ from typing import NamedTuple
 
 from harness.core.verdict import Finding
 
-_LOSSES = ("W2", "B5", "M3", "W9", "M10", "M1", "check", "M8", "M9", "M2", "M5", "M6", "M7")
-_DISCIPLINE = ("B7", "W10", "W1", "W5", "W8", "B6", "B2", "B4", "M4", "B1", "W7", "W3", "W6")
-_TELLING = (*_LOSSES, *_DISCIPLINE)
+_TELLING = (
+    *("W2", "B5", "M3", "W9", "M10", "M1", "check", "M8", "M9", "M2", "M5", "M6", "M7"),
+    *("T9", "T1", "T2", "T3", "T4", "T5", "T8", "T7", "G5", "G4", "G2", "G3", "G7", "G1", "G6", "T6"),
+    *("B7", "W10", "W1", "W5", "W8", "B6", "B2", "B4", "M4", "B1", "W7", "W3", "W6"),
+)
+"""Lost data, then a session that the API refuses, then records out of reach, then damage to bytes."""
 _CLASSES = ("none", "kill", "signal", "short", "errno", "concurrency", "power")
 
 

@@ -34,6 +34,8 @@ _DAMAGE = {
     "unreadable": "leaves {path} unreadable for its own reader",
     "silent": "reports success although {path} is not what was asked for",
     "litter": "leaves the temporary file {path} behind",
+    "unlinked": "leaves records in {path} that its conversation no longer reaches",
+    "rejected": "leaves a conversation in {path} that the API refuses to go on with",
     "other": "leaves {path} in a state that breaks its rule",
 }
 _VERBS = {

@@ -67,6 +67,12 @@ def test_a_manifest_becomes_variants_and_bindings() -> None:
     assert target.variants[1].timeout_s == 5.0
 
 
+def test_a_binding_says_whether_resuming_closes_open_turns() -> None:
+    bound = compiled(VALID.replace('format = "log"', 'format = "transcript"\nopen_turn = "closed"', 1))
+    assert bound.variants[0].bindings[0].open_turn == "closed"
+    assert compiled(VALID).variants[0].bindings[0].open_turn == "violation"
+
+
 def test_latest_carries_no_expectation() -> None:
     pinned, latest = compiled(VALID).variants[1:]
     assert dict(pinned.expect) == {"kill": "violated"}
@@ -88,6 +94,11 @@ GOLDEN = [
         'format = "lgo"',
         "target.toml: [file 1] format: 'lgo' is not valid; did you mean 'log'?; valid: document, index, lease, log, "
         "opaque, registry, transcript",
+    ),
+    (
+        'format = "log"',
+        'format = "transcript"\nopen_turn = "close"',
+        "target.toml: [file 1] open_turn: 'close' is not valid; did you mean 'closed'?; valid: closed, violation",
     ),
     (
         'glob = "log.jsonl"',

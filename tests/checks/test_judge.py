@@ -139,6 +139,8 @@ def test_an_invariant_is_judged_only_under_the_classes_of_its_row(fault_class: s
 
 def test_every_row_has_a_title_a_source_and_a_check() -> None:
     assert set(INVARIANTS) == {
+        *(f"G{number}" for number in range(1, 8)),
+        *(f"T{number}" for number in range(1, 10)),
         *(f"B{n}" for n in range(1, 10)),
         *(f"M{n}" for n in range(1, 11)),
         *(f"W{n}" for n in (1, 2, 3, 5, 6, 7, 8, 9, 10)),
