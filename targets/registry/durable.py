@@ -37,9 +37,9 @@ LOST = {"isPinned": "pin", "completedTurns": "completedTurns", "isArchived": "ar
 def start(root):
     """Repair what a crash, or another writer, left."""
     directory = registry.registry_directory(root)
-    sweep(directory)
-    registry.heal_transcripts(root)
-    with locked(directory):
+    with locked(directory):  # what another instance is writing is neither torn nor left behind
+        sweep(directory)
+        registry.heal_transcripts(root)
         for session, entry in list(registry.entries(directory)):
             if entry is None:
                 rebuild(root, directory, session)

@@ -82,7 +82,7 @@ def transcript_lines(workload, entry, index, total):
     """Yield the lines of a transcript: at least MESSAGES messages, and exactly ``total`` bytes if that is not 0."""
     session, size, number, parent = entry["cliSessionId"], 0, 0, None
     while number < MESSAGES or size < total:
-        record = message(workload, entry, number, parent, 200 + 97 * number)
+        record = message(workload, entry, number, parent, 200 + 97 * (number % 50))
         line = encode(record) + b"\n"
         if total and total - size - len(line) < 8192:
             # The last one takes what is left.

@@ -1,6 +1,8 @@
 """Four ways to keep an index: seed 003's hypothesis, two of its requests, and one that holds.
 
-A keeper is started on a state directory, told of every message appended, and finished only by a graceful exit.
+A keeper is started on each project, told of every message appended, and finished only by a graceful exit. The first
+two happen under the lock of the project, because transcripts are healed and appended to under it whoever keeps the
+index.
 """
 
 import os
@@ -13,13 +15,12 @@ from index import (
     lag_ms,
     last_written_ms,
     milliseconds,
-    projects,
     read_index,
     rebuilt,
     refreshed,
     transcripts_of,
 )
-from transcript import keep_aside, locked, replace, sweep
+from transcript import keep_aside, replace, sweep
 
 
 class CachedSnapshot:
@@ -27,14 +28,12 @@ class CachedSnapshot:
 
     warns = False
 
-    def __init__(self, root):
-        self.root = root
+    def __init__(self):
         self.cache = {}
         self.own = {}
 
-    def start(self):
-        for directory in projects(self.root):
-            self.cache[directory] = read_index(directory) or {}
+    def start(self, directory):
+        self.cache[directory] = read_index(directory) or {}
 
     def updated(self, path):
         """Note that a transcript has grown."""
@@ -69,11 +68,10 @@ class Rebuild24h(CachedSnapshot):
             return rebuilt(directory), True
         return entries, False
 
-    def start(self):
-        for directory in projects(self.root):
-            self.cache[directory], made = self.current(directory)
-            if made:
-                self.write(directory, self.cache[directory])
+    def start(self, directory):
+        self.cache[directory], made = self.current(directory)
+        if made:
+            self.write(directory, self.cache[directory])
 
     def shown(self, directory):
         return self.current(directory)[0]
@@ -93,23 +91,19 @@ class Durable(CachedSnapshot):
 
     warns = True
 
-    def start(self):
-        for directory in projects(self.root):
-            sweep(directory)
-            with locked(directory):
-                entries = read_index(directory)
-                if entries is None and os.path.exists(os.path.join(directory, INDEX)):
-                    keep_aside(os.path.join(directory, INDEX))
-                fresh = refreshed(directory, entries or {})
-                if fresh != entries:
-                    self.write(directory, fresh)
+    def start(self, directory):
+        sweep(directory)
+        entries = read_index(directory)
+        if entries is None and os.path.exists(os.path.join(directory, INDEX)):
+            keep_aside(os.path.join(directory, INDEX))
+        fresh = refreshed(directory, entries or {})
+        if fresh != entries:
+            self.write(directory, fresh)
 
     def updated(self, path):
         directory, entry = os.path.dirname(path), entry_of(path)
-        with locked(directory):
-            entries = read_index(directory) or {}
-            name = entry["sessionId"]
-            self.write(directory, entries | {name: entries.get(name, {}) | entry})
+        entries, name = read_index(directory) or {}, entry["sessionId"]
+        self.write(directory, entries | {name: entries.get(name, {}) | entry})
 
     def finish(self):
         pass
