@@ -1,6 +1,7 @@
 """Drives the real claude-agent-sdk; the state is CLAUDE_CONFIG_DIR, the SDK lies at TORNWRITE_PACKAGE.
 
     fork.py run WORKLOAD        fork the source session once and acknowledge the fork's id
+                                with --rename, --tag or --delete: do that to the source session, acknowledge its id
     fork.py recover WORKLOAD    start again after a crash: the SDK repairs nothing, so append a title and acknowledge
     fork.py list WORKLOAD       the SDK's list_sessions, one JSON line per session
     fork.py read WORKLOAD ID    the SDK's get_session_messages, one JSON line per message
@@ -37,6 +38,9 @@ PROPOSED = """\
     os.replace(tmp_path, fork_path)
 """
 
+LONG_TITLE = "Retries of the importer: " + "ab" * 2100
+"""One write of more than a page: a kill can cut it. Of titles of sixty characters one in forty crosses a page."""
+
 
 def say(value):
     """Write one whole line to standard output, unbuffered."""
@@ -56,6 +60,19 @@ def fixed_fork_session():
     return session_mutations.fork_session
 
 
+def act(sdk, flags, source):
+    """Do to the source session what the flags say with the SDK's function; return the id to acknowledge."""
+    if "--rename" in flags:
+        sdk.rename_session(source, LONG_TITLE)
+    elif "--tag" in flags:
+        sdk.tag_session(source, "experiment")
+    elif "--delete" in flags:
+        sdk.delete_session(source)
+    else:
+        return (fixed_fork_session() if "--seed004-fix" in flags else sdk.fork_session)(source).session_id
+    return source
+
+
 def session_functions():
     """Return the SDK's own rename_session, list_sessions and get_session_messages as attributes of one object."""
     package = types.ModuleType("claude_agent_sdk")
@@ -71,7 +88,7 @@ def session_functions():
 
 
 def main(arguments):
-    fixed = "--seed004-fix" in arguments
+    flags = [argument for argument in arguments if argument.startswith("--")]
     command, workload_path, *rest = [argument for argument in arguments if not argument.startswith("--")]
     with open(workload_path, encoding="utf-8") as stream:
         source = source_id(json.load(stream)["seed"])
@@ -79,9 +96,8 @@ def main(arguments):
     if command == "run":
         import claude_agent_sdk  # noqa: PLC0415 -- its place is known only now
 
-        fork_session = fixed_fork_session() if fixed else claude_agent_sdk.fork_session
         say("ARMED")
-        say(f"ACK {fork_session(source).session_id}")
+        say(f"ACK {act(claude_agent_sdk, flags, source)}")
     elif command == "recover":
         session_functions().rename_session(source, "Recovered")
         say(f"ACK {source}")

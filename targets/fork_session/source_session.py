@@ -1,10 +1,10 @@
 """Builds the session that is forked: a transcript of prompts, tool calls and their results.
 
-    source_session.py DIR WORKLOAD
+    source_session.py DIR WORKLOAD [--subagent]
 
 ``updates`` of the workload is the number of messages, ``record_bytes`` their sizes; everything else derives from
 the seed, so the same workload gives the same bytes. No raw U+2028: the SDK splits lines on it, which is another
-story than interruption.
+story than interruption. ``--subagent`` adds the transcript of a sub-agent, in the session's own directory.
 """
 
 import hashlib
@@ -99,15 +99,30 @@ def records(workload):
     yield {"type": "custom-title", "customTitle": TITLE, "sessionId": session}
 
 
-def main(root, workload_path):
+def subagent_records(workload):
+    """Yield the records of a sub-agent of the session."""
+    for index, record in enumerate(records(workload | {"updates": 2})):
+        if "uuid" in record:
+            name = uuid_of(workload["seed"], f"side {index}")
+            yield record | {"isSidechain": True, "agentId": "a1b2c3d4", "uuid": name, "parentUuid": None}
+
+
+def write(path, lines):
+    with open(path, "w", encoding="utf-8", newline="\n") as stream:
+        for record in lines:
+            stream.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
+def main(root, workload_path, *flags):
     with open(workload_path, encoding="utf-8") as stream:
         workload = json.load(stream)
     project = os.path.join(root, "projects", PROJECT.replace("/", "-"))
     os.makedirs(project)
-    path = os.path.join(project, source_id(workload["seed"]) + ".jsonl")
-    with open(path, "w", encoding="utf-8", newline="\n") as stream:
-        for record in records(workload):
-            stream.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
+    session = os.path.join(project, source_id(workload["seed"]))
+    write(session + ".jsonl", records(workload))
+    if "--subagent" in flags:
+        os.makedirs(os.path.join(session, "subagents"))
+        write(os.path.join(session, "subagents", "agent-a1b2c3d4.jsonl"), subagent_records(workload))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ def test_names_patterns_and_versions() -> None:
     assert labels("reference") == ["reference/durable", "reference/no_dir_fsync", "reference/buggy"]
     assert labels("reference/b*", "reference/buggy") == ["reference/buggy"]
     assert labels("fork_session/sdk@0.1.72") == ["fork_session/sdk@0.1.72"]
-    assert labels("fork_session@0.1.72") == ["fork_session/sdk@0.1.72", "fork_session/seed004_fix@0.1.72"]
+    names = ("sdk", "seed004_fix", "rename_session", "tag_session", "delete_session")
+    assert labels("fork_session@0.1.72") == [f"fork_session/{name}@0.1.72" for name in names]
     assert labels("fork_session/seed004_fix") == ["fork_session/seed004_fix@0.1.72"]
     assert "reference/durable" in labels("ref*/durable")
 

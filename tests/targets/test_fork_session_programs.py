@@ -114,3 +114,52 @@ def test_the_fix_is_the_published_one_and_nothing_else() -> None:
     assert sdk.count(namespace["PUBLISHED"]) == 1
     kept = [line for line in namespace["PUBLISHED"].splitlines() if "os.open" not in line]
     assert set(kept) < set(namespace["PROPOSED"].splitlines())
+
+
+VERSIONS = ("0.1.72", "0.2.186")
+
+
+@download
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", ["rename_session", "tag_session"])
+def test_a_title_or_tag_is_one_record_more(bench: Make, name: str, version: str) -> None:
+    writer = bench(f"fork_session/{name}@{version}", updates=12, record_bytes=(200, 3000))
+    ((session, before),) = transcripts(writer).items()
+    result = writer.run()
+    assert (result.exit_code, writer.acks(result)) == (0, [session])
+    added = transcripts(writer)[session].removeprefix(before)
+    record = json.loads(added)
+    assert (added[-1:], record["sessionId"]) == (b"\n", session)
+    assert record["type"] == ("tag" if name == "tag_session" else "custom-title")
+
+
+@download
+@pytest.mark.usefixtures("installed")
+@pytest.mark.skipif(os.name == "nt", reason="needs RLIMIT_FSIZE")
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", ["rename_session", "tag_session"])
+def test_a_short_title_or_tag_returns_success_and_the_next_one_is_glued_to_it(
+    bench: Make, name: str, version: str
+) -> None:
+    writer = bench(f"fork_session/{name}@{version}", updates=12, record_bytes=(200, 3000))
+    ((session, before),) = transcripts(writer).items()
+    result = writer.run_limited(len(before) + 20)
+    assert (result.exit_code, writer.acks(result)) == (0, [session])
+    assert len(transcripts(writer)[session]) == len(before) + 20
+    assert writer.command(writer.subject.recover).exit_code == 0
+    last = transcripts(writer)[session].split(b"\n")[-2]
+    assert b"Recovered" in last
+    with pytest.raises(ValueError, match=r"delimiter|Expecting|Extra|Unterminated"):
+        json.loads(last)
+
+
+@download
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_deleted_session_is_gone_with_its_sub_agents(bench: Make, version: str) -> None:
+    writer = bench(f"fork_session/delete_session@{version}", updates=12, record_bytes=(200, 3000))
+    assert len(writer.names()) == 2
+    result = writer.run()
+    assert (result.exit_code, len(writer.acks(result))) == (0, 1)
+    assert writer.names() == set()
