@@ -222,18 +222,21 @@ def _cause(item: Finding, damage: str) -> tuple[str, ...]:
 def join_timed(
     findings: Mapping[str, Finding], damages: Mapping[str, Iterable[str]] | None = None
 ) -> dict[str, str]:
-    """Return, per timed finding without a place, the exact finding it is: same invariant, role and damage.
+    """Return, per timed kill's finding without a place, the exact finding it is: same invariant, role and damage.
+
+    What a signal leaves that the program can catch stays apart: its handlers ran, or it died between two operations.
 
     ``damages``: all that was seen of a finding, by key, where that is more than what its first observation shows.
     """
     exact: dict[tuple[str, ...], str] = {}
-    for key, item in findings.items():
-        if item.operation != UNATTRIBUTED and item.fault_class == "kill":
+    kills = {key: item for key, item in findings.items() if item.fault_class == "kill"}
+    for key, item in kills.items():
+        if item.operation != UNATTRIBUTED:
             for damage in {item.damage, *(damages or {}).get(key, ())}:
                 exact.setdefault(_cause(item, damage), key)
     return {
         key: exact[_cause(item, item.damage)]
-        for key, item in findings.items()
+        for key, item in kills.items()
         if item.operation == UNATTRIBUTED and _cause(item, item.damage) in exact
     }
 

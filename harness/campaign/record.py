@@ -55,6 +55,8 @@ def judged_scopes(case: Case, fault_class: FaultClass) -> tuple[Scope, ...]:
     """Return what is judged of a case under a fault class, besides trees."""
     if fault_class in ("errno", "short"):
         return ("trace", "outcome") if case.errno_max else ("trace",)
+    if fault_class in ("signal", "concurrency"):
+        return ("trace",)  # the target's own programs are shown what kills leave
     subject, shown = case.subject, case.sample_max > 0
     recovery: tuple[Scope, ...] = ("recovery",) if subject.recover and shown else ()
     listing: tuple[Scope, ...] = ("listing",) if subject.list_command and shown else ()

@@ -157,8 +157,9 @@ def _plans(executor: Executor, measured: Measured, record: ReplayRecord, times: 
     if not _is_timed(record.plan):
         return [record.plan] * times
     window = measure_window(executor, measured)
+    (fault, *_) = (fault for fault in record.plan.faults if isinstance(fault, Timed))
     return [
-        FaultPlan(faults=(Timed(delay_us=moment),))
+        FaultPlan(faults=(msgspec.structs.replace(fault, delay_us=moment),))
         for moment in moments(record.seed, measured.case, window, times)
     ]
 
@@ -172,7 +173,8 @@ def _decide(
         text = f"REPRODUCED at another point: {elsewhere.violated_at}"
         return _answer("REPRODUCED", finding, times, reached, 0, text)
     if finding.crash_point is None and finding.fault_class != "none":
-        text = f"CHANGED: {spell_rate(0, reached)}; a kill at a random moment cannot show that it is fixed"
+        what = "kill" if finding.fault_class == "kill" else "signal"
+        text = f"CHANGED: {spell_rate(0, reached)}; a {what} at a random moment cannot show that it is fixed"
         return _answer("CHANGED", finding, times, reached, 0, text)
     if reached == times:
         text = f"FIXED 0/{times}, the crash point was reached every time"

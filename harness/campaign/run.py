@@ -80,7 +80,7 @@ def _started(plan: Plan, store: RunStore, options: Options, workspace: Workspace
         targets=tuple(case.id for case in plan.cases),
         seed=plan.seed,
         directory=store.directory,
-        planned_trials=sum(case.timed for case in plan.cases),
+        planned_trials=sum(case.timed + case.signals for case in plan.cases),
         environment={
             "tornwrite": __version__,
             "engine": options.engine,

@@ -33,6 +33,9 @@ from harness.sandbox.command import CommandResult, run_command
 from harness.sandbox.snapshot import read_tree
 from harness.sandbox.workspace import prepare
 
+_BY_OTHER_RUNS: frozenset[FaultClass] = frozenset({"errno", "short", "signal", "concurrency"})
+"""The classes whose runs go on: what they leave is comparable only as far as two undisturbed runs agree."""
+
 
 class SetupError(Exception):
     """The program that makes a target's starting state failed; the text says how."""
@@ -134,7 +137,7 @@ def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest)
         return Explored(recording=recording, judged=judged)
     masked, bindings = request.masked, request.bindings or infer_bindings(trace)
     incomparable = unsteady = ""
-    if masked is None or any("outcome" in scopes for scopes in request.scopes.values()):
+    if masked is None or not _BY_OTHER_RUNS.isdisjoint(request.scopes):
         again = engine.run(spec, verify=False)
         masked = not _same_outcome(recording, again) if masked is None else masked
         incomparable = outcomes_comparable(recording, again, bindings)

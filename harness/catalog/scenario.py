@@ -40,9 +40,9 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class ScenarioSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[scenario]``. Empty ``faults`` or ``invariants``: all that can be measured.
 
-    ``timed``: timed trials per variant; ``attempts``: real runs that confirm a finding;
-    ``samples``: crash states on which the target's own recovery and lister are run; ``budget_s``: seconds of
-    wall time for the whole campaign, 0 for no bound.
+    ``timed``: timed kills per variant, and as many signals under ``signal``; ``attempts``: real runs that confirm
+    a finding; ``samples``: crash states on which the target's own recovery and lister are run; ``budget_s``:
+    seconds of wall time for the whole campaign, 0 for no bound.
     """
 
     name: str

@@ -225,7 +225,7 @@ def _case_of_rows(target: str, variant: str, version: str, control: bool, rows: 
         if row.kind != "null" and row.fault_class != "none":
             classes.setdefault(row.fault_class, []).append(row)
     null = next((row for row in rows if row.kind == "null"), None)
-    timed = [row for row in rows if row.kind == "timed"]
+    timed = [row for row in rows if row.kind == "timed" and row.fault_class == "kill"]
     return CaseView(
         id=f"{target}/{variant}",
         target=target,
