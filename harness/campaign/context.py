@@ -31,7 +31,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     """One variant of one target under the fault classes asked for.
 
     ``control`` marks a reference writer that tests the harness. ``timed`` counts the timed kills, ``signals`` the
-    signals that can be caught, at moments of the same window; ``errno_max``,
+    signals that can be caught, at moments of the same window, ``runs`` the runs without any fault; ``errno_max``,
     ``check_max`` and ``sample_max`` bound the injected runs, the states a real check judges, and the states the
     target's own programs are shown; ``confirmations`` are the real runs that each finding gets.
     """
@@ -42,6 +42,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     control: Control = ""
     timed: int = 0
     signals: int = 0
+    runs: int = 0
     errno_max: int = 200
     check_max: int = 400
     sample_max: int = 24

@@ -15,11 +15,13 @@ from harness.core.fault import FaultClass
 from harness.engines import engine
 from harness.sandbox.workspace import Workspace
 
-MEASURABLE: tuple[FaultClass, ...] = ("kill", "signal", "short", "errno")
+MEASURABLE: tuple[FaultClass, ...] = ("kill", "signal", "short", "errno", "concurrency")
 """The fault classes that this version can explore or inject."""
 
 DEFAULT_SIGNALS = 30
 """Signals per variant where the class is asked for and nobody says how many."""
+DEFAULT_RUNS = 30
+"""As many runs without a fault under concurrency."""
 
 CONTROL_TARGET = "reference"
 _CERTAIN: tuple[FaultClass, ...] = ("kill", "short", "errno")
@@ -30,6 +32,7 @@ _CONTROLS: tuple[tuple[str, Control, tuple[FaultClass, ...]], ...] = (
 )
 _CONTROL_ERRNO_RUNS = 8
 _CONTROL_SIGNALS = 12
+_CONTROL_RUNS = 4
 _PROBE_ERRNO_RUNS = 60
 _PROBE_CHECKED_STATES = 2_000
 DEFAULT_PROBE_BUDGET_S = 20.0
@@ -123,8 +126,8 @@ def known_invariants(asked: Iterable[str]) -> tuple[frozenset[str], tuple[Unmeas
 def control_cases(workspace: Workspace, faults: tuple[FaultClass, ...]) -> tuple[Case, ...]:
     """Return the two reference writers that test the harness: one must hold, one must be caught.
 
-    What chance decides (a signal at some moment) can miss the one that must be caught, so it is tried under the exact
-    classes only, and under kill where none of those is asked for: no campaign goes without both.
+    What chance decides (a signal at some moment, threads that meet) can miss the one that must be caught, so that one
+    is tried under the exact classes only, and under kill where none of those is asked for: no campaign goes without.
     """
     target = load_target(CONTROL_TARGET)
     return tuple(
@@ -134,6 +137,7 @@ def control_cases(workspace: Workspace, faults: tuple[FaultClass, ...]) -> tuple
             invariants=frozenset(INVARIANTS),
             control=role,
             signals=_CONTROL_SIGNALS if "signal" in faults and "signal" in classes else 0,
+            runs=_CONTROL_RUNS if "concurrency" in faults and "concurrency" in classes else 0,
             errno_max=_CONTROL_ERRNO_RUNS,
             sample_max=0,
             confirmations=1,
@@ -179,6 +183,7 @@ def plan_scenario(
                 invariants=invariants,
                 timed=_kills(faults, options, scenario.timed),
                 signals=_signals(faults, options, scenario.timed),
+                runs=(scenario.runs or DEFAULT_RUNS) if "concurrency" in faults else 0,
                 sample_max=scenario.samples,
                 confirmations=scenario.attempts,
             )
@@ -207,6 +212,7 @@ def plan_probe(probe: Probe, options: Options, workspace: Workspace) -> Plan:
         invariants=_BESIDE_A_CHECK if probe.check else frozenset(),
         timed=_kills(faults, options),
         signals=_signals(faults, options),
+        runs=DEFAULT_RUNS if "concurrency" in faults else 0,
         errno_max=_PROBE_ERRNO_RUNS,
         check_max=_PROBE_CHECKED_STATES,
     )

@@ -20,10 +20,11 @@ from harness.campaign.elsewhere import look_elsewhere
 from harness.campaign.executor import Call, Executor
 from harness.campaign.observe import finding_plan
 from harness.campaign.programs import Examined, run_and_examine
-from harness.campaign.proof import confirms, programs_for
+from harness.campaign.proof import confirms, engine_for, programs_for
 from harness.campaign.record import explore_request, null_problem, prepare_cases
 from harness.campaign.timed import measure_window, moments
 from harness.campaign.token import ReplayRecord, TokenError, encode
+from harness.campaign.trials import struck
 from harness.campaign.work import record_and_explore
 from harness.catalog import NotAvailableError, Subject, Workload, compile_subject, find_variant, load_target
 from harness.checks import INVARIANTS
@@ -133,7 +134,7 @@ def replay(
         return _answer("CHANGED", finding, times, 0, 0, f"CHANGED: {problem[1]}")
     plans = _plans(executor, measured, record, times)
     programs = programs_for(measured, [finding], proof=False)
-    how = "timed" if _is_timed(record.plan) else engine
+    how = engine_for(record.plan, engine)
     calls = [
         Call(run_and_examine, (how, case.subject.spec, plan, programs), index) for index, plan in enumerate(plans)
     ]
@@ -141,7 +142,7 @@ def replay(
     for run in executor.run(calls):
         examined: Examined = run.result()
         plan = plans[run.key]
-        reached += bool(examined.recording.delivered) or not plan.faults
+        reached += struck(examined.recording, plan)
         reproduced += confirms(measured, examined, plan, finding) is not None
     if reproduced:
         return _answer("REPRODUCED", finding, times, reached, reproduced, f"REPRODUCED {reproduced}/{times}")
@@ -173,8 +174,7 @@ def _decide(
         text = f"REPRODUCED at another point: {elsewhere.violated_at}"
         return _answer("REPRODUCED", finding, times, reached, 0, text)
     if finding.crash_point is None and finding.fault_class != "none":
-        what = "kill" if finding.fault_class == "kill" else "signal"
-        text = f"CHANGED: {spell_rate(0, reached)}; a {what} at a random moment cannot show that it is fixed"
+        text = f"CHANGED: {spell_rate(0, reached)}; {_chance(finding)} cannot show that it is fixed"
         return _answer("CHANGED", finding, times, reached, 0, text)
     if reached == times:
         text = f"FIXED 0/{times}, the crash point was reached every time"
@@ -190,6 +190,13 @@ def _decide(
         return _answer("CHANGED", finding, times, reached, 0, text)
     text = f"CHANGED: the fault struck in {reached} of {times} runs"
     return _answer("CHANGED", finding, times, reached, 0, text)
+
+
+def _chance(finding: Finding) -> str:
+    """Return what a run that did not show the finding was."""
+    if finding.fault_class == "concurrency":
+        return "a run in which nothing met"
+    return f"a {'signal' if finding.fault_class == 'signal' else 'kill'} at a random moment"
 
 
 def _answer(answer: Answer, finding: Finding, times: int, reached: int, reproduced: int, text: str) -> Replay:

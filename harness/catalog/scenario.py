@@ -40,9 +40,10 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class ScenarioSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[scenario]``. Empty ``faults`` or ``invariants``: all that can be measured.
 
-    ``timed``: timed kills per variant, and as many signals under ``signal``; ``attempts``: real runs that confirm
-    a finding; ``samples``: crash states on which the target's own recovery and lister are run; ``budget_s``:
-    seconds of wall time for the whole campaign, 0 for no bound.
+    ``timed``: timed kills per variant, and as many signals under ``signal``; ``runs``: runs without any fault per
+    variant under ``concurrency``, 0 for a number that fits; ``attempts``: real runs that confirm a finding;
+    ``samples``: crash states on which the target's own recovery and lister are run; ``budget_s``: seconds of wall
+    time for the whole campaign, 0 for no bound.
     """
 
     name: str
@@ -53,6 +54,7 @@ class ScenarioSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     profiles: tuple[str, ...] = ()
     invariants: tuple[str, ...] = ()
     timed: int = 0
+    runs: int = 0
     attempts: int = 3
     samples: int = 24
     budget_s: float = 0.0
@@ -78,6 +80,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     profiles: tuple[str, ...] = ()
     invariants: tuple[str, ...] = ()
     timed: int = 0
+    runs: int = 0
     attempts: int = 3
     samples: int = 24
     budget_s: float = 0.0
@@ -143,6 +146,7 @@ def _check_section(shown: str, section: ScenarioSection) -> None:
             )
     for key, value, least, most in (
         ("timed", section.timed, 0, _MAX_TRIALS),
+        ("runs", section.runs, 0, _MAX_TRIALS),
         ("attempts", section.attempts, 1, 1000),
         ("samples", section.samples, 0, 10_000),
         ("seed", section.seed, 0, (1 << 63) - 1),

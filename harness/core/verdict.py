@@ -121,7 +121,12 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether every attempt to see it again in a real run succeeded, and there was one."""
+        """Whether every attempt to see it again in a real run succeeded, and there was one.
+
+        Of what chance decides (concurrency), one that succeeded is enough.
+        """
+        if self.fault_class == "concurrency":
+            return self.confirmation.confirmed > 0
         return 0 < self.confirmation.attempts == self.confirmation.confirmed
 
 
