@@ -100,9 +100,10 @@ def null_problem(recording: Recording) -> tuple[Verdict, str] | None:
         return "broken", "the recording does not verify: " + "; ".join(recording.differences[:3])
     if recording.ending in ("timeout", "limit"):
         return "inconclusive", f"the run without a fault {recording.ending_detail or recording.ending}"
-    if recording.signal is not None:
+    told = recording.ended_as_told
+    if recording.signal is not None and not told:
         return "inconclusive", f"the run without a fault died of signal {recording.signal}"
-    if recording.exit_code:
+    if recording.exit_code and not told:
         return "inconclusive", f"the run without a fault failed with exit code {recording.exit_code}"
     if recording.acks_buffered:
         return (

@@ -123,6 +123,10 @@ def _same_outcome(first: Recording, second: Recording) -> bool:
     return first.final.key == second.final.key and first.acks == second.acks
 
 
+def _ended(recording: Recording) -> bool:
+    return recording.ending == "exited" or recording.ended_as_told
+
+
 def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest) -> Explored:
     """Record the null run, and explore every crash state of it that the fault classes allow.
 
@@ -132,7 +136,7 @@ def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest)
     engine = engine_named(engine_name)
     recording = engine.run(spec)
     trace = recording.trace
-    if trace is None or recording.differences or recording.ending != "exited":
+    if trace is None or recording.differences or not _ended(recording):
         judged = Judged(bindings=request.bindings, inferred=False, masked=False, invariants=request.invariants)
         return Explored(recording=recording, judged=judged)
     masked, bindings = request.masked, request.bindings or infer_bindings(trace)
