@@ -24,6 +24,10 @@ from harness.core.verdict import TrialKind, TrialRow, Verdict, Violation
 from harness.engines.base import EngineError, TargetNotStartedError, UnsupportedFaultError
 from harness.explore import CrashState
 from harness.sandbox.processes import ProcessesSurvivedError
+from harness.services.tools import ServiceError
+
+_FAILURES = (WorkerDiedError, CallTimeoutError, EngineError, ProcessesSurvivedError, ServiceError)
+"""How the harness itself fails at a call."""
 
 
 class Trial(NamedTuple):
@@ -61,7 +65,9 @@ def harness_failure(outcome: Outcome) -> str:
         return ""
     if isinstance(outcome.error, TargetNotStartedError | UnsupportedFaultError):
         raise outcome.error
-    if isinstance(outcome.error, WorkerDiedError | CallTimeoutError | EngineError | ProcessesSurvivedError):
+    if isinstance(
+        outcome.error, WorkerDiedError | CallTimeoutError | EngineError | ProcessesSurvivedError | ServiceError
+    ):
         return str(outcome.error)
     raise outcome.error
 

@@ -32,6 +32,7 @@ from harness.explore.states import StateClass
 from harness.sandbox.command import CommandResult, run_command
 from harness.sandbox.snapshot import read_tree
 from harness.sandbox.workspace import prepare
+from harness.services.tools import serving
 
 _BY_OTHER_RUNS: frozenset[FaultClass] = frozenset({"errno", "short", "signal", "concurrency"})
 """The classes whose runs go on: what they leave is comparable only as far as two undisturbed runs agree."""
@@ -102,9 +103,12 @@ def describe(result: CommandResult) -> str:
     return f"exit code {result.exit_code}"
 
 
-def run_once(engine_name: str, spec: RunSpec, plan: FaultPlan = NO_FAULTS) -> Recording:
-    """Run the target once under an engine."""
-    return engine_named(engine_name).run(spec, plan)
+def run_once(engine_name: str, spec: RunSpec, plan: FaultPlan = NO_FAULTS, *, verify: bool = True) -> Recording:
+    """Run the target once under an engine, with its tools beside it: the one place that brings the two together."""
+    with serving(spec) as service:
+        served = msgspec.structs.replace(spec, environment={**spec.environment, **service.environment})
+        recording = engine_named(engine_name).run(served, plan, verify=verify)
+    return msgspec.structs.replace(recording, spec=spec)  # an address belongs to one run
 
 
 def expectation_for(recording: Recording, judged: Judged) -> Expectation:
@@ -133,8 +137,7 @@ def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest)
     A second run tells whether names and contents repeat, where nobody said so, and whether what runs leave behind can
     be compared at all.
     """
-    engine = engine_named(engine_name)
-    recording = engine.run(spec)
+    recording = run_once(engine_name, spec)
     trace = recording.trace
     if trace is None or recording.differences or not _ended(recording):
         judged = Judged(bindings=request.bindings, inferred=False, masked=False, invariants=request.invariants)
@@ -142,7 +145,7 @@ def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest)
     masked, bindings = request.masked, request.bindings or infer_bindings(trace)
     incomparable = unsteady = ""
     if masked is None or not _BY_OTHER_RUNS.isdisjoint(request.scopes):
-        again = engine.run(spec, verify=False)
+        again = run_once(engine_name, spec, verify=False)
         masked = not _same_outcome(recording, again) if masked is None else masked
         incomparable = outcomes_comparable(recording, again, bindings)
         unsteady = unsteady_versions(recording, again, bindings, masked)

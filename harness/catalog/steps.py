@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from harness.catalog.schema import suggestion
-from harness.core.derived import digest_of, number, words
+from harness.core.derived import number, words
 from harness.core.run import ToolPlan, ToolStep
 
 Interruption = Literal["new_message", "mode_switch", "escape", "ctrl_c"]
@@ -130,7 +130,7 @@ def _turn(
     yield Step(at=turn, do="user", session=session)
     yield Step(at=turn, do="assistant", session=session)
     names = [f"{session}/{life}/{turn}/{index}" for index in range(max(1, tools.parallel))]
-    ids = [f"toolu_{digest_of(seed, name)[:24]}" for name in names]
+    ids = [f"toolu_{hashlib.blake2b(f'{seed}/{name}'.encode()).hexdigest()[:24]}" for name in names]
     for tool_id in ids:
         yield Step(at=turn, do="tool_start", session=session, tool_id=tool_id)
     ids.sort(key=lambda tool_id: _duration_ms(seed, tool_id, tools))

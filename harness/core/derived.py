@@ -6,8 +6,6 @@ standard library only, for the tools are started without site-packages.
 
 from __future__ import annotations
 
-import hashlib
-
 _MASK = (1 << 64) - 1
 
 
@@ -30,8 +28,3 @@ def number(seed: int, name: str, low: int, high: int) -> int:
     """Return a number in [low, high] that depends on seed and name only."""
     digits = "".join(char for char in words(seed, name, 64) if char in "0123456789")[:9]
     return low + int(digits or "0") % (high - low + 1)
-
-
-def digest_of(seed: int, name: str) -> str:
-    """Return 32 hex digits that stand for ``name``."""
-    return hashlib.blake2b(f"{seed}/{name}".encode()).hexdigest()[:32]

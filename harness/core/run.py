@@ -47,6 +47,8 @@ class ToolPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     seed: int = 0
     steps: tuple[ToolStep, ...] = ()
+    exit: bool = False
+    """Whether a target that is through its steps is asked to exit without anybody saying so."""
 
     @property
     def ends_by_sigint(self) -> bool:
