@@ -72,15 +72,17 @@ class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
     timed_inconclusive: int = 0
 
 
-def _null_result(case: Case, null: TrialRow) -> ClassResult:
-    """Return what the undisturbed run says by itself: a violation there needs no fault."""
+def _null_result(case: Case, null: TrialRow, lives: Sequence[TrialRow]) -> ClassResult:
+    """Return what undisturbed runs say by themselves, graceful lives among them: a violation there needs no fault."""
+    measured = [row for row in (null, *lives) if row.verdict in ("held", "violated")]
     return ClassResult(
         fault_class="none",
-        verdict=null.verdict,
+        verdict=worst(row.verdict for row in (null, *lives) if row.verdict != "inconclusive"),
         expected=case.expected("none") or "held",
-        runs=1,
-        bad=1,
-        findings=null.findings,
+        runs=len(measured),
+        bad=sum(row.verdict == "violated" for row in measured),
+        inconclusive=1 + len(lives) - len(measured),
+        findings=tuple(dict.fromkeys(name for row in (null, *lives) for name in row.findings)),
     )
 
 
@@ -138,14 +140,17 @@ def case_result(
     counted = [row for row in mine if not _is_phase(row, case, "exact")]
     reasons = not_measured or {}
     classes = []
-    for name in case.faults:
+    lives = [row for row in mine if _is_phase(row, case, "life")]
+    ends = dict.fromkeys(row.fault_class for row in lives if row.fault_class not in ("none", *case.faults))
+    for name in (*case.faults, *ends):
         item = _class_result(case, counted, name, null)
         unjudged = _unjudged(case, name, reasons.get(name, {})) if item.verdict == "held" else ""
         if unjudged:
             item = msgspec.structs.replace(item, verdict="inconclusive", reason=unjudged)
         classes.append(msgspec.structs.replace(item, not_measured=dict(reasons.get(name, {}))))
-    if null is not None and null.verdict == "violated":
-        classes.insert(0, _null_result(case, null))
+    quiet = [row for row in lives if row.fault_class == "none"]
+    if null is not None and (null.verdict == "violated" or quiet):
+        classes.insert(0, _null_result(case, null, quiet))
     return CaseResult(
         id=case.id,
         target=case.subject.target,

@@ -27,6 +27,8 @@ def concurrency_phase(ctx: Context, cases: Iterable[Measured]) -> None:
         if not case.runs or (ctx.expired() and not case.control):
             continue
         ctx.phase("concurrency", case, case.runs)
+        if measured.interleaves and not case.control:
+            ctx.notice("several threads or processes write: of unwatched runs, form and lost ids are judged", case)
         request = ExamineRequest(check=case.subject.check)
         args = (engine_for(CONCURRENCY, ctx.engine), case.subject.spec, CONCURRENCY, request)
         trials += [

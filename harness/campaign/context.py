@@ -13,11 +13,12 @@ from harness.campaign.executor import Executor
 from harness.campaign.ledger import Ledger
 from harness.campaign.store import RunStore
 from harness.campaign.work import Explored, expectation_for, judge_for
-from harness.catalog import Subject
+from harness.catalog import LifeRun, Subject
 from harness.checks import Expectation, Judge
 from harness.core.apply import apply
 from harness.core.event import AnyEvent, Notice, PhaseStarted, Subscriber, TrialFinished
 from harness.core.fault import CrashPoint, FaultClass
+from harness.core.operation import Rename, Truncate, Write
 from harness.core.point import at_phase, crash_points
 from harness.core.trace import Trace
 from harness.core.tree import Tree
@@ -31,9 +32,10 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     """One variant of one target under the fault classes asked for.
 
     ``control`` marks a reference writer that tests the harness. ``timed`` counts the timed kills, ``signals`` the
-    signals that can be caught, at moments of the same window, ``runs`` the runs without any fault; ``errno_max``,
-    ``check_max`` and ``sample_max`` bound the injected runs, the states a real check judges, and the states the
-    target's own programs are shown; ``confirmations`` are the real runs that each finding gets.
+    signals that can be caught, at moments of the same window, ``runs`` the runs without any fault; ``lives`` are its
+    starts one after the other. ``errno_max``, ``check_max`` and ``sample_max`` bound the injected runs, the states a
+    real check judges, and the states the target's own programs are shown; ``confirmations`` are the real runs that
+    each finding gets.
     """
 
     subject: Subject
@@ -43,6 +45,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     timed: int = 0
     signals: int = 0
     runs: int = 0
+    lives: tuple[LifeRun, ...] = ()
     errno_max: int = 200
     check_max: int = 400
     sample_max: int = 24
@@ -114,6 +117,14 @@ class Measured:
     def judge(self) -> Judge:
         """The judge of states of this case; fit for any sequence of trees."""
         return judge_for(self.expectation, self.explored.judged)
+
+    @cached_property
+    def interleaves(self) -> bool:
+        """Whether several threads or processes change the state: a run that nobody watches may order them otherwise."""
+        changing = (
+            op for op in self.trace.operations if isinstance(op, Write | Truncate | Rename) and not op.error
+        )
+        return len({op.actor for op in changing}) > 1
 
     @cached_property
     def _points(self) -> list[CrashPoint | None]:

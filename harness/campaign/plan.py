@@ -8,7 +8,16 @@ import msgspec
 
 from harness.campaign.context import Case, Control
 from harness.campaign.probe import Probe, probe_subject
-from harness.catalog import Scenario, Selected, Subject, Workload, compile_subject, load_target, select
+from harness.catalog import (
+    Scenario,
+    Selected,
+    Subject,
+    Workload,
+    compile_lives,
+    compile_subject,
+    load_target,
+    select,
+)
 from harness.catalog.scenario import DEFAULT_FAULTS
 from harness.checks import INVARIANTS
 from harness.core.fault import FaultClass
@@ -184,6 +193,9 @@ def plan_scenario(
                 timed=_kills(faults, options, scenario.timed),
                 signals=_signals(faults, options, scenario.timed),
                 runs=(scenario.runs or DEFAULT_RUNS) if "concurrency" in faults else 0,
+                lives=compile_lives(
+                    chosen.target, chosen.variant, workspace, scenario.workload, seed, scenario.life
+                ),
                 sample_max=scenario.samples,
                 confirmations=scenario.attempts,
             )

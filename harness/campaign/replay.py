@@ -18,6 +18,7 @@ import msgspec
 from harness.campaign.context import Case, Context, Measured, case_id
 from harness.campaign.elsewhere import look_elsewhere
 from harness.campaign.executor import Call, Executor
+from harness.campaign.lives import of_life
 from harness.campaign.observe import finding_plan
 from harness.campaign.programs import Examined, run_and_examine
 from harness.campaign.proof import confirms, engine_for, programs_for
@@ -72,7 +73,7 @@ def add_tokens(ctx: Context, cases: Iterable[Measured], digest: str = "") -> Non
     by_id = {item.case.id: item for item in cases}
     for finding in ctx.ledger:
         measured = by_id.get(case_id(finding))
-        if measured is None:
+        if measured is None or of_life(finding):
             continue
         try:
             # A control is no part of a probe: its token names the reference target.

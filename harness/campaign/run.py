@@ -34,6 +34,7 @@ from harness.campaign.errors import errno_phase
 from harness.campaign.examine import recovery_phase
 from harness.campaign.executor import Executor
 from harness.campaign.ledger import Ledger
+from harness.campaign.lives import lives_phase
 from harness.campaign.plan import Options, Plan
 from harness.campaign.record import prepare_cases, record_cases
 from harness.campaign.replay import add_tokens
@@ -81,7 +82,7 @@ def _started(plan: Plan, store: RunStore, options: Options, workspace: Workspace
         targets=tuple(case.id for case in plan.cases),
         seed=plan.seed,
         directory=store.directory,
-        planned_trials=sum(case.timed + case.signals + case.runs for case in plan.cases),
+        planned_trials=sum(case.timed + case.signals + case.runs + len(case.lives) for case in plan.cases),
         environment={
             "tornwrite": __version__,
             "engine": options.engine,
@@ -159,6 +160,7 @@ def _phases(ctx: Context, plan: Plan) -> _Phases:
     errno_phase(ctx, measured)
     windows = timed_phase(ctx, measured)
     concurrency_phase(ctx, measured)
+    lives_phase(ctx, measured)
     ctx.ledger.settle(join_timed(ctx.ledger.by_key(), ctx.ledger.damages))
     add_tokens(ctx, measured, plan.digest)
     confirm_phase(ctx, measured)

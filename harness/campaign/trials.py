@@ -15,7 +15,7 @@ from harness.campaign.context import Case, Context, Measured
 from harness.campaign.executor import Call, CallTimeoutError, Outcome, WorkerDiedError
 from harness.campaign.observe import Observation, died_by
 from harness.campaign.programs import Examined
-from harness.checks import judge_outcome
+from harness.checks import Expectation, judge_outcome
 from harness.checks.expectation import id_at
 from harness.core.fault import CrashPoint, FaultClass, FaultPlan, Timed
 from harness.core.run import Recording
@@ -137,15 +137,18 @@ def judge_run(measured: Measured, recording: Recording, plan: FaultPlan) -> tupl
         return ()
     explored, fault_class = measured.explored, plan.fault_class
     found = tuple(measured.judge.judge(recording.final, recording.acks, fault_class))
-    if explored.incomparable or explored.unsteady:
-        found = tuple(item for item in found if tells_without_comparison(measured, recording.final, item))
+    reordered = fault_class == "concurrency" and measured.interleaves
+    if explored.incomparable or explored.unsteady or reordered:
+        found = tuple(
+            item for item in found if tells_without_comparison(measured.expectation, recording.final, item)
+        )
     if fault_class in ("errno", "short") and recording.trace is not None and not explored.incomparable:
         invariants = measured.case.invariants or None
         found += tuple(judge_outcome(explored.recording, recording, explored.judged.bindings, invariants))
     return serious(found)
 
 
-def tells_without_comparison(measured: Measured, tree: Tree, violation: Violation) -> bool:
+def tells_without_comparison(expectation: Expectation, tree: Tree, violation: Violation) -> bool:
     """Whether a violation stands although two undisturbed runs of the target already differ in what they write.
 
     Then another run's bytes cannot be held against those of the recording: what is left is that a file is gone, is
@@ -154,13 +157,13 @@ def tells_without_comparison(measured: Measured, tree: Tree, violation: Violatio
     if violation.invariant not in _BY_COMPARISON:
         return True
     if violation.invariant == "B5":
-        return violation.damage in ("lost", "missing") and not set(violation.ids) <= record_ids(measured, tree)
+        return violation.damage in ("lost", "missing") and not set(violation.ids) <= record_ids(expectation, tree)
     if violation.invariant != "M1":
         return False
     node = tree.node_at(violation.path)
     if not isinstance(node, File) or not node.content.size:
         return True
-    binding = measured.expectation.bindings.of(violation.path)
+    binding = expectation.bindings.of(violation.path)
     if binding is None or not binding.json:
         return False
     try:
@@ -170,11 +173,11 @@ def tells_without_comparison(measured: Measured, tree: Tree, violation: Violatio
     return False
 
 
-def record_ids(measured: Measured, tree: Tree) -> set[str]:
+def record_ids(expectation: Expectation, tree: Tree) -> set[str]:
     """Return the ids that the records of a tree carry, in whatever file and order."""
     found: set[str] = set()
     for path, file in tree.files():
-        binding = measured.expectation.bindings.of(path)
+        binding = expectation.bindings.of(path)
         if binding is None or not binding.holds_records or not binding.id_key:
             continue
         for line in file.content.to_bytes().split(b"\n"):

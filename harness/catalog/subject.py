@@ -68,11 +68,12 @@ def compile_subject(
     *,
     life: tuple[dict[str, Any], ...] = (),
     index: int | None = None,
+    file_name: str = WORKLOAD_NAME,
 ) -> Subject:
     """Return a variant ready to run in ``workspace``; the workload file is part of the run (``spec.files``).
 
     ``index`` makes it ready for one of the lives in ``life``: at that life's time, waiting for its end when it is
-    done.
+    done. ``file_name`` is what the workload's file is called.
 
     Installs nothing: a package that is not in the cache makes the subject not available. Raises
     :class:`ManifestError` for a variant that the target does not have.
@@ -87,7 +88,7 @@ def compile_subject(
             reason = str(error)
     values = {
         "dir": workspace.root,
-        "workload": os.path.join(workspace.base, WORKLOAD_NAME),
+        "workload": os.path.join(workspace.base, file_name),
         "target": target.directory,
         "python": real_python(),
         "package": package,

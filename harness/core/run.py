@@ -63,7 +63,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     ``environment`` is complete: nothing is inherited. ``start`` is what ``root`` holds when the run begins;
     ``files`` are further files the run needs (a workload), by absolute path directly in the workspace's base.
     ``ack`` and ``arm`` are regular expressions over whole lines of standard output; ``ack`` needs a group
-    ``id``; the first line that matches ``arm`` starts the clock of a timed fault. ``tools`` are served beside the run
+    ``id``; the first line that matches ``arm`` (the ``arm_times``-th, where several programs say it) starts the
+    clock of a timed fault. ``tools`` are served beside the run
     by whoever starts the engine (:mod:`harness.services`); engines know nothing of them.
     """
 
@@ -75,6 +76,7 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     files: Mapping[str, bytes] = {}
     ack: str = DEFAULT_ACK
     arm: str = ""
+    arm_times: int = 1
     limits: Limits = Limits()
     tools: ToolPlan | None = None
 

@@ -31,7 +31,7 @@ Damage = Literal[
     "other",
 ]
 Severity = Literal["violation", "information"]
-TrialKind = Literal["null", "canary", "control", "state", "exact", "timed", "errno", "schedule"]
+TrialKind = Literal["null", "canary", "control", "state", "exact", "timed", "errno", "schedule", "life"]
 
 _WORST = ("held", "inconclusive", "violated", "broken")
 

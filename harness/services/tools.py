@@ -27,7 +27,7 @@ VARIABLE = "TORNWRITE_TOOLS"
 """Where a target finds the address: ``unix:/path`` or ``tcp:127.0.0.1:port``."""
 
 _GATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "gate.py")
-_SOCKET = "tools.sock"
+SOCKET = "tools.sock"
 _LONGEST_PATH = 100
 """A Unix socket's path has about 104 bytes; beyond this the service listens on loopback."""
 _SPARE_S = 30.0
@@ -54,15 +54,15 @@ class Service:
 
 
 @contextlib.contextmanager
-def serving(spec: RunSpec) -> Iterator[Service]:
+def serving(spec: RunSpec, name: str = SOCKET) -> Iterator[Service]:
     """Serve the tools of ``spec`` inside the block; where it has none, nothing is started.
 
-    Raises :class:`ServiceError`.
+    ``name`` is the socket's: instances that run at once have one each. Raises :class:`ServiceError`.
     """
     if spec.tools is None:
         yield Service({})
         return
-    path = _socket_path(spec)
+    path = _socket_path(spec, name)
     popen = _start(os.path.dirname(spec.root))
     try:
         order = {**msgspec.to_builtins(spec.tools), "path": path, "timeout_s": spec.limits.timeout_s + _SPARE_S}
@@ -74,9 +74,9 @@ def serving(spec: RunSpec) -> Iterator[Service]:
                 os.unlink(path)
 
 
-def _socket_path(spec: RunSpec) -> str:
+def _socket_path(spec: RunSpec, name: str) -> str:
     """Return where the socket is, free of what a killed run left there; empty for loopback."""
-    path = os.path.join(os.path.dirname(spec.root), _SOCKET)
+    path = os.path.join(os.path.dirname(spec.root), name)
     if not in_workspace(path):
         raise ServiceError(f"{path}: not directly in a workspace, so no service listens there")
     if os.name == "nt" or len(os.fsencode(path)) > _LONGEST_PATH:

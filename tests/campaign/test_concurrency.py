@@ -91,14 +91,14 @@ def test_of_what_chance_decides_one_confirming_run_is_enough() -> None:
 
 def test_an_id_that_no_record_carries_is_lost_in_whatever_order_runs_write() -> None:
     binding = FileBinding(glob="*.jsonl", format="log", id_key="id")
-    measured: Any = SimpleNamespace(expectation=SimpleNamespace(bindings=Bindings([binding])))
+    expectation: Any = SimpleNamespace(bindings=Bindings([binding]))
     tree = build_tree(
         {"a.jsonl": 1, "b": 2}, {1: File(content_of(b'{"id":"u1"}\n{"id')), 2: File(content_of(b"u2"))}
     )
 
     def tells(*ids: str, invariant: str = "B5", damage: Any = "lost") -> bool:
         lost = Violation(invariant=invariant, path="a.jsonl", damage=damage, message="", ids=ids)
-        return tells_without_comparison(measured, tree, lost)
+        return tells_without_comparison(expectation, tree, lost)
 
     assert tells("u1", "u2")
     assert not tells("u1")  # it is there, with other bytes: another run's bytes prove nothing
