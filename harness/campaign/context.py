@@ -93,6 +93,12 @@ def case_id(finding: Finding) -> str:
     return f"control:{label}" if finding.control else label
 
 
+def interleaves(trace: Trace) -> bool:
+    """Whether several threads or processes change the state: a run that nobody watches may order them otherwise."""
+    changing = (op for op in trace.operations if isinstance(op, Write | Truncate | Rename) and not op.error)
+    return len({op.actor for op in changing}) > 1
+
+
 class Measured:
     """A case and its null recording, judged and explored; and what judges its further states, made once."""
 

@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from harness.campaign.context import interleaves
 from harness.campaign.observe import died_by
 from harness.campaign.trials import serious, tells_without_comparison
 from harness.campaign.work import Judged, expectation_for, judge_for
@@ -135,8 +136,8 @@ def live(request: LifeRequest) -> Lived:
         return msgspec.structs.replace(told, note=note)
     expectation = expectation_for(recorded, request.judged)
     judged = judge_for(expectation, request.judged).judge(recording.final, recording.acks, class_of(life))
-    if len(life.specs) > 1 or not request.comparable:
-        # Another order of the instances makes other versions: bytes of the recording prove nothing.
+    if not request.comparable or interleaves(recorded.trace):
+        # Another order of threads or instances makes other versions: bytes of the recording prove nothing.
         judged = tuple(item for item in judged if tells_without_comparison(expectation, recording.final, item))
     found = serious(judged)
     return msgspec.structs.replace(told, verdict="violated" if found else "held", violations=found)
