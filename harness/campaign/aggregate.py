@@ -72,15 +72,17 @@ class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
     timed_inconclusive: int = 0
 
 
-def _null_result(case: Case, null: TrialRow) -> ClassResult:
-    """Return what the undisturbed run says by itself: a violation there needs no fault."""
+def _null_result(case: Case, null: TrialRow, lives: Sequence[TrialRow]) -> ClassResult:
+    """Return what undisturbed runs say by themselves, graceful lives among them: a violation there needs no fault."""
+    measured = [row for row in (null, *lives) if row.verdict in ("held", "violated")]
     return ClassResult(
         fault_class="none",
-        verdict=null.verdict,
+        verdict=worst(row.verdict for row in (null, *lives) if row.verdict != "inconclusive"),
         expected=case.expected("none") or "held",
-        runs=1,
-        bad=1,
-        findings=null.findings,
+        runs=len(measured),
+        bad=sum(row.verdict == "violated" for row in measured),
+        inconclusive=1 + len(lives) - len(measured),
+        findings=tuple(dict.fromkeys(name for row in (null, *lives) for name in row.findings)),
     )
 
 
@@ -140,14 +142,17 @@ def case_result(
     counted = [row for row in mine if not _is_phase(row, case, "exact")]
     reasons = not_measured or {}
     classes = []
-    for name in case.faults:
+    lives = [row for row in mine if _is_phase(row, case, "life")]
+    ends = dict.fromkeys(row.fault_class for row in lives if row.fault_class not in ("none", *case.faults))
+    for name in (*case.faults, *ends):
         item = _class_result(case, counted, name, null)
         unjudged = _unjudged(case, name, reasons.get(name, {})) if item.verdict == "held" else ""
         if unjudged:
             item = msgspec.structs.replace(item, verdict="inconclusive", reason=unjudged)
         classes.append(msgspec.structs.replace(item, not_measured=dict(reasons.get(name, {}))))
-    if null is not None and null.verdict == "violated":
-        classes.insert(0, _null_result(case, null))
+    quiet = [row for row in lives if row.fault_class == "none"]
+    if null is not None and (null.verdict == "violated" or quiet):
+        classes.insert(0, _null_result(case, null, quiet))
     return CaseResult(
         id=case.id,
         target=case.subject.target,
@@ -224,18 +229,21 @@ def _cause(item: Finding, damage: str) -> tuple[str, ...]:
 def join_timed(
     findings: Mapping[str, Finding], damages: Mapping[str, Iterable[str]] | None = None
 ) -> dict[str, str]:
-    """Return, per timed finding without a place, the exact finding it is: same invariant, role and damage.
+    """Return, per timed kill's finding without a place, the exact finding it is: same invariant, role and damage.
+
+    What a signal leaves that the program can catch stays apart: its handlers ran, or it died between two operations.
 
     ``damages``: all that was seen of a finding, by key, where that is more than what its first observation shows.
     """
     exact: dict[tuple[str, ...], str] = {}
-    for key, item in findings.items():
-        if item.operation != UNATTRIBUTED and item.fault_class == "kill":
+    kills = {key: item for key, item in findings.items() if item.fault_class == "kill"}
+    for key, item in kills.items():
+        if item.operation != UNATTRIBUTED:
             for damage in {item.damage, *(damages or {}).get(key, ())}:
                 exact.setdefault(_cause(item, damage), key)
     return {
         key: exact[_cause(item, item.damage)]
-        for key, item in findings.items()
+        for key, item in kills.items()
         if item.operation == UNATTRIBUTED and _cause(item, item.damage) in exact
     }
 

@@ -8,6 +8,7 @@ showed stays a violation, and is said to be not confirmed.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,8 +17,8 @@ import msgspec
 from harness.campaign.context import Context, Measured, case_id
 from harness.campaign.executor import Call
 from harness.campaign.programs import Examined, run_and_examine
-from harness.campaign.proof import confirming_plan, confirms, evidence, kills, programs_for
-from harness.campaign.trials import harness_failure, run_row
+from harness.campaign.proof import confirming_plan, confirms, engine_for, evidence, kills, programs_for
+from harness.campaign.trials import harness_failure, run_row, struck
 from harness.core.event import FindingConfirmed
 from harness.core.fault import FaultPlan
 from harness.core.json_record import encode_record
@@ -35,8 +36,16 @@ class Group:
 
     @property
     def attempts(self) -> int:
-        """How many runs the findings of this group get."""
-        return self.measured.case.confirmations
+        """How many runs the findings of this group get.
+
+        Where chance decides, so many that the rarest is to be met three times at the rate seen so far: one that is
+        there stays away from all of them in one campaign of twenty.
+        """
+        case = self.measured.case
+        if not self.plan.concurrency:
+            return case.confirmations
+        rarest = min((item.runs for item in self.findings), default=0)
+        return max(case.confirmations, min(case.runs, math.ceil(3 * case.runs / max(1, rarest))))
 
     @property
     def key(self) -> str:
@@ -77,7 +86,7 @@ def confirm_phase(ctx: Context, cases: Iterable[Measured]) -> None:
             continue
         for attempt in range(group.attempts):
             request = programs_for(group.measured, group.findings, proof=attempt == 0)
-            arguments = (ctx.engine, group.measured.case.subject.spec, group.plan, request)
+            arguments = (engine_for(group.plan, ctx.engine), group.measured.case.subject.spec, group.plan, request)
             calls.append(Call(run_and_examine, arguments, (key, attempt)))
     for outcome in ctx.executor.run(calls):
         key, attempt = outcome.key
@@ -140,7 +149,7 @@ def _row(group: Group, attempt: int, names: list[str]) -> TrialRow:
         row = case.row("exact", group.trial_id(attempt), "broken", group.plan.fault_class)
         return msgspec.structs.replace(row, note=f"the harness failed: {examined}")
     recording = examined.recording
-    reached = bool(recording.delivered) or not group.plan.faults
+    reached = struck(recording, group.plan)
     verdict: Verdict = "violated" if names else ("held" if reached else "inconclusive")
     note = "" if reached else "the run ended before its fault"
     if recording.differences:

@@ -13,11 +13,12 @@ from harness.campaign.executor import Executor
 from harness.campaign.ledger import Ledger
 from harness.campaign.store import RunStore
 from harness.campaign.work import Explored, distinct_states, expectation_for, judge_for
-from harness.catalog import Subject
+from harness.catalog import LifeRun, Subject
 from harness.checks import Expectation, Judge
 from harness.core.apply import apply
 from harness.core.event import AnyEvent, Notice, PhaseStarted, Subscriber, TrialFinished
 from harness.core.fault import CrashPoint, FaultClass
+from harness.core.operation import Rename, Truncate, Write
 from harness.core.point import at_phase, crash_points
 from harness.core.trace import Trace
 from harness.core.tree import Tree
@@ -30,9 +31,11 @@ Control = Literal["", "must_hold", "must_violate"]
 class Case(msgspec.Struct, frozen=True, kw_only=True):
     """One variant of one target under the fault classes asked for.
 
-    ``control`` marks a reference writer that tests the harness. ``timed`` counts the timed kills; ``errno_max``,
-    ``check_max`` and ``sample_max`` bound the injected runs, the states a real check judges, and the states the
-    target's own programs are shown; ``confirmations`` are the real runs that each finding gets.
+    ``control`` marks a reference writer that tests the harness. ``timed`` counts the timed kills, ``signals`` the
+    signals that can be caught, at moments of the same window, ``runs`` the runs without any fault; ``lives`` are its
+    starts one after the other. ``errno_max``, ``check_max`` and ``sample_max`` bound the injected runs, the states a
+    real check judges, and the states the target's own programs are shown; ``confirmations`` are the real runs that
+    each finding gets.
     """
 
     subject: Subject
@@ -40,6 +43,9 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     invariants: frozenset[str] = frozenset()
     control: Control = ""
     timed: int = 0
+    signals: int = 0
+    runs: int = 0
+    lives: tuple[LifeRun, ...] = ()
     errno_max: int = 200
     check_max: int = 2_000
     sample_max: int = 24
@@ -87,6 +93,12 @@ def case_id(finding: Finding) -> str:
     return f"control:{label}" if finding.control else label
 
 
+def interleaves(trace: Trace) -> bool:
+    """Whether several threads or processes change the state: a run that nobody watches may order them otherwise."""
+    changing = (op for op in trace.operations if isinstance(op, Write | Truncate | Rename) and not op.error)
+    return len({op.actor for op in changing}) > 1
+
+
 class Measured:
     """A case and its null recording, judged and explored; and what judges its further states, made once."""
 
@@ -116,6 +128,14 @@ class Measured:
     def killed(self) -> list[CrashState]:
         """The distinct states that a kill can leave, in the order of the run."""
         return distinct_states(crash_states(self.trace, "kill"))
+
+    @cached_property
+    def interleaves(self) -> bool:
+        """Whether several threads or processes change the state: a run that nobody watches may order them otherwise."""
+        changing = (
+            op for op in self.trace.operations if isinstance(op, Write | Truncate | Rename) and not op.error
+        )
+        return len({op.actor for op in changing}) > 1
 
     @cached_property
     def _points(self) -> list[CrashPoint | None]:

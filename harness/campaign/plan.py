@@ -8,18 +8,40 @@ import msgspec
 
 from harness.campaign.context import Case, Control
 from harness.campaign.probe import Probe, probe_subject
-from harness.catalog import Scenario, Selected, Subject, Workload, compile_subject, load_target, select
+from harness.catalog import (
+    Scenario,
+    Selected,
+    Subject,
+    Workload,
+    compile_lives,
+    compile_subject,
+    load_target,
+    select,
+)
+from harness.catalog.scenario import DEFAULT_FAULTS
 from harness.checks import INVARIANTS
 from harness.core.fault import FaultClass
 from harness.engines import engine
 from harness.sandbox.workspace import Workspace
 
-MEASURABLE: tuple[FaultClass, ...] = ("kill", "short", "errno")
+MEASURABLE: tuple[FaultClass, ...] = ("kill", "signal", "short", "errno", "concurrency")
 """The fault classes that this version can explore or inject."""
 
+DEFAULT_SIGNALS = 30
+"""Signals per variant where the class is asked for and nobody says how many."""
+DEFAULT_RUNS = 30
+"""As many runs without a fault under concurrency."""
+
 CONTROL_TARGET = "reference"
-_CONTROLS: tuple[tuple[str, Control], ...] = (("durable", "must_hold"), ("buggy", "must_violate"))
+_CERTAIN: tuple[FaultClass, ...] = ("kill", "short", "errno")
+"""The classes that are explored or injected exactly: only there is a writer sure to be caught in every campaign."""
+_CONTROLS: tuple[tuple[str, Control, tuple[FaultClass, ...]], ...] = (
+    ("durable", "must_hold", MEASURABLE),
+    ("buggy", "must_violate", _CERTAIN),
+)
 _CONTROL_ERRNO_RUNS = 8
+_CONTROL_SIGNALS = 12
+_CONTROL_RUNS = 4
 _PROBE_ERRNO_RUNS = 60
 DEFAULT_PROBE_BUDGET_S = 20.0
 _BESIDE_A_CHECK = frozenset({"W1", "W8"})
@@ -110,20 +132,36 @@ def known_invariants(asked: Iterable[str]) -> tuple[frozenset[str], tuple[Unmeas
 
 
 def control_cases(workspace: Workspace, faults: tuple[FaultClass, ...]) -> tuple[Case, ...]:
-    """Return the two reference writers that test the harness: one must hold, one must be caught."""
+    """Return the two reference writers that test the harness: one must hold, one must be caught.
+
+    What chance decides (a signal at some moment, threads that meet) can miss the one that must be caught, so that one
+    is tried under the exact classes only, and under kill where none of those is asked for: no campaign goes without.
+    """
     target = load_target(CONTROL_TARGET)
     return tuple(
         Case(
             subject=compile_subject(target, variant, workspace, _CONTROL_WORKLOAD),
-            faults=faults,
+            faults=tuple(name for name in faults if name in classes) or ("kill",),
             invariants=frozenset(INVARIANTS),
             control=role,
+            signals=_CONTROL_SIGNALS if "signal" in faults and "signal" in classes else 0,
+            runs=_CONTROL_RUNS if "concurrency" in faults and "concurrency" in classes else 0,
             errno_max=_CONTROL_ERRNO_RUNS,
             sample_max=0,
             confirmations=1,
         )
-        for variant, role in _CONTROLS
+        for variant, role, classes in _CONTROLS
     )
+
+
+def _kills(faults: tuple[FaultClass, ...], options: Options, timed: int = 0) -> int:
+    """Return how many timed kills a case gets."""
+    return (timed if options.timed is None else options.timed) if "kill" in faults else 0
+
+
+def _signals(faults: tuple[FaultClass, ...], options: Options, timed: int = 0) -> int:
+    """Return how many signals a case gets: as many as timed kills, and some where nobody said how many."""
+    return ((timed or DEFAULT_SIGNALS) if options.timed is None else options.timed) if "signal" in faults else 0
 
 
 def plan_scenario(
@@ -151,7 +189,12 @@ def plan_scenario(
                 subject=subject,
                 faults=faults,
                 invariants=invariants,
-                timed=(scenario.timed if options.timed is None else options.timed) if "kill" in faults else 0,
+                timed=_kills(faults, options, scenario.timed),
+                signals=_signals(faults, options, scenario.timed),
+                runs=(scenario.runs or DEFAULT_RUNS) if "concurrency" in faults else 0,
+                lives=compile_lives(
+                    chosen.target, chosen.variant, workspace, scenario.workload, seed, scenario.life
+                ),
                 sample_max=scenario.samples,
                 confirmations=scenario.attempts,
             )
@@ -173,12 +216,14 @@ def plan_scenario(
 
 def plan_probe(probe: Probe, options: Options, workspace: Workspace) -> Plan:
     """Return the plan for a command that nobody described: its files are inferred, its names may be random."""
-    faults, not_measured = _split_classes(options.faults or MEASURABLE)
+    faults, not_measured = _split_classes(options.faults or DEFAULT_FAULTS)
     case = Case(
         subject=probe_subject(probe, workspace, options.seed or 1),
         faults=faults,
         invariants=_BESIDE_A_CHECK if probe.check else frozenset(),
-        timed=options.timed or 0,
+        timed=_kills(faults, options),
+        signals=_signals(faults, options),
+        runs=DEFAULT_RUNS if "concurrency" in faults else 0,
         errno_max=_PROBE_ERRNO_RUNS,
     )
     return Plan(

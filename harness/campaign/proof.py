@@ -17,7 +17,7 @@ from harness.campaign.context import Measured
 from harness.campaign.examine import CHECK_INVARIANT, check_violations, judging_commands, outcome_violations
 from harness.campaign.observe import died_by, evidence_of, finding_plan
 from harness.campaign.programs import Examined, ExamineRequest
-from harness.campaign.trials import judge_run, serious
+from harness.campaign.trials import judge_run, serious, struck
 from harness.campaign.work import describe
 from harness.catalog import parse_listing
 from harness.checks import INVARIANTS, judge_trace, list_sessions
@@ -46,6 +46,15 @@ def confirming_plan(finding: Finding) -> FaultPlan | None:
     if plan is None or any(isinstance(fault, Timed) for fault in plan.faults):
         return None
     return plan
+
+
+def engine_for(plan: FaultPlan, engine: str) -> str:
+    """Return the engine that runs ``plan`` in a campaign of ``engine``.
+
+    One that watches operations lets one thread go on at a time: chance meetings need one that does not watch.
+    """
+    clocked = plan.concurrency or any(isinstance(fault, Timed) for fault in plan.faults)
+    return "timed" if clocked else engine
 
 
 def needed_programs(finding: Finding) -> frozenset[str]:
@@ -81,8 +90,8 @@ def programs_for(measured: Measured, findings: Iterable[Finding], proof: bool) -
 
 
 def violations_of(measured: Measured, recording: Recording, plan: FaultPlan) -> tuple[Violation, ...]:
-    """Return what a run under ``plan`` violates; without a fault, what it violates by itself."""
-    if plan.faults:
+    """Return what a run under ``plan`` violates; of an undisturbed run, what it violates by itself."""
+    if plan.fault_class != "none":
         return judge_run(measured, recording, plan)
     judged = measured.explored.judged
     found = tuple(measured.judge.judge(recording.final, recording.acks, "none"))
@@ -109,7 +118,7 @@ def match(finding: Finding, violations: Iterable[Violation]) -> Violation | None
 def confirms(measured: Measured, examined: Examined, plan: FaultPlan, finding: Finding) -> Violation | None:
     """Return the violation by which this run confirms the finding, or ``None``."""
     recording = examined.recording
-    if recording.differences or (plan.faults and not recording.delivered):
+    if recording.differences or not struck(recording, plan):
         return None
     if kills(plan) and recording.delivered[0].signal != SIGKILL:
         return None

@@ -55,6 +55,8 @@ def judged_scopes(case: Case, fault_class: FaultClass) -> tuple[Scope, ...]:
     """Return what is judged of a case under a fault class, besides trees."""
     if fault_class in ("errno", "short"):
         return ("trace", "outcome") if case.errno_max else ("trace",)
+    if fault_class in ("signal", "concurrency"):
+        return ("trace",)  # the target's own programs are shown what kills leave
     subject, shown = case.subject, case.sample_max > 0
     recovery: tuple[Scope, ...] = ("recovery",) if subject.recover and shown else ()
     listing: tuple[Scope, ...] = ("listing",) if (subject.list_command or subject.resume) and shown else ()
@@ -96,9 +98,10 @@ def null_problem(recording: Recording) -> tuple[Verdict, str] | None:
         return "broken", "the recording does not verify: " + "; ".join(recording.differences[:3])
     if recording.ending in ("timeout", "limit"):
         return "inconclusive", f"the run without a fault {recording.ending_detail or recording.ending}"
-    if recording.signal is not None:
+    told = recording.ended_as_told
+    if recording.signal is not None and not told:
         return "inconclusive", f"the run without a fault died of signal {recording.signal}"
-    if recording.exit_code:
+    if recording.exit_code and not told:
         return "inconclusive", f"the run without a fault failed with exit code {recording.exit_code}"
     if recording.acks_buffered:
         return (

@@ -19,12 +19,14 @@ import msgspec
 from harness.campaign.context import Case, Context, Measured, case_id
 from harness.campaign.elsewhere import look_elsewhere, not_measured_here
 from harness.campaign.executor import Call, Executor
+from harness.campaign.lives import of_life
 from harness.campaign.observe import finding_plan
 from harness.campaign.programs import Examined, run_and_examine
-from harness.campaign.proof import confirms, programs_for
+from harness.campaign.proof import confirms, engine_for, programs_for
 from harness.campaign.record import explore_request, null_problem, prepare_cases
 from harness.campaign.timed import measure_window, moments
 from harness.campaign.token import ReplayRecord, TokenError, encode
+from harness.campaign.trials import struck
 from harness.campaign.work import record_and_explore
 from harness.catalog import NotAvailableError, Subject, Workload, compile_subject, find_variant, load_target
 from harness.checks import INVARIANTS
@@ -72,7 +74,7 @@ def add_tokens(ctx: Context, cases: Iterable[Measured], digest: str = "") -> Non
     by_id = {item.case.id: item for item in cases}
     for finding in ctx.ledger:
         measured = by_id.get(case_id(finding))
-        if measured is None:
+        if measured is None or of_life(finding):
             continue
         try:
             # A control is no part of a probe: its token names the reference target.
@@ -134,7 +136,7 @@ def replay(
         return _answer("CHANGED", finding, times, 0, 0, f"CHANGED: {problem[1]}")
     plans = _plans(executor, measured, record, times)
     programs = programs_for(measured, [finding], proof=False)
-    how = "timed" if _is_timed(record.plan) else engine
+    how = engine_for(record.plan, engine)
     calls = [
         Call(run_and_examine, (how, case.subject.spec, plan, programs), index) for index, plan in enumerate(plans)
     ]
@@ -142,7 +144,7 @@ def replay(
     for run in executor.run(calls):
         examined: Examined = run.result()
         plan = plans[run.key]
-        reached += bool(examined.recording.delivered) or not plan.faults
+        reached += struck(examined.recording, plan)
         reproduced += confirms(measured, examined, plan, finding) is not None
     if reproduced:
         return _answer("REPRODUCED", finding, times, reached, reproduced, f"REPRODUCED {reproduced}/{times}")
@@ -158,8 +160,9 @@ def _plans(executor: Executor, measured: Measured, record: ReplayRecord, times: 
     if not _is_timed(record.plan):
         return [record.plan] * times
     window = measure_window(executor, measured)
+    (fault, *_) = (fault for fault in record.plan.faults if isinstance(fault, Timed))
     return [
-        FaultPlan(faults=(Timed(delay_us=moment),))
+        FaultPlan(faults=(msgspec.structs.replace(fault, delay_us=moment),))
         for moment in moments(record.seed, measured.case, window, times)
     ]
 
@@ -173,7 +176,7 @@ def _decide(
         text = f"REPRODUCED at another point: {elsewhere.violated_at}"
         return _answer("REPRODUCED", finding, times, reached, 0, text)
     if finding.crash_point is None and finding.fault_class != "none":
-        text = f"CHANGED: {spell_rate(0, reached)}; a kill at a random moment cannot show that it is fixed"
+        text = f"CHANGED: {spell_rate(0, reached)}; {_chance(finding)} cannot show that it is fixed"
         return _answer("CHANGED", finding, times, reached, 0, text)
     unmeasured = not_measured_here(measured, finding)
     if unmeasured:
@@ -192,6 +195,13 @@ def _decide(
         return _answer("CHANGED", finding, times, reached, 0, text)
     text = f"CHANGED: the fault struck in {reached} of {times} runs"
     return _answer("CHANGED", finding, times, reached, 0, text)
+
+
+def _chance(finding: Finding) -> str:
+    """Return what a run that did not show the finding was."""
+    if finding.fault_class == "concurrency":
+        return "a run in which nothing met"
+    return f"a {'signal' if finding.fault_class == 'signal' else 'kill'} at a random moment"
 
 
 def _answer(answer: Answer, finding: Finding, times: int, reached: int, reproduced: int, text: str) -> Replay:

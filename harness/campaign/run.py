@@ -27,12 +27,14 @@ from harness.campaign.aggregate import (
     verdict_of,
 )
 from harness.campaign.check import Unchecked, check_phase, without_check
+from harness.campaign.concurrency import concurrency_phase
 from harness.campaign.confirm import confirm_phase
 from harness.campaign.context import Context, Measured
 from harness.campaign.errors import errno_phase
 from harness.campaign.examine import recovery_phase
 from harness.campaign.executor import Executor
 from harness.campaign.ledger import Ledger
+from harness.campaign.lives import lives_phase
 from harness.campaign.plan import Options, Plan
 from harness.campaign.record import prepare_cases, record_cases
 from harness.campaign.replay import add_tokens
@@ -80,7 +82,7 @@ def _started(plan: Plan, store: RunStore, options: Options, workspace: Workspace
         targets=tuple(case.id for case in plan.cases),
         seed=plan.seed,
         directory=store.directory,
-        planned_trials=sum(case.timed for case in plan.cases),
+        planned_trials=sum(case.timed + case.signals + case.runs + len(case.lives) for case in plan.cases),
         environment={
             "tornwrite": __version__,
             "engine": options.engine,
@@ -157,6 +159,8 @@ def _phases(ctx: Context, plan: Plan) -> _Phases:
     recovery_phase(ctx, measured)
     errno_phase(ctx, measured)
     windows = timed_phase(ctx, measured)
+    concurrency_phase(ctx, measured)
+    lives_phase(ctx, measured)
     ctx.ledger.settle(join_timed(ctx.ledger.by_key(), ctx.ledger.damages))
     add_tokens(ctx, measured, plan.digest)
     confirm_phase(ctx, measured)

@@ -1,14 +1,15 @@
-"""The phase of timed kills: the rate that people meet in the wild, beside the exhaustive answer.
+"""The phase of timed signals: the rate that people meet in the wild, beside the exhaustive answer.
 
-Kills are aimed at a window around the mutating operations. The fractions of the window at which they strike come
-from the seed alone; where the window lies is measured once per campaign, in plain runs made one after the other on
-an otherwise idle harness, and kept, so a resumed campaign aims at the same moments.
+Kills, and the signals that a program can catch (a closed window, a supervisor's stop, Ctrl-C), are aimed at a window
+around the mutating operations. The fractions of the window at which they strike come from the seed alone; where the
+window lies is measured once per campaign, in plain runs made one after the other on an otherwise idle harness, and
+kept, so a resumed campaign aims at the same moments.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -28,6 +29,9 @@ from harness.core.trace import Trace
 
 WINDOW_MARGIN_US = 5_000
 """The window opens this long before the first mutating operation and closes as long after the last."""
+
+CATCHABLE = ("SIGTERM", "SIGINT", "SIGHUP")
+"""The signals of fault class ``signal``, tried in turn: each has its share of the trials."""
 
 _PLAIN_RUNS = 3
 _WINDOW_FORMAT_VERSION = 1
@@ -72,12 +76,21 @@ def window_of(trace: Trace, armed_us: int | None, wall_us: int, plain: PlainRun)
     return Window(start_us=start, end_us=max(start + 1, last + WINDOW_MARGIN_US), run_us=plain.run_us)
 
 
-def moments(seed: int, case: Case, window: Window, count: int) -> list[int]:
+def moments(seed: int, case: Case, window: Window, count: int, phase: str = "timed") -> list[int]:
     """Return the planned moments, in microseconds of the run's clock: the seed chooses the fraction of the window."""
     return [
-        window.start_us + int(stream(seed, "timed", case.id, str(index)).random() * window.length_us)
+        window.start_us + int(stream(seed, phase, case.id, str(index)).random() * window.length_us)
         for index in range(count)
     ]
+
+
+def timed_plans(seed: int, case: Case, window: Window) -> Iterator[tuple[str, FaultPlan]]:
+    """Yield the timed trials of a case, each with the end of its id: the kills, then the signals."""
+    for index, moment in enumerate(moments(seed, case, window, case.timed)):
+        yield f"timed/{index}", FaultPlan(faults=(Timed(delay_us=moment),))
+    for index, moment in enumerate(moments(seed, case, window, case.signals, "signal")):
+        name = CATCHABLE[index % len(CATCHABLE)]
+        yield f"signal/{index}", FaultPlan(faults=(Timed(delay_us=moment, signal=name),))
 
 
 def plain_run(executor: Executor, case: Case) -> PlainRun:
@@ -112,21 +125,24 @@ def _window(ctx: Context, measured: Measured) -> Window:
 
 
 def timed_phase(ctx: Context, cases: Iterable[Measured]) -> dict[str, Window]:
-    """Kill each case at random moments of its window; return the windows by case id."""
+    """Kill or signal each case at random moments of its window; return the windows by case id."""
+    cases = list(cases)
     windows: dict[str, Window] = {}
     trials: list[Trial] = []
     for measured in cases:
         case = measured.case
-        if not case.timed or ctx.expired():
+        planned = case.timed + case.signals
+        if not planned or (ctx.expired() and not case.control):
             continue
-        ctx.phase("timed", case, case.timed)
+        ctx.phase("timed", case, planned)
         windows[case.id] = _window(ctx, measured)
         request = ExamineRequest(check=case.subject.check)
-        for index, delay_us in enumerate(moments(ctx.seed, case, windows[case.id], case.timed)):
-            plan = FaultPlan(faults=(Timed(delay_us=delay_us),))
+        for name, plan in timed_plans(ctx.seed, case, windows[case.id]):
             args = ("timed", case.subject.spec, plan, request)
-            trials.append(Trial(f"{case.id}/timed/{index}", measured, "timed", run_and_examine, args, plan=plan))
-    left = run_trials(ctx, trials, judge_timed_run, lambda _: not ctx.expired())
+            trials.append(Trial(f"{case.id}/{name}", measured, "timed", run_and_examine, args, plan=plan))
+    # Controls run whatever the budget, as in the phase of errors.
+    left = run_trials(ctx, trials, judge_timed_run, lambda trial: bool(trial.case.control) or not ctx.expired())
     if left:
-        ctx.notice(f"{len(left)} of {len(trials)} timed kills were not made: the budget is used up")
+        what = "timed signals" if any(case.case.signals for case in cases) else "timed kills"
+        ctx.notice(f"{len(left)} of {len(trials)} {what} were not made: the budget is used up")
     return windows

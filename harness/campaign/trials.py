@@ -15,7 +15,8 @@ from harness.campaign.context import Case, Context, Measured
 from harness.campaign.executor import Call, CallTimeoutError, Outcome, WorkerDiedError
 from harness.campaign.observe import Observation, died_by
 from harness.campaign.programs import Examined
-from harness.checks import judge_outcome
+from harness.checks import Expectation, judge_outcome
+from harness.checks.expectation import id_at
 from harness.core.fault import CrashPoint, FaultClass, FaultPlan, Timed
 from harness.core.run import Recording
 from harness.core.tree import File, Tree
@@ -23,6 +24,10 @@ from harness.core.verdict import TrialKind, TrialRow, Verdict, Violation
 from harness.engines.base import EngineError, TargetNotStartedError, UnsupportedFaultError
 from harness.explore import CrashState
 from harness.sandbox.processes import ProcessesSurvivedError
+from harness.services.tools import ServiceError
+
+_FAILURES = (WorkerDiedError, CallTimeoutError, EngineError, ProcessesSurvivedError, ServiceError)
+"""How the harness itself fails at a call."""
 
 
 class Trial(NamedTuple):
@@ -60,7 +65,9 @@ def harness_failure(outcome: Outcome) -> str:
         return ""
     if isinstance(outcome.error, TargetNotStartedError | UnsupportedFaultError):
         raise outcome.error
-    if isinstance(outcome.error, WorkerDiedError | CallTimeoutError | EngineError | ProcessesSurvivedError):
+    if isinstance(
+        outcome.error, WorkerDiedError | CallTimeoutError | EngineError | ProcessesSurvivedError | ServiceError
+    ):
         return str(outcome.error)
     raise outcome.error
 
@@ -108,45 +115,55 @@ _BY_COMPARISON = frozenset({"M1", "B5", "B6"})
 """The invariants that hold a tree against the bytes of the recorded run."""
 
 
-def trial_verdict(recording: Recording, violations: Iterable[Violation]) -> tuple[Verdict, str]:
-    """Return the verdict of one faulted run and, where it is inconclusive or broken, why."""
+def struck(recording: Recording, plan: FaultPlan) -> bool:
+    """Whether the run was what its plan says: its fault was delivered, if it has one."""
+    return bool(recording.delivered) or not plan.faults
+
+
+def trial_verdict(recording: Recording, plan: FaultPlan, violations: Iterable[Violation]) -> tuple[Verdict, str]:
+    """Return the verdict of one run under ``plan`` and, where it is inconclusive or broken, why."""
     if recording.differences:
         return "broken", "the recording does not verify: " + "; ".join(recording.differences[:3])
     if recording.ending in ("timeout", "limit"):
         return "inconclusive", recording.ending_detail or recording.ending
-    if not recording.delivered:
+    if not struck(recording, plan):
         return "inconclusive", "the run ended before its fault"
     return ("violated", "") if any(item.severity == "violation" for item in violations) else ("held", "")
 
 
 def judge_run(measured: Measured, recording: Recording, plan: FaultPlan) -> tuple[Violation, ...]:
-    """Return what one faulted run violates, judged under the class of its faults; serious violations only."""
-    if recording.ending in ("timeout", "limit") or not recording.delivered:
+    """Return what one run violates, judged under the class of its plan; serious violations only."""
+    if recording.ending in ("timeout", "limit") or not struck(recording, plan):
         return ()
     explored, fault_class = measured.explored, plan.fault_class
     found = tuple(measured.judge.judge(recording.final, recording.acks, fault_class))
-    if explored.incomparable or explored.unsteady:
-        found = tuple(item for item in found if tells_without_comparison(measured, recording.final, item))
+    reordered = fault_class == "concurrency" and measured.interleaves
+    if explored.incomparable or explored.unsteady or reordered:
+        found = tuple(
+            item for item in found if tells_without_comparison(measured.expectation, recording.final, item)
+        )
     if fault_class in ("errno", "short") and recording.trace is not None and not explored.incomparable:
         invariants = measured.case.invariants or None
         found += tuple(judge_outcome(explored.recording, recording, explored.judged.bindings, invariants))
     return serious(found)
 
 
-def tells_without_comparison(measured: Measured, tree: Tree, violation: Violation) -> bool:
+def tells_without_comparison(expectation: Expectation, tree: Tree, violation: Violation) -> bool:
     """Whether a violation stands although two undisturbed runs of the target already differ in what they write.
 
     Then another run's bytes cannot be held against those of the recording: what is left is that a file is gone, is
-    empty, or has not the form that it should have.
+    empty, or has not the form that it should have, or that no record carries an acknowledged id.
     """
     if violation.invariant not in _BY_COMPARISON:
         return True
+    if violation.invariant == "B5":
+        return violation.damage in ("lost", "missing") and not set(violation.ids) <= record_ids(expectation, tree)
     if violation.invariant != "M1":
         return False
     node = tree.node_at(violation.path)
     if not isinstance(node, File) or not node.content.size:
         return True
-    binding = measured.expectation.bindings.of(violation.path)
+    binding = expectation.bindings.of(violation.path)
     if binding is None or not binding.json:
         return False
     try:
@@ -154,6 +171,23 @@ def tells_without_comparison(measured: Measured, tree: Tree, violation: Violatio
     except (msgspec.DecodeError, UnicodeDecodeError):
         return True
     return False
+
+
+def record_ids(expectation: Expectation, tree: Tree) -> set[str]:
+    """Return the ids that the records of a tree carry, in whatever file and order."""
+    found: set[str] = set()
+    for path, file in tree.files():
+        binding = expectation.bindings.of(path)
+        if binding is None or not binding.holds_records or not binding.id_key:
+            continue
+        for line in file.content.to_bytes().split(b"\n"):
+            try:
+                name = id_at(msgspec.json.decode(line), binding.id_key)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                continue
+            if name is not None:
+                found.add(name)
+    return found
 
 
 def serious(violations: Iterable[Violation]) -> tuple[Violation, ...]:
@@ -190,13 +224,13 @@ def run_row(
 
 
 def judge_faulted_run(trial: Trial, examined: Examined, more: Iterable[Violation] = ()) -> Result:
-    """Return the row and the observations of one run under faults. ``more``: what real programs found in its tree."""
+    """Return the row and the observations of one run under a plan. ``more``: what real programs found in its tree."""
     recording, plan = examined.recording, trial.plan
     assert plan is not None
     violations = judge_run(trial.measured, recording, plan)
-    if recording.delivered:
+    if struck(recording, plan):
         violations += tuple(more)
-    verdict, note = trial_verdict(recording, violations)
+    verdict, note = trial_verdict(recording, plan, violations)
     row = msgspec.structs.replace(run_row(trial.case, trial.kind, trial.id, plan, recording, verdict), note=note)
     if verdict != "violated":
         return Result(row)

@@ -32,6 +32,10 @@ from harness.explore.states import StateClass
 from harness.sandbox.command import CommandResult, run_command
 from harness.sandbox.snapshot import read_tree
 from harness.sandbox.workspace import prepare
+from harness.services.tools import serving
+
+_BY_OTHER_RUNS: frozenset[FaultClass] = frozenset({"errno", "short", "signal", "concurrency"})
+"""The classes whose runs go on: what they leave is comparable only as far as two undisturbed runs agree."""
 
 
 class SetupError(Exception):
@@ -97,9 +101,12 @@ def describe(result: CommandResult) -> str:
     return f"exit code {result.exit_code}"
 
 
-def run_once(engine_name: str, spec: RunSpec, plan: FaultPlan = NO_FAULTS) -> Recording:
-    """Run the target once under an engine."""
-    return engine_named(engine_name).run(spec, plan)
+def run_once(engine_name: str, spec: RunSpec, plan: FaultPlan = NO_FAULTS, *, verify: bool = True) -> Recording:
+    """Run the target once under an engine, with its tools beside it: the one place that brings the two together."""
+    with serving(spec) as service:
+        served = msgspec.structs.replace(spec, environment={**spec.environment, **service.environment})
+        recording = engine_named(engine_name).run(served, plan, verify=verify)
+    return msgspec.structs.replace(recording, spec=spec)  # an address belongs to one run
 
 
 def expectation_for(recording: Recording, judged: Judged) -> Expectation:
@@ -118,22 +125,25 @@ def _same_outcome(first: Recording, second: Recording) -> bool:
     return first.final.key == second.final.key and first.acks == second.acks
 
 
+def _ended(recording: Recording) -> bool:
+    return recording.ending == "exited" or recording.ended_as_told
+
+
 def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest) -> Explored:
     """Record the null run, and explore every crash state of it that the fault classes allow.
 
     A second run tells whether names and contents repeat, where nobody said so, and whether what runs leave behind can
     be compared at all.
     """
-    engine = engine_named(engine_name)
-    recording = engine.run(spec)
+    recording = run_once(engine_name, spec)
     trace = recording.trace
-    if trace is None or recording.differences or recording.ending != "exited":
+    if trace is None or recording.differences or not _ended(recording):
         judged = Judged(bindings=request.bindings, inferred=False, masked=False, invariants=request.invariants)
         return Explored(recording=recording, judged=judged)
     masked, bindings = request.masked, request.bindings or infer_bindings(trace)
     incomparable = unsteady = ""
-    if masked is None or any("outcome" in scopes for scopes in request.scopes.values()):
-        again = engine.run(spec, verify=False)
+    if masked is None or not _BY_OTHER_RUNS.isdisjoint(request.scopes):
+        again = run_once(engine_name, spec, verify=False)
         masked = not _same_outcome(recording, again) if masked is None else masked
         incomparable = outcomes_comparable(recording, again, bindings)
         unsteady = unsteady_versions(recording, again, bindings, masked)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from harness.catalog.cache import InstalledPackage, NotAvailableError, cache_directory, find_installed
 from harness.catalog.install import install, install_package
 from harness.catalog.listing import Listing, found_session, parse_listing, parse_losses
+from harness.catalog.lives import Life, LifeRun, compile_lives
 from harness.catalog.manifest import Package, Target, Variant, load_manifest
 from harness.catalog.placeholder import fill
-from harness.catalog.scenario import Life, Scenario, list_scenarios, load_scenario
+from harness.catalog.scenario import Scenario, list_scenarios, load_scenario
 from harness.catalog.schema import ManifestError
 from harness.catalog.selection import Selected, find_variant, list_targets, load_target, select
 from harness.catalog.subject import Subject, compile_subject
@@ -17,6 +18,7 @@ __all__ = [
     "DEFAULT_WORKLOAD",
     "InstalledPackage",
     "Life",
+    "LifeRun",
     "Listing",
     "ManifestError",
     "NotAvailableError",
@@ -28,6 +30,7 @@ __all__ = [
     "Variant",
     "Workload",
     "cache_directory",
+    "compile_lives",
     "compile_subject",
     "fill",
     "find_installed",

@@ -8,17 +8,16 @@ from __future__ import annotations
 import math
 import os
 import re
-from typing import Literal
 
 import msgspec
 
 from harness.catalog.data import scenario_files
+from harness.catalog.lives import Life, problem_of_lives
 from harness.catalog.schema import ManifestError, convert, in_checkout, read_toml, suggestion
 from harness.catalog.workload import DEFAULT_WORKLOAD, Workload, problem
 from harness.core.fault import FAULT_CLASSES, FaultClass
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_ADVANCE = re.compile(r"\d{1,6}(?:\.\d{1,6})?(?:ms|s|m|h|d)")
 _MAX_TRIALS = 1_000_000
 _MAX_BUDGET_S = 86_400.0
 
@@ -30,19 +29,13 @@ INVARIANT_IDS = tuple(
 """Every id that may be asked for; one whose check is not there is reported as never measured."""
 
 
-class Life(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[[life]]``: one start of the target, how it ends, and how far time moves before the next."""
-
-    exit: Literal["graceful", "sighup", "sigterm", "sigint", "sigkill", "power", "suspend_resume"] = "graceful"
-    advance: str = "0s"
-
-
 class ScenarioSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[scenario]``. Empty ``faults`` or ``invariants``: all that can be measured.
 
-    ``timed``: timed trials per variant; ``attempts``: real runs that confirm a finding;
-    ``samples``: crash states on which the target's own recovery and lister are run; ``budget_s``: seconds of
-    wall time for the whole campaign, 0 for no bound.
+    ``timed``: timed kills per variant, and as many signals under ``signal``; ``runs``: runs without any fault per
+    variant under ``concurrency``, 0 for a number that fits; ``attempts``: real runs that confirm a finding;
+    ``samples``: crash states on which the target's own recovery and lister are run; ``budget_s``: seconds of wall
+    time for the whole campaign, 0 for no bound.
     """
 
     name: str
@@ -53,6 +46,7 @@ class ScenarioSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     profiles: tuple[str, ...] = ()
     invariants: tuple[str, ...] = ()
     timed: int = 0
+    runs: int = 0
     attempts: int = 3
     samples: int = 24
     budget_s: float = 0.0
@@ -78,6 +72,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     profiles: tuple[str, ...] = ()
     invariants: tuple[str, ...] = ()
     timed: int = 0
+    runs: int = 0
     attempts: int = 3
     samples: int = 24
     budget_s: float = 0.0
@@ -117,11 +112,8 @@ def compile_scenario(shown: str, tables: dict[str, object], path: str = "") -> S
     _check_section(shown, section)
     if wrong := problem(parsed.workload):
         raise ManifestError(f"{shown}: [workload] {wrong}")
-    for index, life in enumerate(parsed.life, 1):
-        if not _ADVANCE.fullmatch(life.advance):
-            raise ManifestError(
-                f"{shown}: [life {index}] advance: {life.advance!r} is not a time such as '7d' or '90s'"
-            )
+    if wrong := problem_of_lives(parsed.life):
+        raise ManifestError(f"{shown}: {wrong}")
     fields = {name: getattr(section, name) for name in section.__struct_fields__}
     fields["faults"] = section.faults or DEFAULT_FAULTS
     return Scenario(**fields, workload=parsed.workload, life=parsed.life, path=path)
@@ -143,6 +135,7 @@ def _check_section(shown: str, section: ScenarioSection) -> None:
             )
     for key, value, least, most in (
         ("timed", section.timed, 0, _MAX_TRIALS),
+        ("runs", section.runs, 0, _MAX_TRIALS),
         ("attempts", section.attempts, 1, 1000),
         ("samples", section.samples, 0, 10_000),
         ("seed", section.seed, 0, (1 << 63) - 1),

@@ -15,7 +15,8 @@ from harness.catalog.cache import NotAvailableError, find_installed
 from harness.catalog.manifest import Expected, Target, Variant
 from harness.catalog.placeholder import expand
 from harness.catalog.selection import find_variant
-from harness.catalog.workload import DEFAULT_WORKLOAD, Workload, workload_json
+from harness.catalog.steps import tool_plan
+from harness.catalog.workload import DEFAULT_WORKLOAD, Workload, steps_of, workload_json
 from harness.checks.binding import FileBinding
 from harness.core.run import Limits, RunSpec
 from harness.sandbox.environment import ProgramNotFoundError, real_python, resolve_program
@@ -67,8 +68,13 @@ def compile_subject(
     seed: int = 1,
     *,
     life: tuple[dict[str, Any], ...] = (),
+    index: int | None = None,
+    file_name: str = WORKLOAD_NAME,
 ) -> Subject:
     """Return a variant ready to run in ``workspace``; the workload file is part of the run (``spec.files``).
+
+    ``index`` makes it ready for one of the lives in ``life``: at that life's time, waiting for its end when it is
+    done. ``file_name`` is what the workload's file is called.
 
     Installs nothing: a package that is not in the cache makes the subject not available. Raises
     :class:`ManifestError` for a variant that the target does not have.
@@ -83,7 +89,7 @@ def compile_subject(
             reason = str(error)
     values = {
         "dir": workspace.root,
-        "workload": os.path.join(workspace.base, WORKLOAD_NAME),
+        "workload": os.path.join(workspace.base, file_name),
         "target": target.directory,
         "python": real_python(),
         "package": package,
@@ -96,16 +102,23 @@ def compile_subject(
         except ProgramNotFoundError as error:
             commands[key] = ()
             reason = reason or str(error)
-    extra = {name: expand(text, values) for name, text in variant.environment.items()}
+    now_ms = workload.now_ms if index is None else life[index]["now_ms"]
+    extra = {"TORNWRITE_NOW": str(now_ms)}
+    if index is not None:
+        extra["TORNWRITE_LIFE"] = str(index)
+    extra |= {name: expand(text, values) for name, text in variant.environment.items()}
+    tools = tool_plan(steps_of(workload, seed, index or 0), seed, workload.tools)
     spec = RunSpec(
         argv=commands.pop("run"),
         root=workspace.root,
         cwd=workspace.cwd,
-        environment=workspace.environment({"TORNWRITE_NOW": str(workload.now_ms), **extra}),
-        files={values["workload"]: workload_json(workload, seed, life)},
+        environment=workspace.environment(extra),
+        files={values["workload"]: workload_json(workload, seed, life, index or 0)},
         ack=variant.ack,
         arm=variant.arm,
         limits=Limits(timeout_s=variant.timeout_s),
+        # A life waits for its end at the service, even where no tool runs.
+        tools=tools if tools.steps or index is not None else None,
     )
     return Subject(
         target=target.name,

@@ -10,24 +10,28 @@ from typing import Any
 
 import msgspec
 
+from harness.catalog.steps import (
+    Interruption,
+    Step,
+    Tools,
+    as_data,
+    completed,
+    generate,
+    problem_of_numbers,
+    problem_of_steps,
+)
+
 WORKLOAD_FORMAT_VERSION = 1
 DEFAULT_NOW_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z: time is a value, so that two runs of one seed write the same bytes."""
-
-
-class Tools(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Tools that run beside the writer: how many at once, how long each takes, how much each returns."""
-
-    parallel: int = 0
-    duration_ms: tuple[int, int] = (5, 80)
-    result_bytes: tuple[int, int] = (20, 60_000)
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[workload]`` of a scenario.
 
     ``sessions``: documents or conversations in the state; ``updates``: acknowledged updates of one run;
-    ``record_bytes``: least and greatest size of one record, inclusive.
+    ``record_bytes``: least and greatest size of one record, inclusive. ``steps`` are made from these numbers where
+    tools run in parallel, with one ``interrupt`` of each kind named; steps that stand in the file win.
     """
 
     sessions: int = 3
@@ -35,7 +39,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     record_bytes: tuple[int, int] = (60, 9_000)
     now_ms: int = DEFAULT_NOW_MS
     tools: Tools = Tools()
-    steps: tuple[dict[str, Any], ...] = ()
+    interrupt: tuple[Interruption, ...] = ()
+    steps: tuple[Step, ...] = ()
 
 
 DEFAULT_WORKLOAD = Workload()
@@ -59,11 +64,32 @@ def problem(workload: Workload) -> str:
             return f"{key}: [{low}, {high}] is not a range within 0 and {MAX_RECORD_BYTES}"
     if not 0 <= workload.tools.parallel <= 256:
         return f"tools.parallel: {workload.tools.parallel} is not between 0 and 256"
-    return ""
+    if workload.steps:
+        return problem_of_steps(workload.steps, workload.sessions)
+    return problem_of_numbers(workload.sessions, workload.updates, workload.tools, workload.interrupt)
 
 
-def workload_json(workload: Workload, seed: int, life: tuple[dict[str, Any], ...] = ()) -> bytes:
-    """Return the file that a target finds at ``{workload}``."""
+def steps_of(workload: Workload, seed: int, life: int = 0) -> tuple[Step, ...]:
+    """Return the steps that a target is to play in one life; none where no tool runs beside it.
+
+    Steps from a file are the same in every life, but for the ids of their tools: one id is started once.
+    """
+    if workload.steps:
+        renamed = (_of_life(step, life) for step in workload.steps)
+        return tuple(completed(step, seed, workload.tools) for step in renamed)
+    if not workload.tools.parallel:
+        return ()
+    return generate(seed, workload.sessions, workload.updates, workload.tools, workload.interrupt, life)
+
+
+def _of_life(step: Step, life: int) -> Step:
+    if not life or not step.tool_id:
+        return step
+    return msgspec.structs.replace(step, tool_id=f"{step.tool_id}_{life}")
+
+
+def workload_json(workload: Workload, seed: int, life: tuple[dict[str, Any], ...] = (), index: int = 0) -> bytes:
+    """Return the file that a target finds at ``{workload}``; ``index`` is the life whose steps it holds."""
     document = {
         "format_version": WORKLOAD_FORMAT_VERSION,
         "seed": seed,
@@ -73,6 +99,6 @@ def workload_json(workload: Workload, seed: int, life: tuple[dict[str, Any], ...
         "record_bytes": workload.record_bytes,
         "tools": workload.tools,
         "life": life,
-        "steps": workload.steps,
+        "steps": [as_data(step) for step in steps_of(workload, seed, index)],
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"

@@ -83,10 +83,15 @@ class Errno(msgspec.Struct, frozen=True, kw_only=True, tag="errno"):
 Fault: TypeAlias = Kill | Timed | Short | Errno
 
 
-class FaultPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """The faults of one trial, at most one per crash point; empty for the null run."""
+class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The faults of one trial, at most one per crash point; empty for the null run.
+
+    ``concurrency``: nothing strikes, and the run is a trial all the same: of what the target's threads, processes and
+    tools do to each other when they meet by chance.
+    """
 
     faults: tuple[Fault, ...] = ()
+    concurrency: bool = False
 
     @property
     def fault_class(self) -> FaultClass:
@@ -97,7 +102,8 @@ class FaultPlan(msgspec.Struct, frozen=True, kw_only=True):
             if isinstance(fault, Timed):
                 return "kill" if fault.signal == "SIGKILL" else "signal"
             return "short" if isinstance(fault, Short) else "errno"
-        return "none"
+        return "concurrency" if self.concurrency else "none"
 
 
 NO_FAULTS = FaultPlan()
+CONCURRENCY = FaultPlan(concurrency=True)

@@ -11,6 +11,10 @@ from harness.core.operation import AnyOperation
 from harness.core.trace import Trace
 from harness.core.tree import EMPTY_TREE, Tree
 
+_SIGINT = 2
+_SIGINT_EXIT = 130
+"""What a program exits with that catches SIGINT and ends because of it."""
+
 DEFAULT_ACK = r"^ACK (?P<id>\S+)"
 
 
@@ -24,6 +28,34 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     state_bytes: int = 512 << 20
 
 
+class ToolStep(msgspec.Struct, frozen=True, kw_only=True):
+    """What the tool service waits for (``tool_start``) or says next, in order.
+
+    ``duration_ms`` is how long the tool takes, at its start; ``result_bytes`` how many characters it says, when done.
+    """
+
+    do: Literal["tool_start", "tool_done", "new_message", "mode_switch", "escape", "ctrl_c"]
+    tool_id: str = ""
+    session: str = ""
+    at: int = 0
+    duration_ms: int = 0
+    result_bytes: int = 0
+
+
+class ToolPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The tools and interruptions of one run, as plain data; without steps, the service only passes on the exit."""
+
+    seed: int = 0
+    steps: tuple[ToolStep, ...] = ()
+    exit: bool = False
+    """Whether a target that is through its steps is asked to exit without anybody saying so."""
+
+    @property
+    def ends_by_sigint(self) -> bool:
+        """Whether the target is told to raise SIGINT in itself, so that dying of it is its normal end."""
+        return any(step.do == "ctrl_c" for step in self.steps)
+
+
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One execution of a target, fully spelt out: an engine knows no manifest.
 
@@ -31,7 +63,9 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     ``environment`` is complete: nothing is inherited. ``start`` is what ``root`` holds when the run begins;
     ``files`` are further files the run needs (a workload), by absolute path directly in the workspace's base.
     ``ack`` and ``arm`` are regular expressions over whole lines of standard output; ``ack`` needs a group
-    ``id``; the first line that matches ``arm`` starts the clock of a timed fault.
+    ``id``; the first line that matches ``arm`` (the ``arm_times``-th, where several programs say it) starts the
+    clock of a timed fault. ``tools`` are served beside the run
+    by whoever starts the engine (:mod:`harness.services`); engines know nothing of them.
     """
 
     argv: tuple[str, ...]
@@ -42,7 +76,9 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     files: Mapping[str, bytes] = {}
     ack: str = DEFAULT_ACK
     arm: str = ""
+    arm_times: int = 1
     limits: Limits = Limits()
+    tools: ToolPlan | None = None
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,3 +127,11 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     wall_ms: float = 0.0
     cpu_ms: float = 0.0
     verify_ms: float = 0.0
+
+    @property
+    def ended_as_told(self) -> bool:
+        """Whether the run ended by itself with success, or by the SIGINT that its last step is."""
+        if self.ending == "exited" and not self.exit_code:
+            return True
+        told = self.spec.tools is not None and self.spec.tools.ends_by_sigint
+        return told and (self.signal == _SIGINT or self.exit_code == _SIGINT_EXIT)

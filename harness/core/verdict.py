@@ -34,7 +34,7 @@ Damage = Literal[
     "other",
 ]
 Severity = Literal["violation", "information"]
-TrialKind = Literal["null", "canary", "control", "state", "exact", "timed", "errno", "schedule"]
+TrialKind = Literal["null", "canary", "control", "state", "exact", "timed", "errno", "schedule", "life"]
 
 _WORST = ("held", "inconclusive", "violated", "broken")
 
@@ -124,7 +124,12 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether every attempt to see it again in a real run succeeded, and there was one."""
+        """Whether every attempt to see it again in a real run succeeded, and there was one.
+
+        Of what chance decides (concurrency), one that succeeded is enough.
+        """
+        if self.fault_class == "concurrency":
+            return self.confirmation.confirmed > 0
         return 0 < self.confirmation.attempts == self.confirmation.confirmed
 
 

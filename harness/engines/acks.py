@@ -37,13 +37,14 @@ def compile_pattern(pattern: str, what: str, group: str = "") -> re.Pattern[str]
 class AckReader:
     """Splits a stream into lines and picks the acknowledgements and the arm line out of it."""
 
-    def __init__(self, ack: str, arm: str = "") -> None:
+    def __init__(self, ack: str, arm: str = "", arm_times: int = 1) -> None:
         self._ack = compile_pattern(ack, "ack", "id") if ack else None
         self._arm = compile_pattern(arm, "arm") if arm else None
         self._partial = b""
         self._too_long = False
+        self._arms_left = arm_times
         self.armed = False
-        """Whether a line has matched the arm pattern."""
+        """Whether as many lines as asked for have matched the arm pattern."""
         self.split_batch = False
         """Whether a write carried two acknowledgements or more and ended inside a line: a block buffer does."""
 
@@ -74,7 +75,8 @@ class AckReader:
         if text.endswith("\r"):
             text = text[:-1]
         if self._arm is not None and not self.armed and self._arm.search(text):
-            self.armed = True
+            self._arms_left -= 1
+            self.armed = self._arms_left <= 0
         if self._ack is not None:
             match = self._ack.search(text)
             if match and match["id"] is not None:

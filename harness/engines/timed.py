@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -32,7 +33,8 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-SIGNALS = ("SIGKILL", "SIGINT", "SIGTERM", "SIGHUP")
+SIGNALS = ("SIGKILL", "SIGINT", "SIGTERM", "SIGHUP", "SIGSTOP", "SIGCONT")
+_PAUSES = ("SIGSTOP", "SIGCONT")
 DEFAULT_GRACE_MS = 5000
 """How long a target may take to die of a signal it can catch, where the fault does not say."""
 
@@ -78,13 +80,28 @@ def _cpu_ms() -> float:
     return float(used.ru_utime + used.ru_stime) * 1e3
 
 
+class Hooks(NamedTuple):
+    """What a caller does at moments of a run: when its clock starts, and when all faults are delivered.
+
+    A run with hooks goes on after its last fault, unless that ends it. They are not called where the moment does not
+    come.
+    """
+
+    at_clock: Callable[[], object] | None = None
+    after_faults: Callable[[], object] | None = None
+
+
+NO_HOOKS = Hooks()
+
+
 class _Run:
     """One run: its child, its clock, what has arrived and what was delivered."""
 
-    def __init__(self, spec: RunSpec, faults: list[Timed]) -> None:
+    def __init__(self, spec: RunSpec, faults: list[Timed], hooks: Hooks) -> None:
         self.spec = spec
         self.faults = faults
-        self.reader = AckReader(spec.ack, spec.arm)
+        self.hooks = hooks
+        self.reader = AckReader(spec.ack, spec.arm, spec.arm_times)
         self.acks: list[str] = []
         self.delivered: list[Delivered] = []
         self.details: list[str] = []
@@ -169,8 +186,8 @@ class _Run:
             if fault.victim != "tree" and fault.grace_ms:
                 self._let_survivors_run(fault.grace_ms / 1e3)
             return
-        if fault is not self.faults[-1]:
-            return  # the next signal comes at its own moment
+        if fault is not self.faults[-1] or fault.signal in _PAUSES:
+            return  # the next signal comes at its own moment, and a pause ends nothing
         grace_ms = fault.grace_ms or DEFAULT_GRACE_MS
         if self.wait_until(min(time.monotonic() + grace_ms / 1e3, self.deadline)):
             self.details.append(f"did not end within {grace_ms} ms of {fault.signal}; killed")
@@ -198,15 +215,20 @@ class _Run:
 
     def go(self) -> None:
         """Run to the end, or to the last fault and what follows it."""
-        if self.faults and not self.wait_for_clock():
+        if (self.faults or any(self.hooks)) and not self.wait_for_clock():
             self.wait_until(None)
             return
+        if self.hooks.at_clock is not None:
+            self.hooks.at_clock()
         for fault in self.faults:
             clock = self.clock_ns
             if clock is None or not self.wait_until((clock + fault.delay_us * 1000) / 1e9):
                 break
             self.deliver(fault)
-        if not self.faults or len(self.delivered) < len(self.faults):
+        done = len(self.delivered) == len(self.faults)
+        if done and self.hooks.after_faults is not None:
+            self.hooks.after_faults()
+        if not done or not self.faults or self.faults[-1].signal in _PAUSES:
             self.wait_until(None)
 
 
@@ -242,6 +264,9 @@ class TimedEngine:
 
     name = "timed"
 
+    def __init__(self, hooks: Hooks = NO_HOOKS) -> None:
+        self._hooks = hooks
+
     def available(self) -> str:
         """Return "": a process can be started and killed everywhere."""
         return ""
@@ -252,7 +277,7 @@ class TimedEngine:
         prepare(spec)
         cpu_before = _cpu_ms()
         with custody() as held:
-            run = _Run(spec, faults)
+            run = _Run(spec, faults, self._hooks)
             try:
                 run.go()
                 run.linger(held)

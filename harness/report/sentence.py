@@ -109,6 +109,8 @@ def circumstance(finding: Finding, show: Show) -> str:
         return f"when it is {'killed' if finding.fault_class == 'kill' else 'cut short'} " + _moment(
             finding.crash_point, show
         )
+    if finding.fault_class == "concurrency":
+        return "with no fault, when its own work meets"
     return f"under {finding.fault_class}"
 
 

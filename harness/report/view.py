@@ -225,7 +225,7 @@ def _case_of_rows(target: str, variant: str, version: str, control: bool, rows: 
         if row.kind != "null" and row.fault_class != "none":
             classes.setdefault(row.fault_class, []).append(row)
     null = next((row for row in rows if row.kind == "null"), None)
-    timed = [row for row in rows if row.kind == "timed"]
+    timed = [row for row in rows if row.kind == "timed" and row.fault_class == "kill"]
     lines = [_class_of_rows(name, mine) for name, mine in classes.items()]
     if null is not None and null.verdict == "violated":
         lines.insert(0, ClassLine(fault_class="none", verdict="violated", runs=1, bad=1, findings=null.findings))

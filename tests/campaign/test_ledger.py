@@ -192,4 +192,4 @@ def test_the_undisturbed_run_has_no_operation(tmp_path: Path) -> None:
     with RunStore.create(str(tmp_path)) as store:
         ledger = Ledger(store)
         (key,) = ledger.observe(CASE, [observation], "t/v/null", 0)
-        assert (ledger[key].operation, ledger[key].fault) == ("run", {"faults": ()})
+        assert (ledger[key].operation, ledger[key].fault) == ("run", {})

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.campaign.plan import Options, known_invariants, plan_probe, plan_scenario
+from harness.campaign.plan import DEFAULT_SIGNALS, Options, known_invariants, plan_probe, plan_scenario
 from harness.campaign.probe import Probe
 from harness.catalog import Scenario, load_scenario
 from harness.checks import INVARIANTS
@@ -66,6 +66,25 @@ def test_timed_kills_need_the_class_kill(workspace: Workspace) -> None:
     assert plan_scenario(scenario(), Options(), workspace).cases[0].timed == 7
     assert plan_scenario(scenario(), Options(timed=0), workspace).cases[0].timed == 0
     assert plan_scenario(scenario(faults=("errno",)), Options(), workspace).cases[0].timed == 0
+
+
+def test_a_control_is_tried_only_under_what_it_can_show(workspace: Workspace) -> None:
+    plan = plan_scenario(scenario(faults=("kill", "signal")), Options(), workspace)
+    durable, buggy = plan.controls
+    assert (durable.faults, buggy.faults) == (("kill", "signal"), ("kill",))
+    assert durable.signals > 0 == buggy.signals
+    # Where only chance was asked for, the writer that must be caught is still caught, by kills.
+    assert plan_scenario(scenario(faults=("signal",)), Options(), workspace).controls[1].faults == ("kill",)
+
+
+def test_signals_are_as_many_as_timed_kills_and_never_none_by_default(workspace: Workspace) -> None:
+    def signals(asked: Scenario, **options: int) -> int:
+        return plan_scenario(asked, Options(**options), workspace).cases[0].signals  # type: ignore[arg-type]
+
+    both = scenario(faults=("kill", "signal"))
+    assert (signals(both), signals(both, timed=3), signals(both, timed=0)) == (7, 3, 0)
+    assert signals(scenario(faults=("signal",), timed=0)) == DEFAULT_SIGNALS
+    assert signals(scenario()) == 0
 
 
 def test_what_is_not_available_is_listed_and_has_no_case(workspace: Workspace, tmp_path: Path) -> None:

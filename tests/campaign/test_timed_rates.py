@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.campaign.context import Case
-from harness.campaign.timed import PlainRun, Window, moments, window_of
+from harness.campaign.timed import CATCHABLE, PlainRun, Window, moments, timed_plans, window_of
 from harness.catalog import Subject
 from harness.core.operation import Ack, AnyOperation, Close, Open, Outside, Sync, Write
 from harness.core.run import RunSpec
@@ -87,12 +88,53 @@ def test_the_seed_chooses_the_fraction_of_the_window() -> None:
     assert moments(3, CASE, wide, 20) != moments(4, CASE, wide, 20)
 
 
+def test_each_signal_has_its_share_and_moments_of_its_own() -> None:
+    window = Window(start_us=0, end_us=10**6, run_us=1)
+    planned = dict(timed_plans(3, msgspec.structs.replace(CASE, timed=2, signals=7), window))
+    assert list(planned) == ["timed/0", "timed/1", *(f"signal/{index}" for index in range(7))]
+    faults = {name: plan.faults[0] for name, plan in planned.items()}
+    assert [faults[f"signal/{index}"].signal for index in range(7)] == [*CATCHABLE, *CATCHABLE, CATCHABLE[0]]
+    assert len({fault.delay_us for fault in faults.values()}) == 9
+    assert {plan.fault_class for plan in planned.values()} == {"kill", "signal"}
+    without = dict(timed_plans(3, msgspec.structs.replace(CASE, signals=7), window))
+    assert without == {name: plan for name, plan in planned.items() if name in without}  # kills move no signal
+
+
+SLOW_IN_PLACE = IN_PLACE.replace("    os.write(file", "    __import__('time').sleep(0.02)\n    os.write(file")
+
+
+@pytest.mark.real
+@pytest.mark.skipif(sys.platform != "linux", reason="campaigns need the ptrace engine of Linux")
+def test_signals_are_judged_as_a_class_of_their_own(tmp_path: Path) -> None:
+    script = tmp_path / "save.py"
+    script.write_text(SLOW_IN_PLACE)
+    done = conduct_probe(tmp_path, script, ("kill", "signal"), timed=9)
+    (case,) = [item for item in done.finished.summary["cases"] if not item["control"]]
+    rows = [row for row in done.rows.values() if row.fault_class == "signal" and row.kind == "timed"]
+    assert {row.fault["faults"][0]["signal"] for row in rows if row.fault} == set(CATCHABLE)
+    line = next(item for item in case["classes"] if item["fault_class"] == "signal")
+    assert line["verdict"] == "violated"
+    assert line["runs"] + line["inconclusive"] == len(rows) == 9
+    assert case["timed_runs"] + case["timed_inconclusive"] == 9  # the kills alone
+    assert {row.died_by for row in rows if row.verdict == "violated"} <= {"signal 15", "signal 1", "signal 2"}
+    # Its handlers might have run: what it leaves is not taken for what a kill leaves.
+    found = [finding for finding in done.findings if finding.fault_class == "signal"]
+    assert {finding.operation for finding in found} == {"unattributed"}
+    controls = {
+        item["variant"]: {line["fault_class"]: line for line in item["classes"]}
+        for item in done.finished.summary["cases"]
+        if item["control"]
+    }
+    assert controls["durable"]["signal"]["verdict"] == "held"
+    assert "signal" not in controls["buggy"]
+    assert done.finished.exit_code == 1
+
+
 @pytest.mark.real
 @pytest.mark.skipif(sys.platform != "linux", reason="campaigns need the ptrace engine of Linux")
 def test_timed_kills_have_a_rate_and_late_ones_are_counted_apart(tmp_path: Path) -> None:
     script = tmp_path / "save.py"
-    pause = "    __import__('time').sleep(0.02)\n"
-    script.write_text(IN_PLACE.replace("    os.write(file", f"{pause}    os.write(file"))
+    script.write_text(SLOW_IN_PLACE)
     done = conduct_probe(tmp_path, script, ("kill",), timed=12)
     (case,) = [item for item in done.finished.summary["cases"] if not item["control"]]
     rows = [row for row in done.rows.values() if row.kind == "timed"]

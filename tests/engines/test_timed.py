@@ -13,7 +13,7 @@ from harness.core.fault import CrashPoint, FaultPlan, Kill, Timed
 from harness.core.run import Limits, Recording, RunSpec
 from harness.core.tree import File, tree_of
 from harness.engines import TargetNotStartedError, UnsupportedFaultError, engine
-from harness.engines.timed import TimedEngine
+from harness.engines.timed import Hooks, TimedEngine
 from harness.sandbox.child import Child
 from harness.sandbox.workspace import Workspace, WorkspaceError
 from tests.survivors import marked, new_mark
@@ -290,8 +290,8 @@ def test_faults_of_another_engine_are_refused(place: Workspace) -> None:
     kill = FaultPlan(faults=(Kill(at=CrashPoint(operation="write", role="", occurrence=1)),))
     with pytest.raises(UnsupportedFaultError, match="kind kill; ptrace can"):
         run(place, "pass", plan=kill)
-    with pytest.raises(UnsupportedFaultError, match="unknown signal 'SIGSTOP'; valid: SIGKILL, SIGINT"):
-        run(place, "pass", plan=at(0, "SIGSTOP"))
+    with pytest.raises(UnsupportedFaultError, match="unknown signal 'SIGUSR1'; valid: SIGKILL, SIGINT"):
+        run(place, "pass", plan=at(0, "SIGUSR1"))
 
 
 def test_a_directory_that_is_no_workspace_is_never_emptied(tmp_path: Path, place: Workspace) -> None:
@@ -300,3 +300,49 @@ def test_a_directory_that_is_no_workspace_is_never_emptied(tmp_path: Path, place
     with pytest.raises(WorkspaceError):
         TimedEngine().run(spec)
     assert (tmp_path / "precious").exists()
+
+
+TWICE = """
+import os, sys, time
+for _ in range(2):
+    print("ARM", flush=True)
+    time.sleep(0.05)
+open(os.path.join(sys.argv[1], "end"), "x").close()
+time.sleep(float(sys.argv[2]))
+"""
+
+
+def hooked(place: Workspace, hooks: Hooks, plan: FaultPlan, seconds: str = "0", **spec: object) -> Recording:
+    described = RunSpec(
+        argv=("python", "-c", TWICE, place.root, seconds),
+        root=place.root,
+        cwd=place.cwd,
+        environment=place.environment(),
+        **spec,  # type: ignore[arg-type]
+    )
+    return TimedEngine(hooks).run(described, plan)
+
+
+def test_hooks_are_called_when_the_clock_starts_and_after_the_last_fault(place: Workspace) -> None:
+    called: list[str] = []
+    hooks = Hooks(lambda: called.append("clock"), lambda: called.append("faults"))
+    plan = FaultPlan(faults=(Timed(delay_us=0, signal="SIGSTOP"), Timed(delay_us=150_000, signal="SIGCONT")))
+    recording = hooked(place, hooks, plan, arm="^ARM$")
+    assert called == ["clock", "faults"]
+    assert [item.fault for item in recording.delivered] == ["timed SIGSTOP", "timed SIGCONT"]
+    assert (recording.ending, recording.exit_code) == ("exited", 0)  # a pause ends nothing
+    assert recording.wall_ms >= 200
+
+
+def test_the_clock_can_wait_for_several_arm_lines(place: Workspace) -> None:
+    recording = hooked(place, Hooks(), at(0), "30", arm="^ARM$", arm_times=2)
+    assert recording.signal == signal.SIGKILL
+    assert recording.armed_us is not None
+    assert recording.armed_us >= 50_000
+
+
+def test_hooks_are_not_called_where_their_moment_does_not_come(place: Workspace) -> None:
+    called: list[str] = []
+    hooks = Hooks(lambda: called.append("clock"), lambda: called.append("faults"))
+    recording = hooked(place, hooks, FaultPlan(), arm="^NEVER$")
+    assert (called, recording.exit_code) == ([], 0)

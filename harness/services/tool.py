@@ -1,0 +1,42 @@
+"""One tool of a scenario, as a program: takes its time, says its result, ends. ``gate.py`` starts it.
+
+Arguments: seed, id, characters of the result, milliseconds. Site-packages are not there, and need not be. It ends at
+once when its standard input does, so no tool outlives what started it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+
+if __name__ == "__main__":
+    started = time.monotonic()
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from harness.core.derived import words
+
+
+def _sleep(until: float) -> bool:
+    """Sleep until a ``time.monotonic()`` moment; false where standard input ended before it."""
+    left = max(0.0, until - time.monotonic())
+    if os.name == "nt":  # pipes cannot be polled there: the service kills its tools itself
+        time.sleep(left)
+        return True
+    return not select.select([0], [], [], left)[0]
+
+
+def main(arguments: list[str]) -> int:
+    """Run the tool; return its exit code."""
+    seed, tool_id, size, duration_ms = arguments
+    text = words(int(seed), tool_id, int(size))
+    if not _sleep(started + int(duration_ms) / 1000):
+        return 1
+    sys.stdout.buffer.write(text.encode("utf-8"))
+    sys.stdout.buffer.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

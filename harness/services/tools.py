@@ -1,0 +1,136 @@
+"""Tools beside a run: one child process that serves them, from before the target starts until after it is dead.
+
+The service is a child of the caller and its tools are the service's, so no engine traces them, sees them among the
+target's descendants or waits for them. It ends with its caller, however that ends, and leaves no process and no
+socket.
+
+Non-goals: the protocol (``gate.py`` speaks it); what the steps are (the catalog makes them).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import subprocess
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from harness.core.run import RunSpec
+from harness.sandbox import processes
+from harness.sandbox.environment import real_python, scrubbed
+from harness.sandbox.limits import child_setup
+from harness.sandbox.workspace import in_workspace
+
+VARIABLE = "TORNWRITE_TOOLS"
+"""Where a target finds the address: ``unix:/path`` or ``tcp:127.0.0.1:port``."""
+
+_GATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "gate.py")
+SOCKET = "tools.sock"
+_LONGEST_PATH = 100
+"""A Unix socket's path has about 104 bytes; beyond this the service listens on loopback."""
+_SPARE_S = 30.0
+"""How much longer than a run its service may last: what starts and ends the run takes time too."""
+_END_S = 2.0
+
+
+class ServiceError(Exception):
+    """The tool service could not be started; one line with the reason."""
+
+
+class Service:
+    """A running tool service; ``environment`` is what the target needs to find it."""
+
+    def __init__(self, environment: Mapping[str, str], popen: subprocess.Popen[bytes] | None = None) -> None:
+        self.environment = environment
+        self._popen = popen
+
+    def say_exit(self) -> None:
+        """Ask the targets to exit, once they are through their steps. One that is gone is fine."""
+        if self._popen is not None and self._popen.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._popen.stdin.write(b"exit\n")
+
+
+@contextlib.contextmanager
+def serving(spec: RunSpec, name: str = SOCKET) -> Iterator[Service]:
+    """Serve the tools of ``spec`` inside the block; where it has none, nothing is started.
+
+    ``name`` is the socket's: instances that run at once have one each. Raises :class:`ServiceError`.
+    """
+    if spec.tools is None:
+        yield Service({})
+        return
+    path = _socket_path(spec, name)
+    popen = _start(os.path.dirname(spec.root))
+    try:
+        order = {**msgspec.to_builtins(spec.tools), "path": path, "timeout_s": spec.limits.timeout_s + _SPARE_S}
+        yield Service({VARIABLE: _ready(popen, order)}, popen)
+    finally:
+        _end(popen)
+        if path:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+
+def _socket_path(spec: RunSpec, name: str) -> str:
+    """Return where the socket is, free of what a killed run left there; empty for loopback."""
+    path = os.path.join(os.path.dirname(spec.root), name)
+    if not in_workspace(path):
+        raise ServiceError(f"{path}: not directly in a workspace, so no service listens there")
+    if os.name == "nt" or len(os.fsencode(path)) > _LONGEST_PATH:
+        return ""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    return path
+
+
+def _start(base: str) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            [real_python(), "-BEsS", _GATE],
+            cwd=base,
+            env=scrubbed(base, base),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+            preexec_fn=child_setup(),  # noqa: PLW1509 -- it makes system calls only
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ServiceError(f"the tool service cannot be started: {error}") from error
+
+
+def _ready(popen: subprocess.Popen[bytes], order: dict[str, object]) -> str:
+    """Give the service its plan and return the address that it listens at."""
+    assert popen.stdin is not None and popen.stdout is not None and popen.stderr is not None
+    data = memoryview(msgspec.json.encode(order) + b"\n")
+    try:
+        while data:
+            data = data[popen.stdin.write(data) :]
+    except OSError:
+        pass  # it is dead: its last words say why
+    address = b""
+    while not address.endswith(b"\n") and (more := popen.stdout.read(4096)):
+        address += more
+    if not address.endswith(b"\n"):
+        said = popen.stderr.read().decode(errors="replace").strip().splitlines()
+        raise ServiceError(f"the tool service did not start: {said[-1] if said else 'it said nothing'}")
+    return address.decode("ascii").strip()
+
+
+def _end(popen: subprocess.Popen[bytes]) -> None:
+    """End the service and its tools: by the end of its input, else by force."""
+    assert popen.stdin is not None and popen.stdout is not None and popen.stderr is not None
+    with contextlib.suppress(OSError):
+        popen.stdin.close()
+    if os.name == "nt":
+        processes.kill_tree(popen.pid)
+    else:
+        select.select([popen.stdout], [], [], _END_S)  # its end of the pipe closes when it ends
+        processes.kill_group(popen.pid)  # before it is reaped: until then nobody else can get its id
+    popen.wait()
+    popen.stdout.close()
+    popen.stderr.close()
