@@ -68,7 +68,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         """
         if self.control:
             return "held" if self.control == "must_hold" else "violated"
-        if fault_class == "none":
+        if fault_class == "none" and "none" not in self.subject.expect:
             return "violated" if any(self.expected(name) == "violated" for name in self.faults) else ""
         return self.subject.expect.get(fault_class, "")
 

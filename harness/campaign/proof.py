@@ -20,7 +20,7 @@ from harness.campaign.programs import Examined, ExamineRequest
 from harness.campaign.trials import judge_run, serious, struck
 from harness.campaign.work import describe
 from harness.catalog import parse_listing
-from harness.checks import INVARIANTS, judge_trace, list_sessions
+from harness.checks import INVARIANTS, FileBinding, judge_trace, list_sessions
 from harness.checks.listing import aliases_of, session_id
 from harness.core.fault import FaultPlan, Kill, Short, Timed
 from harness.core.role import path_role
@@ -162,7 +162,7 @@ def real_path(recording: Recording, path: str) -> str:
 def listed_evidence(measured: Measured, examined: Examined, path: str) -> dict[str, Any]:
     """Return what the target's real lister and reader say of the session in ``path``, and the pure lister beside it."""
     binding = measured.expectation.bindings.of(path) if path in examined.recording.final.names else None
-    if binding is None or not binding.names_session:
+    if binding is None or not binding.names_session or _listed_elsewhere(measured, binding):
         return {}
     name = session_id(path)
     out: dict[str, Any] = {}
@@ -178,3 +178,10 @@ def listed_evidence(measured: Measured, examined: Examined, path: str) -> dict[s
     if name in examined.reads:
         out["read"] = describe(examined.reads[name])
     return out
+
+
+def _listed_elsewhere(measured: Measured, binding: FileBinding) -> bool:
+    """Whether sessions are listed by their registry entries, so that no lister shows a transcript by itself."""
+    return binding.format == "transcript" and any(
+        other.format == "registry" for other in measured.expectation.bindings.all
+    )

@@ -38,6 +38,7 @@ _MAX_TIMEOUT_S = 600.0
 
 Expected = Literal["held", "violated"]
 
+_CLASSES = ("none", *FAULT_CLASSES)
 _EXPECTED: dict[str, Expected] = {"held": "held", "violated": "violated"}
 
 
@@ -56,9 +57,9 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
     """One writer at one version; commands still hold their placeholders.
 
-    ``expect`` maps a fault class (``power.<profile>`` for a power loss) to the verdict that is not news; a class
-    that is not in it has no expectation. ``random_names``: ids differ from run to run, so runs are compared
-    masked.
+    ``expect`` maps a fault class (``power.<profile>`` for a power loss, ``none`` for the run without a fault) to the
+    verdict that is not news; a class that is not in it has no expectation. ``random_names``: ids differ from run to
+    run, so runs are compared masked.
     """
 
     name: str
@@ -157,8 +158,8 @@ def _expected(where: str, section: VariantSection) -> dict[str, Expected]:
     """Return the expectations by fault class, those of profiles as ``power.<profile>``."""
     found: dict[str, Expected] = {}
     for key, verdict in section.expect.items():
-        if key not in FAULT_CLASSES:
-            raise ManifestError(f"{where} expect: unknown fault class {key!r}{suggestion(key, FAULT_CLASSES)}")
+        if key not in _CLASSES:
+            raise ManifestError(f"{where} expect: unknown fault class {key!r}{suggestion(key, _CLASSES)}")
         if isinstance(verdict, dict) != (key == "power"):
             shape = "a table of profiles" if key == "power" else "'held' or 'violated'"
             raise ManifestError(f"{where} expect.{key}: must be {shape}")

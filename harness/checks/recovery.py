@@ -241,7 +241,14 @@ def litter_is_swept(view: RecoveryView) -> Iterator[Violation]:
         if path not in view.after.names or path in view.expectation.names.start or not view.is_temporary(path):
             continue
         node = view.after.node_at(path)
-        # A fixed name is bounded: the next update reuses it.
-        if isinstance(node, File) and path_role(path) != path:
+        if isinstance(node, File) and not _is_fixed(view, path):
             message = f"a temporary file of {node.content.size} bytes is still there after recovery and one append"
             yield _violation("W3", path, "extra", message)
+
+
+def _is_fixed(view: RecoveryView, path: str) -> bool:
+    """Whether a temporary has the one name that its document's temporary always has: the next update reuses it."""
+    if path_role(path) == path:
+        return True
+    names = view.expectation.names.published
+    return any(path.startswith(name) and path_role(path[len(name) :]) == path[len(name) :] for name in names)

@@ -101,8 +101,11 @@ def leased(leases, session):
     return {"worktrees": leases["worktrees"] | {SPARE: spare}}
 
 
-def update(root, workload, session, index, write):
-    """Make one update of a session and acknowledge it; ``write`` is how a document reaches the disk."""
+def update(root, workload, session, index, write, change):
+    """Make one update of a session and acknowledge it; ``write`` is how a document reaches the disk.
+
+    ``change`` says what of the entry it is besides activity and turns: see :func:`updated`.
+    """
     directory = registry_directory(root)
     place = os.path.join(directory, session + ".json")
     entry = read_document(place)
@@ -110,7 +113,7 @@ def update(root, workload, session, index, write):
     at_ms = workload.now_ms + index * 1000
     size = number(workload.seed, f"size {index}", *workload.sizes)
     uuid = append_message(path, workload, entry["cwd"], at_ms, size)
-    changed = updated(workload.seed, entry, index + index // workload.sessions, at_ms)
+    changed = updated(workload.seed, entry, change, at_ms)
     if changed["title"] != entry["title"]:
         append_title(path, "customTitle", changed["title"])
     write(place, padded(workload.seed, changed))
@@ -128,16 +131,16 @@ def run(root, workload, write, lock=contextlib.nullcontext):
         session = local_id(workload.seed, index % workload.sessions)
         if session in known:  # one that is on no list is not there to be worked on
             with lock(directory):
-                update(root, workload, session, index, write)
+                update(root, workload, session, index, write, index + index // workload.sessions)
 
 
 def recover(root, workload, write, lock=contextlib.nullcontext):
-    """Go on with the first session that can be found, if there is one."""
+    """Go on with the first session that can be found, if there is one; what its user has set stays as it is."""
     directory = registry_directory(root)
     session = next((name for name, entry in entries(directory) if entry is not None), None)
     if session is not None:
         with lock(directory):
-            update(root, workload, session, 1, write)
+            update(root, workload, session, 1, write, 0)
 
 
 def heal_transcripts(root):
