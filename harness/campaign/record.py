@@ -31,6 +31,7 @@ STATE_CLASSES: tuple[StateClass, ...] = ("kill", "short")
 _OF_TREES: frozenset[Scope] = frozenset({"file", "names", "tree"})
 """Scopes of invariants that look at a crash state by itself."""
 _OUTSIDE_SHOWN = 3
+_UNDECIDED_SHOWN = 4
 
 
 def prepare_cases(executor: Executor, cases: Iterable[Case]) -> list[Case]:
@@ -210,6 +211,9 @@ def _say_what_is_not_measured(ctx: Context, case: Case, explored: Explored) -> N
         ctx.notice(f"only the form of what injected runs leave is judged: {explored.unsteady}", case)
     if opaque:
         ctx.notice(f"not judged, because nobody said what form it has: {', '.join(opaque[:4])}; --check can", case)
+    if not case.subject.check:
+        for line in explored.not_judged[:_UNDECIDED_SHOWN]:
+            ctx.notice(f"not judged in full: {line}; --check can", case)
     lines = [f"{', '.join(ids)} under {under} ({reason})" for (under, reason), ids in together.items()]
     if lines:
         ctx.notice(f"not measured: {'; '.join(lines)}", case)

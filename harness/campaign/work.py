@@ -61,6 +61,8 @@ class Explored(msgspec.Struct, frozen=True, kw_only=True):
     """Which documents two undisturbed runs wrote differently: another run's bytes are not held against these."""
     incomparable: str = ""
     """Why the outcome of a faulted run cannot be held against this one: two undisturbed runs differ."""
+    not_judged: tuple[str, ...] = ()
+    """Logs of which a part of what they owe cannot be told, each with the reason."""
     explore_cpu_ms: float = 0.0
 
 
@@ -141,7 +143,8 @@ def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest)
         unsteady = unsteady_versions(recording, again, bindings, masked)
     judged = Judged(bindings=bindings, inferred=not request.bindings, masked=masked, invariants=request.invariants)
     started = time.process_time()
-    judge = judge_for(expectation_for(recording, judged), judged)
+    expectation = expectation_for(recording, judged)
+    judge = judge_for(expectation, judged)
     explorations = {name: explore(trace, name, judge.judge) for name in request.classes}
     acked = len(trace.acks)
     return Explored(
@@ -149,6 +152,7 @@ def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest)
         judged=judged,
         incomparable=incomparable,
         unsteady=unsteady,
+        not_judged=tuple(item.undecided for item in expectation.records.values() if item.undecided),
         not_measured={name: _not_measured(judge, request, name, incomparable) for name in request.scopes},
         null_violations=judge.judge(replay(trace.start, trace.operations), acked, "none"),
         trace_violations=judge_trace(trace, bindings, request.invariants or None),

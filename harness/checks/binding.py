@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import msgspec
 
 Format = Literal["transcript", "registry", "lease", "index", "log", "document", "opaque"]
+TornTail = Literal["violation", "healed"]
 FORMATS: tuple[str, ...] = get_args(Format)
 RECORD_FORMATS = frozenset({"log", "transcript"})
 """Files of one record per line, appended to."""
@@ -30,7 +31,7 @@ class FileBinding(msgspec.Struct, frozen=True):
     glob: str
     format: Format
     id_key: str = ""
-    torn_tail: Literal["violation", "healed"] = "violation"
+    torn_tail: TornTail = "violation"
     litter: bool = False
     json: bool = True
 

@@ -5,7 +5,8 @@ another run of the same workload left. ``masked`` is for programs whose own rand
 names that are new in the run are compared by role, lines and documents with uuids and timestamps masked.
 
 An update in flight is never owed: a record is owed from its acknowledgement on; without an ``id_key``, the records
-complete in the file at an acknowledgement are owed until the run itself removes them.
+complete in the file at an acknowledgement are owed until the run itself removes them, and those that it moves to
+other files are owed somewhere all the time.
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ def id_at(record: Any, id_key: str) -> str | None:
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
+def _next(history: History, acked: int) -> Version:
+    """Return what a file held at the acknowledgement after ``acked``, or at the end."""
+    return history.at_ack[acked + 1] if acked + 1 < len(history.at_ack) else history.last
+
+
 class ExpectedRecords:
     """What the record files of one key owe: generations to be a prefix of, records by acknowledgement."""
 
@@ -60,6 +66,8 @@ class ExpectedRecords:
         self._expectation = expectation
         self.generations: list[Content] = [g for history in histories for g in history.generations]
         self.has_prefixes = all(history.has_prefixes for history in histories)
+        self.undecided = next((f"{h.path}: {h.undecided}" for h in histories if h.undecided), "")
+        """Why a part of what these files owe cannot be told: then they are judged, and do not count as measured."""
         single = len(histories) == 1 and not expectation.masked
         self.prefix = PrefixFold(tuple(g.to_bytes() for g in self.generations) or (b"",))
         self._simple = single and not histories[0].rewritten and histories[0].last is not None
@@ -120,9 +128,46 @@ class ExpectedRecords:
         if found is None:
             history, digests = self.histories[0], self._expectation.line_digests
             now = digests(history.at_ack[min(acked, len(history.at_ack) - 1)])
-            later = digests(history.at_ack[acked + 1] if acked + 1 < len(history.at_ack) else history.last)
+            later = digests(_next(history, acked))
             found = self._lines_at[acked] = len(now) if later[: len(now)] == now else 0
         return found
+
+    @property
+    def replaced(self) -> bool:
+        """Whether the run replaced what one of these files held, and left something."""
+        return any(len(history.floors) > 1 for history in self.histories)
+
+    def before_replacement(self, acked: int) -> tuple[bytes, ...]:
+        """Return the lines of the only file after ``acked`` acknowledgements, if it is replaced before the next."""
+        history = self.histories[0]
+        begun = history.generation_at_ack
+        after = begun[acked + 1] if acked + 1 < len(begun) else len(history.floors) - 1
+        if begun[min(acked, len(begun) - 1)] == after:
+            return ()  # only extended: its order tells
+        return self._expectation.line_digests(history.at_ack[min(acked, len(history.at_ack) - 1)])
+
+    def may_hold(self, content: Content, lines: tuple[bytes, ...], acked: int) -> bool:
+        """Whether the only file may hold ``content`` after ``acked`` acknowledgements.
+
+        It may hold a version published since, what it held then and any extension of it, and a later generation
+        from its floor on.
+        """
+        history, digests = self.histories[0], self._expectation.line_digests
+        acked = min(acked, len(history.at_ack) - 1)
+        if content in history.versions[history.version_at_ack[acked] :]:
+            return True
+        begun = history.generation_at_ack[acked]
+        for number in range(begun, len(history.generations)):
+            floor = history.at_ack[acked] if number == begun else history.floors[number]
+            known = digests(history.generations[number])
+            if len(lines) >= len(digests(floor)) and lines == known[: len(lines)]:
+                return True
+        return False
+
+    def is_known(self, lines: tuple[bytes, ...]) -> bool:
+        """Whether the lines are the first ones of what one of these files ever held."""
+        digests = self._expectation.line_digests
+        return any(lines == digests(generation)[: len(lines)] for generation in self.generations)
 
     def owed(self, acked: int) -> tuple[OwedRecord, ...]:
         """Return the records owed after ``acked`` acknowledgements (with repetitions)."""
@@ -142,9 +187,12 @@ class ExpectedRecords:
             return (*start, *(record for number, record, _ in self._acked_ids if number <= acked))
         owed: list[OwedRecord] = []
         for history in self.histories:
-            now = history.at_ack[min(acked, len(history.at_ack) - 1)]
-            later = history.at_ack[acked + 1] if acked + 1 < len(history.at_ack) else history.last
-            kept = Counter(digests(now)) & Counter(digests(later))
+            now = Counter(digests(history.at_ack[min(acked, len(history.at_ack) - 1)]))
+            kept = now & Counter(digests(_next(history, acked)))
+            gone = now - kept
+            # Dropped here and all found elsewhere at the next acknowledgement: moved, and never owed any less.
+            if gone and not gone - self._expectation.lines_beside(history, acked):
+                kept = now
             owed += [OwedRecord("", digest) for digest in kept.elements()]
         return tuple(owed)
 
@@ -216,6 +264,15 @@ class Expectation:
         if content is None or not content.size:
             return ()
         return self._digests.of(content)
+
+    def lines_beside(self, history: History, acked: int) -> Counter[bytes]:
+        """Count the lines of all other files at the acknowledgement after ``acked``, or at the end."""
+        return Counter(
+            digest
+            for other in self.histories.values()
+            if other is not history
+            for digest in self.line_digests(_next(other, acked))
+        )
 
     def _claim_ids(self) -> tuple[str, ...]:
         """Match acknowledged ids with records and documents; return the ids that nothing in the run carries.

@@ -309,15 +309,58 @@ def _missing(
         )
 
 
+@check("B6", "tree")
+def replacement_is_whole(view: TreeView) -> Iterator[Violation]:
+    """A log that the run replaces in place holds what was acknowledged, or all of what replaces it.
+
+    Neither emptied nor half rewritten, unless the run published just that, or all the lines it lacks are elsewhere.
+    """
+    if view.acked_ids is not None:
+        return
+    for key, expected in view.expectation.records.items():
+        if not expected.replaced or len(expected.histories) != 1:
+            continue
+        history = expected.histories[0]
+        owed = expected.before_replacement(view.acked)
+        if not owed or history.undecided:
+            continue
+        files = view.keyed(key)
+        if not files:
+            if view.acked in history.made_again_at and not _are_elsewhere(view, owed, set()):
+                yield _half_replaced(view, key, "missing", "the log is gone: it is removed and made again", owed)
+            continue
+        file = files[0]
+        lines = view.expectation.line_digests(file.content)
+        if expected.may_hold(file.content, lines, view.acked) or not expected.is_known(lines):
+            continue  # what nobody ever wrote there is judged file by file
+        if not _are_elsewhere(view, [line for line in owed if line not in lines], {file.path}):
+            what = "empty" if not file.content.size else f"half rewritten, {file.content.size} bytes"
+            damage: Damage = "lost" if file.content.size else "empty"
+            yield _half_replaced(view, file.path, damage, f"the log is {what}: it is replaced in place", owed)
+
+
+def _are_elsewhere(view: TreeView, lines: Iterable[bytes], paths: set[str]) -> bool:
+    return not Counter(lines) - _lines_elsewhere(view, paths)
+
+
+def _half_replaced(view: TreeView, path: str, damage: Damage, what: str, owed: Sequence[bytes]) -> Violation:
+    return Violation(
+        invariant="B6",
+        path=path,
+        damage=damage,
+        message=f"{what}, and {len(owed)} lines were complete after {view.acked} acknowledgements",
+    )
+
+
 def _ids_of(records: Iterable[OwedRecord]) -> tuple[str, ...]:
     return tuple(record.id for record in records if record.id)[:_IDS_SHOWN]
 
 
 def _lines_elsewhere(view: TreeView, paths: set[str]) -> Counter[bytes]:
-    """Count the lines of all other record files: a rotated log keeps its records under another name."""
+    """Count the lines of all other files: a rotated log keeps its records under another name."""
     return Counter(
         digest
         for path, file in view.files.items()
-        if path not in paths and file.binding.holds_records
+        if path not in paths
         for digest in view.expectation.line_digests(file.content)
     )
