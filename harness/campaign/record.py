@@ -106,7 +106,7 @@ def null_problem(recording: Recording) -> tuple[Verdict, str] | None:
     if recording.acks_buffered:
         return (
             "inconclusive",
-            "stdout looks block-buffered: acknowledgements arrived after the last file operation",
+            "stdout looks block-buffered: several acknowledgements arrived in one write, after several changes",
         )
     if recording.trace is None:
         return "broken", "the engine gave no operations"
