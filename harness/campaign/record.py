@@ -69,6 +69,7 @@ def explore_request(case: Case) -> ExploreRequest:
     return ExploreRequest(
         classes=tuple(name for name in STATE_CLASSES if name in case.faults),
         bindings=tuple(subject.bindings),
+        torn_tail=subject.torn_tail,
         masked=subject.random_names if subject.bindings else None,
         invariants=case.invariants,
         samples=max(case.check_max if subject.check else 0, shown),

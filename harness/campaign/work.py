@@ -20,6 +20,7 @@ from harness.checks import (
     judge_trace,
     outcomes_comparable,
 )
+from harness.checks.binding import TornTail
 from harness.checks.invariant import Scope
 from harness.core.apply import replay
 from harness.core.fault import NO_FAULTS, FaultClass, FaultPlan
@@ -69,12 +70,13 @@ class Explored(msgspec.Struct, frozen=True, kw_only=True):
 class ExploreRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to explore, and how many states to keep for commands that need a real directory.
 
-    ``bindings`` empty means: infer them from the trace. ``masked`` is ``None`` when a second run decides. ``scopes``
-    says, for each fault class of the case, what will be judged besides trees.
+    ``bindings`` empty means: infer them from the trace, with ``torn_tail`` for its logs. ``masked`` is ``None`` when
+    a second run decides. ``scopes`` says, for each fault class of the case, what will be judged besides trees.
     """
 
     classes: tuple[StateClass, ...]
     bindings: tuple[FileBinding, ...] = ()
+    torn_tail: TornTail = "violation"
     masked: bool | None = None
     invariants: frozenset[str] = frozenset()
     samples: int = 0
@@ -134,7 +136,7 @@ def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest)
     if trace is None or recording.differences or recording.ending != "exited":
         judged = Judged(bindings=request.bindings, inferred=False, masked=False, invariants=request.invariants)
         return Explored(recording=recording, judged=judged)
-    masked, bindings = request.masked, request.bindings or infer_bindings(trace)
+    masked, bindings = request.masked, request.bindings or infer_bindings(trace, request.torn_tail)
     incomparable = unsteady = ""
     if masked is None or any("outcome" in scopes for scopes in request.scopes.values()):
         again = engine.run(spec, verify=False)
