@@ -46,6 +46,11 @@ class FileBinding(msgspec.Struct, frozen=True):
         return self.format in DOCUMENT_FORMATS and not self.litter
 
     @property
+    def holds_lines(self) -> bool:
+        """Whether the file may hold records of a log line by line: a log, or a document that is not JSON."""
+        return self.holds_records or (self.holds_document and not self.json)
+
+    @property
     def names_session(self) -> bool:
         """Whether a name matching this binding is shown as a session."""
         return self.format in SESSION_FORMATS and not self.litter

@@ -12,7 +12,7 @@ other files are owed somewhere all the time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -26,8 +26,8 @@ from harness.checks.summary import (
     line_digest,
     parse_json,
 )
-from harness.checks.versions import ExpectedDocument, History, Version
-from harness.core.content import Content
+from harness.checks.versions import NO_NEWLINES, ExpectedDocument, History, Version
+from harness.core.content import EMPTY, Content
 from harness.core.role import mask_bytes, path_role
 from harness.core.trace import Trace
 
@@ -137,37 +137,44 @@ class ExpectedRecords:
         """Whether the run replaced what one of these files held, and left something."""
         return any(len(history.floors) > 1 for history in self.histories)
 
-    def before_replacement(self, acked: int) -> tuple[bytes, ...]:
-        """Return the lines of the only file after ``acked`` acknowledgements, if it is replaced before the next."""
+    def before_replacement(self, acked: int) -> Content:
+        """Return what the only file held after ``acked`` acknowledgements, if it is replaced before the next one.
+
+        Empty where it is not, or where nobody can tell what is owed meanwhile.
+        """
         history = self.histories[0]
         begun = history.generation_at_ack
         after = begun[acked + 1] if acked + 1 < len(begun) else len(history.floors) - 1
-        if begun[min(acked, len(begun) - 1)] == after:
-            return ()  # only extended: its order tells
-        return self._expectation.line_digests(history.at_ack[min(acked, len(history.at_ack) - 1)])
+        if begun[min(acked, len(begun) - 1)] == after or history.undecided not in ("", NO_NEWLINES):
+            return EMPTY
+        return history.at_ack[min(acked, len(history.at_ack) - 1)] or EMPTY
 
-    def may_hold(self, content: Content, lines: tuple[bytes, ...], acked: int) -> bool:
+    def may_hold(self, content: Content, acked: int) -> bool:
         """Whether the only file may hold ``content`` after ``acked`` acknowledgements.
 
         It may hold a version published since, what it held then and any extension of it, and a later generation
-        from its floor on.
+        from its floor on. A log is compared line by line: its torn tail is B1's. One without newlines byte by byte.
         """
-        history, digests = self.histories[0], self._expectation.line_digests
+        history = self.histories[0]
         acked = min(acked, len(history.at_ack) - 1)
         if content in history.versions[history.version_at_ack[acked] :]:
             return True
-        begun = history.generation_at_ack[acked]
+        begun, pieces = history.generation_at_ack[acked], self._pieces(content)
         for number in range(begun, len(history.generations)):
             floor = history.at_ack[acked] if number == begun else history.floors[number]
-            known = digests(history.generations[number])
-            if len(lines) >= len(digests(floor)) and lines == known[: len(lines)]:
+            known = self._pieces(history.generations[number])
+            if len(pieces) >= len(self._pieces(floor or EMPTY)) and pieces == known[: len(pieces)]:
                 return True
         return False
 
-    def is_known(self, lines: tuple[bytes, ...]) -> bool:
-        """Whether the lines are the first ones of what one of these files ever held."""
-        digests = self._expectation.line_digests
-        return any(lines == digests(generation)[: len(lines)] for generation in self.generations)
+    def is_known(self, content: Content) -> bool:
+        """Whether the content is the beginning of what one of these files ever held."""
+        pieces = self._pieces(content)
+        return any(pieces == self._pieces(generation)[: len(pieces)] for generation in self.generations)
+
+    def _pieces(self, content: Content) -> Sequence[bytes | int]:
+        by_line = self.framed or self.binding.json
+        return self._expectation.line_digests(content) if by_line else content.to_bytes()
 
     def owed(self, acked: int) -> tuple[OwedRecord, ...]:
         """Return the records owed after ``acked`` acknowledgements (with repetitions)."""
@@ -266,11 +273,11 @@ class Expectation:
         return self._digests.of(content)
 
     def lines_beside(self, history: History, acked: int) -> Counter[bytes]:
-        """Count the lines of all other files at the acknowledgement after ``acked``, or at the end."""
+        """Count the lines of all other files of lines at the acknowledgement after ``acked``, or at the end."""
         return Counter(
             digest
             for other in self.histories.values()
-            if other is not history
+            if other is not history and other.binding.holds_lines
             for digest in self.line_digests(_next(other, acked))
         )
 

@@ -8,7 +8,7 @@ symbolic link, whose version is its destination. Whether either is JSON is read 
 A file written at random offsets, mapped, or beside such a file (``x-wal`` beside ``x``) is a store of its own kind:
 opaque, not judged here, and :meth:`harness.checks.judge.Judge.measured` says so. A document that the run creates
 and removes, that is there neither at the start nor at the end, and that is never renamed, is a lock or a marker: it
-may be there or not, and what it holds is not judged.
+may be there or not, and what it holds is not judged (opaque too, if it ever holds anything).
 
 Non-goals: what a log's records mean, and what cannot be told from order alone (records without newlines, a log
 emptied after another file took its records in another form): such a log is judged as far as it goes and does not
@@ -134,7 +134,9 @@ def infer_bindings(trace: Trace, torn_tail: TornTail = "violation") -> tuple[Fil
         # A rotated log grows under another name.
         log = bool(mine) and (_is_log(history) or bool(mine & grown))
         if everything.names.is_marker(path) and not (log and _is_framed(history)) and path not in opaque:
-            continue
+            if not any(version is not None and version.size for version in history.versions):
+                continue
+            opaque.add(path)
         binding = _binding(path, history, torn_tail, log=log, opaque=path in opaque)
         exact.append(binding)
         role = path_role(path)

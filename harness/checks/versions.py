@@ -52,6 +52,11 @@ def held_by(node: Node | None) -> Version:
     return None
 
 
+def is_link(content: Content) -> bool:
+    """Whether a content stands for a symbolic link."""
+    return content.read(0, len(_LINK)) == _LINK
+
+
 NO_ACKNOWLEDGEMENT = "it is rewritten in place, and no acknowledgement says what is owed meanwhile"
 KEPT_ELSEWHERE = "it is emptied or rewritten in place, and another file may hold its records meanwhile"
 NO_NEWLINES = "it is appended to, and its records do not end with a newline"
@@ -187,7 +192,7 @@ class History:
     def is_one_link(self) -> bool:
         """Whether the name is a symbolic link that leads to one place all the time: nothing of the run is in it."""
         held = {version.digest: version for version in self.versions if version is not None}
-        return len(held) == 1 and all(version.read(0, len(_LINK)) == _LINK for version in held.values())
+        return len(held) == 1 and all(map(is_link, held.values()))
 
     def finish(self) -> None:
         """The run is over."""
@@ -199,7 +204,7 @@ class History:
         if not self.has_prefixes:
             self.undecided = TOO_OFTEN
         elif not self.framed and not self.binding.json:
-            self.undecided = NO_NEWLINES
+            self.undecided = self.undecided or NO_NEWLINES
 
     @property
     def rewritten(self) -> bool:

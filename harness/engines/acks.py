@@ -181,7 +181,10 @@ class _Changes:
 
     def _rename(self, op: Rename) -> None:
         below = op.path + "/"
-        moved = {path: ino for path, ino in self._names.items() if path == op.path or path.startswith(below)}
+        if op.path in self._names:
+            moved = {op.path: self._names[op.path]}
+        else:
+            moved = {path: ino for path, ino in self._names.items() if path.startswith(below)}
         for path in moved:
             del self._names[path]
         self._names.update({op.to + path[len(op.path) :]: ino for path, ino in moved.items()})

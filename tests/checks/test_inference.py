@@ -441,7 +441,7 @@ def test_a_symbolic_link_that_leads_back_is_stale() -> None:
     judge = Judge(bindings, Expectation.from_trace(script.trace(), bindings))
     tree = script.tree
     assert names(judge.judge(tree, 3, "kill")) == []
-    for destination, damage in (("v1", "stale"), ("nowhere", "torn")):
+    for destination, damage in (("v1", "stale"), ("nowhere", "other")):
         script.symlink(destination, "current")
         assert names(judge.judge(script.tree, 3, "kill")) == [("M1", damage)]
     assert names(judge.judge(tree, 3, "kill")) == []
@@ -464,8 +464,38 @@ def test_what_a_lock_holds_is_not_judged() -> None:
         script.replace("state.json", b'{"n": %d}' % number)
         script.ack(number)
     script.unlink("lock")
-    assert formats(script) == {"state.json": ("document", True)}
+    assert formats(script) == {"state.json": ("document", True), "lock": ("opaque", True)}
     assert violated(script) == set()
     script.put("lock", b"4712")  # left behind: a document like any other
     assert formats(script) == {"state.json": ("document", True), "lock": ("document", True)}
     assert ("M1", "empty") in violated(script, "kill")
+
+
+def test_an_empty_lock_is_not_even_mentioned() -> None:
+    script = Script()
+    script.close(script.open("lock"))
+    script.ack(1)
+    script.unlink("lock")
+    assert formats(script) == {}
+
+
+def framed_in_binary(copied: bool) -> Script:
+    script = Script()
+    fd = script.open("frames", append=True)
+    for number in range(3):
+        script.write(fd, bytes([number, 0, number]))
+        script.ack(number)
+    if copied:
+        script.replace("frames.1", bytes([0, 0, 0, 1, 0, 1, 2, 0, 2]))
+    script.truncate(fd, 0)
+    script.write(fd, b"abc")
+    script.ack(3)
+    script.write(fd, b"def")
+    script.ack(4)
+    return script
+
+
+def test_a_log_without_newlines_that_is_emptied_in_place() -> None:
+    assert formats(framed_in_binary(copied=False)) == {"frames": ("log", False)}
+    assert violated(framed_in_binary(copied=False), "kill") == {("B6", "empty")}
+    assert violated(framed_in_binary(copied=True), "kill") == set()
