@@ -86,7 +86,8 @@ def command(
     """Kill a command at every file operation, cut its writes, fail its system calls; judge every state it can leave.
 
     {dir} in the command is the directory it keeps its state in. Without --check, documents must be one of the versions
-    that the undisturbed run published, not older than the last acknowledgement, and logs a prefix of what was written, to a newline.
+    that the undisturbed run published, not older than the last acknowledgement, and logs a prefix of what was written,
+    to a newline.
 
     \b
     tornwrite probe -- python save.py {dir}
