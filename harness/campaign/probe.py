@@ -16,8 +16,10 @@ import msgspec
 
 from harness.campaign.token import probe_digest
 from harness.catalog import ManifestError, Subject
+from harness.checks.binding import TornTail
 from harness.core.run import DEFAULT_ACK, Limits, RunSpec
 from harness.core.tree import EMPTY_TREE, Tree
+from harness.core.verdict import Finding
 from harness.sandbox.environment import ProgramNotFoundError, resolve_program
 from harness.sandbox.workspace import Workspace
 
@@ -30,6 +32,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 
     command: tuple[str, ...]
     check: tuple[str, ...] = ()
+    torn_tail: TornTail = "violation"
     environment: Mapping[str, str] = {}
     ack: str = DEFAULT_ACK
     arm: str = ""
@@ -38,13 +41,15 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def digest(self) -> str:
-        """What a token carries in place of the command."""
-        return probe_digest(self.command, "", "\0".join(self.check))
+        """What a token carries in place of the command, and of how it is judged."""
+        healed = "--torn-tail healed" if self.torn_tail == "healed" else ""
+        return probe_digest(self.command, healed, "\0".join(self.check))
 
     @property
     def replay_words(self) -> str:
         """The options and the command that must follow a token, quoted for a shell."""
         options = ["--check", shlex.join(self.check)] if self.check else []
+        options += ["--torn-tail", self.torn_tail] if self.torn_tail != "violation" else []
         options += ["--ack", self.ack] if self.ack != DEFAULT_ACK else []
         return shlex.join([*options, "--", *self.command])
 
@@ -128,4 +133,28 @@ def probe_subject(probe: Probe, workspace: Workspace, seed: int = 1) -> Subject:
         arm=probe.arm,
         limits=Limits(timeout_s=probe.timeout_s),
     )
-    return Subject(target=PROBE_TARGET, variant=probe.name, version="", spec=spec, check=check, seed=seed)
+    return Subject(
+        target=PROBE_TARGET,
+        variant=probe.name,
+        version="",
+        spec=spec,
+        check=check,
+        torn_tail=probe.torn_tail,
+        seed=seed,
+    )
+
+
+def torn_tail_hint(subject: Subject, findings: Iterable[Finding]) -> str:
+    """Return what to say where torn last lines of inferred logs are all that is damaged, else an empty string.
+
+    Nothing but the program knows whether its next start heals them.
+    """
+    found = list(findings)
+    torn = all(item.invariant in ("B1", "B2") and item.damage == "torn" for item in found)
+    if not found or not torn or subject.bindings or subject.check or subject.torn_tail == "healed":
+        return ""
+    logs = ", ".join(dict.fromkeys(item.role for item in found))
+    return (
+        f"the only damage is a torn last line of {logs}; if the next start of the program cuts it off or completes "
+        "it, say so: --torn-tail healed"
+    )

@@ -31,6 +31,7 @@ STATE_CLASSES: tuple[StateClass, ...] = ("kill", "short")
 _OF_TREES: frozenset[Scope] = frozenset({"file", "names", "tree"})
 """Scopes of invariants that look at a crash state by itself."""
 _OUTSIDE_SHOWN = 3
+_UNDECIDED_SHOWN = 4
 
 
 def prepare_cases(executor: Executor, cases: Iterable[Case]) -> list[Case]:
@@ -69,6 +70,7 @@ def explore_request(case: Case) -> ExploreRequest:
     return ExploreRequest(
         classes=tuple(name for name in STATE_CLASSES if name in case.faults),
         bindings=tuple(subject.bindings),
+        torn_tail=subject.torn_tail,
         masked=subject.random_names if subject.bindings else None,
         invariants=case.invariants,
         scopes={name: judged_scopes(case, name) for name in case.faults},
@@ -106,7 +108,7 @@ def null_problem(recording: Recording) -> tuple[Verdict, str] | None:
     if recording.acks_buffered:
         return (
             "inconclusive",
-            "stdout looks block-buffered: acknowledgements arrived after the last file operation",
+            "stdout looks block-buffered: several acknowledgements arrived in one write, after several changes",
         )
     if recording.trace is None:
         return "broken", "the engine gave no operations"
@@ -213,6 +215,9 @@ def _say_what_is_not_measured(ctx: Context, case: Case, explored: Explored) -> N
         ctx.notice(f"only the form of what injected runs leave is judged: {explored.unsteady}", case)
     if opaque:
         ctx.notice(f"not judged, because nobody said what form it has: {', '.join(opaque[:4])}; --check can", case)
+    if not case.subject.check:
+        for line in explored.not_judged[:_UNDECIDED_SHOWN]:
+            ctx.notice(f"not judged in full: {line}; --check can", case)
     lines = [f"{', '.join(ids)} under {under} ({reason})" for (under, reason), ids in together.items()]
     if lines:
         ctx.notice(f"not measured: {'; '.join(lines)}", case)

@@ -29,13 +29,14 @@ from harness.campaign.aggregate import (
 from harness.campaign.check import Unchecked, check_phase, without_check
 from harness.campaign.concurrency import concurrency_phase
 from harness.campaign.confirm import confirm_phase
-from harness.campaign.context import Context, Measured
+from harness.campaign.context import Context, Measured, case_id
 from harness.campaign.errors import errno_phase
 from harness.campaign.examine import recovery_phase
 from harness.campaign.executor import Executor
 from harness.campaign.ledger import Ledger
 from harness.campaign.lives import lives_phase
 from harness.campaign.plan import Options, Plan
+from harness.campaign.probe import torn_tail_hint
 from harness.campaign.record import prepare_cases, record_cases
 from harness.campaign.replay import add_tokens
 from harness.campaign.scratch import canonical_base, claimed_workspace
@@ -176,6 +177,10 @@ def _finish(ctx: Context, plan: Plan, options: Options, phases: _Phases) -> Camp
     never = never_measured(results, plan.requested)
     for name, reason in never.items():
         ctx.notice(f"{name} was asked for and never measured: {reason}")
+    for case in plan.cases:
+        hint = torn_tail_hint(case.subject, (item for item in ctx.ledger if case_id(item) == case.id))
+        if hint and plan.kind == "probe":
+            ctx.notice(hint, case)
     verdict, code = verdict_of(results, missing=bool(never or plan.not_measured))
     trouble = control_problem(results)
     if trouble:

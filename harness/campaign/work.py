@@ -20,6 +20,7 @@ from harness.checks import (
     judge_trace,
     outcomes_comparable,
 )
+from harness.checks.binding import TornTail
 from harness.checks.invariant import Scope
 from harness.core.apply import replay
 from harness.core.fault import NO_FAULTS, FaultClass, FaultPlan
@@ -64,18 +65,21 @@ class Explored(msgspec.Struct, frozen=True, kw_only=True):
     """Which documents two undisturbed runs wrote differently: another run's bytes are not held against these."""
     incomparable: str = ""
     """Why the outcome of a faulted run cannot be held against this one: two undisturbed runs differ."""
+    not_judged: tuple[str, ...] = ()
+    """Logs of which a part of what they owe cannot be told, each with the reason."""
     explore_cpu_ms: dict[StateClass, float] = {}
 
 
 class ExploreRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to explore.
 
-    ``bindings`` empty means: infer them from the trace. ``masked`` is ``None`` when a second run decides. ``scopes``
-    says, for each fault class of the case, what will be judged besides trees.
+    ``bindings`` empty means: infer them from the trace, with ``torn_tail`` for its logs. ``masked`` is ``None`` when
+    a second run decides. ``scopes`` says, for each fault class of the case, what will be judged besides trees.
     """
 
     classes: tuple[StateClass, ...]
     bindings: tuple[FileBinding, ...] = ()
+    torn_tail: TornTail = "violation"
     masked: bool | None = None
     invariants: frozenset[str] = frozenset()
     scopes: dict[FaultClass, tuple[Scope, ...]] = {}
@@ -140,7 +144,7 @@ def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest)
     if trace is None or recording.differences or not _ended(recording):
         judged = Judged(bindings=request.bindings, inferred=False, masked=False, invariants=request.invariants)
         return Explored(recording=recording, judged=judged)
-    masked, bindings = request.masked, request.bindings or infer_bindings(trace)
+    masked, bindings = request.masked, request.bindings or infer_bindings(trace, request.torn_tail)
     incomparable = unsteady = ""
     if masked is None or not _BY_OTHER_RUNS.isdisjoint(request.scopes):
         again = run_once(engine_name, spec, verify=False)
@@ -148,7 +152,8 @@ def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest)
         incomparable = outcomes_comparable(recording, again, bindings)
         unsteady = unsteady_versions(recording, again, bindings, masked)
     judged = Judged(bindings=bindings, inferred=not request.bindings, masked=masked, invariants=request.invariants)
-    judge = judge_for(expectation_for(recording, judged), judged)
+    expectation = expectation_for(recording, judged)
+    judge = judge_for(expectation, judged)
     explorations: dict[StateClass, Exploration] = {}
     spent_ms: dict[StateClass, float] = {}
     for name in request.classes:
@@ -161,6 +166,7 @@ def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest)
         judged=judged,
         incomparable=incomparable,
         unsteady=unsteady,
+        not_judged=tuple(item.undecided for item in expectation.records.values() if item.undecided),
         not_measured={name: _not_measured(judge, request, name, incomparable) for name in request.scopes},
         null_violations=judge.judge(replay(trace.start, trace.operations), acked, "none"),
         trace_violations=judge_trace(trace, bindings, request.invariants or None),

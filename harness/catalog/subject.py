@@ -17,7 +17,7 @@ from harness.catalog.placeholder import expand
 from harness.catalog.selection import find_variant
 from harness.catalog.steps import tool_plan
 from harness.catalog.workload import DEFAULT_WORKLOAD, Workload, steps_of, workload_json
-from harness.checks.binding import FileBinding
+from harness.checks.binding import FileBinding, TornTail
 from harness.core.run import Limits, RunSpec
 from harness.sandbox.environment import ProgramNotFoundError, real_python, resolve_program
 from harness.sandbox.workspace import Workspace
@@ -33,7 +33,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     The commands are empty where the variant has none. ``read`` and ``resume`` still hold ``{id}``, ``check`` may hold
     ``{acked}`` (the last acknowledged id, ``0`` if none) and ``{acks}`` (a file of ids): see
     :func:`harness.catalog.fill`. All of them judge what stands at ``spec.root``. ``setup`` runs once before the
-    first recording; the tree it leaves is the start of every run. ``not_available`` says why the subject cannot
+    first recording; the tree it leaves is the start of every run. ``torn_tail`` is how logs are judged that no
+    binding describes. ``not_available`` says why the subject cannot
     run here; then nothing else in it may be started.
     """
 
@@ -48,6 +49,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     resume: Command = ()
     check: Command = ()
     bindings: tuple[FileBinding, ...] = ()
+    torn_tail: TornTail = "violation"
     expect: Mapping[str, Expected] = {}
     random_names: bool = False
     seed: int = 1
@@ -127,6 +129,7 @@ def compile_subject(
         spec=spec,
         bindings=variant.bindings,
         expect=variant.expect,
+        torn_tail="violation",
         random_names=variant.random_names,
         seed=seed,
         workload=workload,

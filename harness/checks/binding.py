@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import msgspec
 
 Format = Literal["transcript", "registry", "lease", "index", "log", "document", "opaque"]
+TornTail = Literal["violation", "healed"]
 FORMATS: tuple[str, ...] = get_args(Format)
 RECORD_FORMATS = frozenset({"log", "transcript"})
 """Files of one record per line, appended to."""
@@ -32,7 +33,7 @@ class FileBinding(msgspec.Struct, frozen=True):
     glob: str
     format: Format
     id_key: str = ""
-    torn_tail: Literal["violation", "healed"] = "violation"
+    torn_tail: TornTail = "violation"
     open_turn: Literal["violation", "closed"] = "violation"
     litter: bool = False
     json: bool = True
@@ -46,6 +47,11 @@ class FileBinding(msgspec.Struct, frozen=True):
     def holds_document(self) -> bool:
         """Whether the file is one document (registry, lease, index, document)."""
         return self.format in DOCUMENT_FORMATS and not self.litter
+
+    @property
+    def holds_lines(self) -> bool:
+        """Whether the file may hold records of a log line by line: a log, or a document that is not JSON."""
+        return self.holds_records or (self.holds_document and not self.json)
 
     @property
     def names_session(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from harness.checks.binding import DOCUMENT_FORMATS
 from harness.checks.invariant import check
 from harness.checks.summary import parse_json
-from harness.checks.versions import ExpectedDocument
+from harness.checks.versions import ExpectedDocument, is_link
 from harness.checks.view import FileView, TreeView
 from harness.core.verdict import Damage, Violation
 
@@ -72,6 +72,8 @@ def _size(file: FileView) -> str:
 
 
 def _damage(file: FileView) -> tuple[Damage, str]:
+    if is_link(file.content):
+        return "other", "the symbolic link leads where the run never let it lead"
     if not file.content.size:
         return "empty", "the document is empty"
     if file.nul_at() >= 0 and file.binding.json:

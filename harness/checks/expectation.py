@@ -5,7 +5,8 @@ another run of the same workload left. ``masked`` is for programs whose own rand
 names that are new in the run are compared by role, lines and documents with uuids and timestamps masked.
 
 An update in flight is never owed: a record is owed from its acknowledgement on; without an ``id_key``, the records
-complete in the file at an acknowledgement are owed until the run itself removes them.
+complete in the file at an acknowledgement are owed until the run itself removes them, and those that it moves to
+other files are owed somewhere all the time.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from harness.checks.summary import (
     line_digest,
     parse_json,
 )
-from harness.checks.versions import ExpectedDocument, History, Version
-from harness.core.content import Content
+from harness.checks.versions import NO_NEWLINES, ExpectedDocument, History, Version
+from harness.core.content import EMPTY, Content
 from harness.core.role import mask_bytes, path_role
 from harness.core.trace import Trace
 
@@ -52,6 +53,11 @@ def id_at(record: Any, id_key: str) -> str | None:
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
+def _next(history: History, acked: int) -> Version:
+    """Return what a file held at the acknowledgement after ``acked``, or at the end."""
+    return history.at_ack[acked + 1] if acked + 1 < len(history.at_ack) else history.last
+
+
 class ExpectedRecords:
     """What the record files of one key owe: generations to be a prefix of, records by acknowledgement."""
 
@@ -63,6 +69,8 @@ class ExpectedRecords:
         self._expectation = expectation
         self.generations: list[Content] = [g for history in histories for g in history.generations]
         self.has_prefixes = all(history.has_prefixes for history in histories)
+        self.undecided = next((f"{h.path}: {h.undecided}" for h in histories if h.undecided), "")
+        """Why a part of what these files owe cannot be told: then they are judged, and do not count as measured."""
         single = len(histories) == 1 and not expectation.masked
         self.prefix = PrefixFold(tuple(g.to_bytes() for g in self.generations) or (b"",))
         self._simple = single and not histories[0].rewritten and histories[0].last is not None
@@ -123,9 +131,53 @@ class ExpectedRecords:
         if found is None:
             history, digests = self.histories[0], self._expectation.line_digests
             now = digests(history.at_ack[min(acked, len(history.at_ack) - 1)])
-            later = digests(history.at_ack[acked + 1] if acked + 1 < len(history.at_ack) else history.last)
+            later = digests(_next(history, acked))
             found = self._lines_at[acked] = len(now) if later[: len(now)] == now else 0
         return found
+
+    @property
+    def replaced(self) -> bool:
+        """Whether the run replaced what one of these files held, and left something."""
+        return any(len(history.floors) > 1 for history in self.histories)
+
+    def before_replacement(self, acked: int) -> Content:
+        """Return what the only file held after ``acked`` acknowledgements, if it is replaced before the next one.
+
+        Empty where it is not, or where nobody can tell what is owed meanwhile.
+        """
+        history = self.histories[0]
+        begun = history.generation_at_ack
+        after = begun[acked + 1] if acked + 1 < len(begun) else len(history.floors) - 1
+        if begun[min(acked, len(begun) - 1)] == after or history.undecided not in ("", NO_NEWLINES):
+            return EMPTY
+        return history.at_ack[min(acked, len(history.at_ack) - 1)] or EMPTY
+
+    def may_hold(self, content: Content, acked: int) -> bool:
+        """Whether the only file may hold ``content`` after ``acked`` acknowledgements.
+
+        It may hold a version published since, what it held then and any extension of it, and a later generation
+        from its floor on. A log is compared line by line: its torn tail is B1's. One without newlines byte by byte.
+        """
+        history = self.histories[0]
+        acked = min(acked, len(history.at_ack) - 1)
+        if content in history.versions[history.version_at_ack[acked] :]:
+            return True
+        begun, pieces = history.generation_at_ack[acked], self._pieces(content)
+        for number in range(begun, len(history.generations)):
+            floor = history.at_ack[acked] if number == begun else history.floors[number]
+            known = self._pieces(history.generations[number])
+            if len(pieces) >= len(self._pieces(floor or EMPTY)) and pieces == known[: len(pieces)]:
+                return True
+        return False
+
+    def is_known(self, content: Content) -> bool:
+        """Whether the content is the beginning of what one of these files ever held."""
+        pieces = self._pieces(content)
+        return any(pieces == self._pieces(generation)[: len(pieces)] for generation in self.generations)
+
+    def _pieces(self, content: Content) -> Sequence[bytes | int]:
+        by_line = self.framed or self.binding.json
+        return self._expectation.line_digests(content) if by_line else content.to_bytes()
 
     def owed(self, acked: int) -> tuple[OwedRecord, ...]:
         """Return the records owed after ``acked`` acknowledgements (with repetitions)."""
@@ -149,9 +201,12 @@ class ExpectedRecords:
             return (*start, *(record for number, record, _ in self._acked_ids if number <= acked))
         owed: list[OwedRecord] = []
         for history in self.histories:
-            now = history.at_ack[min(acked, len(history.at_ack) - 1)]
-            later = history.at_ack[acked + 1] if acked + 1 < len(history.at_ack) else history.last
-            kept = Counter(digests(now)) & Counter(digests(later))
+            now = Counter(digests(history.at_ack[min(acked, len(history.at_ack) - 1)]))
+            kept = now & Counter(digests(_next(history, acked)))
+            gone = now - kept
+            # Dropped here and all found elsewhere at the next acknowledgement: moved, and never owed any less.
+            if gone and not gone - self._expectation.lines_beside(history, acked):
+                kept = now
             owed += [OwedRecord("", digest) for digest in kept.elements()]
         return tuple(owed)
 
@@ -256,6 +311,15 @@ class Expectation:
     def transcripts(self) -> Iterator[History]:
         """Yield the histories of the transcripts."""
         return (h for h in self.histories.values() if h.binding.format == "transcript" and not h.binding.litter)
+
+    def lines_beside(self, history: History, acked: int) -> Counter[bytes]:
+        """Count the lines of all other files of lines at the acknowledgement after ``acked``, or at the end."""
+        return Counter(
+            digest
+            for other in self.histories.values()
+            if other is not history and other.binding.holds_lines
+            for digest in self.line_digests(_next(other, acked))
+        )
 
     def _claim_ids(self) -> tuple[str, ...]:
         """Match acknowledged ids with records and documents; return the ids that nothing in the run carries.

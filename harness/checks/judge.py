@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
+
 from harness.checks.binding import Bindings, FileBinding
 from harness.checks.expectation import Expectation
 from harness.checks.invariant import Check, Invariant, Scope, checks_of, select
 from harness.checks.measure import FURTHER_SCOPES, why_not_measured
 from harness.checks.rules import DEFAULT_RULES, Rules
 from harness.checks.summary import NO_LINES, LineFold
+from harness.checks.versions import held_by
 from harness.checks.view import Facts, FileView, TreeView
-from harness.core.content import Content
+from harness.core.content import EMPTY, Content
 from harness.core.fault import FaultClass
 from harness.core.role import path_role
-from harness.core.tree import File, Tree
+from harness.core.tree import File, Symlink, Tree
 from harness.core.verdict import Violation
 
 
@@ -49,6 +52,7 @@ class Judge:
         self._rules = rules
         self._rows: tuple[Invariant, ...] = select(invariants)
         self._folds: dict[tuple[str, bool], LineFold] = {}
+        self._links: dict[str, Content] = {}
         self._facts = Facts()
         self._fault_class: FaultClass | None = None
         self._file_checks: dict[str, tuple[Check, ...]] = {}
@@ -128,20 +132,36 @@ class Judge:
         nodes, entries = tree.nodes, self._entries
         for path, ino in tree.names.items():
             node = nodes[ino]
-            if type(node) is not File:
-                continue
-            entry = entries.get(path)
-            if entry is None or entry.content is not node.content:
-                self._look_at(path, node.content, entry)
+            if type(node) is File:
+                entry = entries.get(path)
+                if entry is None or entry.content is not node.content:
+                    self._look_at(path, node.content, self._bindings.of(path))
+            elif type(node) is Symlink:
+                self._look_at_link(path, node)
         if len(entries) > len(tree.names) or tree.names is not self._names:
-            for path in [path for path in entries if type(tree.node_at(path)) is not File]:
-                del entries[path]
-                self._views.pop(path, None)
-                self._wrong.pop(path, None)
+            for path in [path for path in entries if type(tree.node_at(path)) not in (File, Symlink)]:
+                self._drop(path)
         self._nodes = nodes
 
-    def _look_at(self, path: str, content: Content, before: _Entry | None) -> None:
-        binding = before.view.binding if before is not None else self._bindings.of(path)
+    def _drop(self, path: str) -> None:
+        self._entries.pop(path, None)
+        self._views.pop(path, None)
+        self._wrong.pop(path, None)
+
+    def _look_at_link(self, path: str, node: Symlink) -> None:
+        """Judge a symbolic link where documents may stand: it is one, and where it leads is its version."""
+        binding = self._bindings.of(path)
+        if binding is None or not binding.holds_document:
+            self._drop(path)
+            return
+        content = self._links.get(node.destination)
+        if content is None:
+            content = self._links[node.destination] = held_by(node) or EMPTY
+        entry = self._entries.get(path)
+        if entry is None or entry.content is not content:
+            self._look_at(path, content, msgspec.structs.replace(binding, format="document", json=False))
+
+    def _look_at(self, path: str, content: Content, binding: FileBinding | None) -> None:
         if binding is None or binding.litter:
             return
         view = self._view(path, content, binding)

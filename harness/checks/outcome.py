@@ -19,13 +19,13 @@ from typing import NamedTuple
 from harness.checks.binding import Bindings, FileBinding
 from harness.checks.invariant import check, checks_of, select
 from harness.checks.replaying import Names, replay_histories
-from harness.checks.versions import History
+from harness.checks.versions import History, held_by
 from harness.core.apply import apply
 from harness.core.operation import Write
 from harness.core.point import operation_path
 from harness.core.role import mask_bytes, path_role
 from harness.core.run import Recording
-from harness.core.tree import File, Tree
+from harness.core.tree import Tree
 from harness.core.verdict import Violation
 
 _LONG_NUMBER = re.compile(rb"[0-9]{10,}(?:\.[0-9]+)?")
@@ -106,10 +106,10 @@ def _fingerprints(tree: Tree, names: Names, bindings: Bindings) -> Counter[tuple
         binding = bindings.of(path)
         if (binding is not None and binding.litter) or names.is_litter(path):
             continue
-        node = tree.nodes[ino]
-        if isinstance(node, File):
+        held = held_by(tree.nodes[ino])
+        if held is not None:
             key = path if path in names.start else path_role(path)
-            data = _masked(node.content.to_bytes())
+            data = _masked(held.to_bytes())
             found[key, hashlib.blake2b(data, digest_size=16).digest()] += 1
     return found
 

@@ -314,15 +314,65 @@ def _missing(
         )
 
 
+@check("B6", "tree")
+def replacement_is_whole(view: TreeView) -> Iterator[Violation]:
+    """A log that the run replaces in place holds what was acknowledged, or all of what replaces it.
+
+    Neither emptied nor half rewritten, unless the run published just that, or all that it lacks is elsewhere.
+    """
+    if view.acked_ids is not None:
+        return
+    for key, expected in view.expectation.records.items():
+        if not expected.replaced or len(expected.histories) != 1:
+            continue
+        owed = expected.before_replacement(view.acked)
+        if not owed.size:
+            continue
+        files = view.keyed(key)
+        if not files:
+            if view.acked in expected.histories[0].made_again_at and not _is_elsewhere(view, owed, None):
+                yield _half_replaced(view, key, "missing", "the log is gone: it is removed and made again", owed)
+            continue
+        file = files[0]
+        if expected.may_hold(file.content, view.acked) or not expected.is_known(file.content):
+            continue  # what nobody ever wrote there is judged file by file
+        if not _is_elsewhere(view, owed, file):
+            what = "empty" if not file.content.size else f"half rewritten, {file.content.size} bytes"
+            damage: Damage = "lost" if file.content.size else "empty"
+            yield _half_replaced(view, file.path, damage, f"the log is {what}: it is replaced in place", owed)
+
+
+def _is_elsewhere(view: TreeView, owed: Content, file: FileView | None) -> bool:
+    """Whether other files hold each line of ``owed`` that ``file`` lacks, or one of them all of its bytes."""
+    others = [other for other in view.files.values() if file is None or other.path != file.path]
+    data = owed.to_bytes()
+    if any(data in other.content.to_bytes() for other in others if other.content.size >= owed.size):
+        return True
+    digests = view.expectation.line_digests
+    lacks = Counter(digests(owed))
+    for held in (*others, *(() if file is None else (file,))):
+        lacks -= Counter(digests(held.content))
+    return data.endswith(b"\n") and not lacks
+
+
+def _half_replaced(view: TreeView, path: str, damage: Damage, what: str, owed: Content) -> Violation:
+    return Violation(
+        invariant="B6",
+        path=path,
+        damage=damage,
+        message=f"{what}, and held {owed.size} bytes after {view.acked} acknowledgements",
+    )
+
+
 def _ids_of(records: Iterable[OwedRecord]) -> tuple[str, ...]:
     return tuple(record.id for record in records if record.id)[:_IDS_SHOWN]
 
 
 def _lines_elsewhere(view: TreeView, paths: set[str]) -> Counter[bytes]:
-    """Count the lines of all other record files: a rotated log keeps its records under another name."""
+    """Count the lines of all other files of lines: a rotated log keeps its records under another name."""
     return Counter(
         digest
         for path, file in view.files.items()
-        if path not in paths and file.binding.holds_records
+        if path not in paths and file.binding.holds_lines
         for digest in view.expectation.line_digests(file.content)
     )

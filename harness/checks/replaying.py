@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from harness.checks.binding import Bindings
-from harness.checks.versions import History, Version
+from harness.checks.binding import Bindings, FileBinding
+from harness.checks.versions import History, Version, held_by
 from harness.core.apply import apply
+from harness.core.content import Content
 from harness.core.operation import (
     Ack,
     AnyOperation,
@@ -24,14 +25,16 @@ from harness.core.operation import (
 )
 from harness.core.role import path_role
 from harness.core.trace import Trace
-from harness.core.tree import File, Tree
+from harness.core.tree import File, Symlink, Tree
 
 
 class Names:
     """The names of a run. ``published``: at the start, at an acknowledgement, or at the end.
 
     ``litter``: never published, and renamed or unlinked by the run itself: its temporary files. In another run
-    they are known by their role, unless a published new name has that role too. ``writers``: the actors that wrote.
+    they are known by their role, unless a published new name has that role too. ``created``: by an open or as a
+    special file; ``renamed``: from or to, or linked; ``moved``: renamed from, or unlinked. ``writers``:
+    the actors that wrote.
     """
 
     def __init__(self, start: Tree) -> None:
@@ -39,6 +42,8 @@ class Names:
         self.published: set[str] = set(start.names)
         self.published_roles: frozenset[str] = frozenset()
         self.moved: set[str] = set()
+        self.created: set[str] = set()
+        self.renamed: set[str] = set()
         self.litter: frozenset[str] = frozenset()
         self.litter_roles: frozenset[str] = frozenset()
         self.ack_ids: tuple[str, ...] = ()
@@ -53,6 +58,11 @@ class Names:
         self.litter = frozenset(self.moved - self.published)
         self.published_roles = frozenset(path_role(path) for path in self.published - self.start)
         self.litter_roles = frozenset(path_role(path) for path in self.litter) - self.published_roles
+
+    def is_marker(self, path: str) -> bool:
+        """Whether the run makes and removes this name itself and never renames it: a lock, a pid file, a journal."""
+        gone = path not in self.start and path not in self.final.names
+        return gone and path in self.created and path in self.moved and path not in self.renamed
 
     def is_litter(self, path: str) -> bool:
         """Whether a name is a temporary file of this program."""
@@ -91,9 +101,20 @@ def touched_paths(op: AnyOperation, before: Tree, after: Tree) -> Iterator[str]:
         yield from after.names_of(op.ino)
 
 
-def _held(tree: Tree, path: str) -> Version:
+def _held(tree: Tree, path: str, binding: FileBinding | None) -> Version:
+    """Return what ``path`` holds. A symbolic link is a document of its own; a record file or a store is none."""
     node = tree.node_at(path)
-    return node.content if isinstance(node, File) else None
+    if isinstance(node, Symlink) and binding is not None and not binding.holds_document:
+        return None
+    return held_by(node)
+
+
+def _lines_are_elsewhere(tree: Tree, path: str, content: Content) -> bool:
+    """Whether every line of ``content``, which ``path`` held, is a line of another file."""
+    known = {
+        line for other, file in tree.files() if other != path for line in file.content.to_bytes().split(b"\n")
+    }
+    return known.issuperset(content.to_bytes().split(b"\n"))
 
 
 class _Replay:
@@ -105,8 +126,13 @@ class _Replay:
         self.writers: dict[int, int] = {}
         self.acks: list[str] = []
         self._published: Mapping[str, int] = trace.start.names
-        for path, file in trace.start.files():
-            self._history(path, file.content)
+        self._clock = 0
+        self._changed_at: dict[str, int] = {}
+        self._news: dict[str, int] = {}
+        for path in trace.start.names:
+            start = _held(trace.start, path, bindings.of(path))
+            if start is not None:
+                self._history(path, start)
 
     def _history(self, path: str, start: Version = None) -> History | None:
         history = self.histories.get(path)
@@ -128,19 +154,33 @@ class _Replay:
         if type(op) is Write:
             self.names.writers.add(op.actor)
         self.tree = after = apply(before, as_asked(op))
+        self._clock += 1
         self._count_writers(op)
+        moved = isinstance(op, Rename | Link)
         for path in touched_paths(op, before, after):
-            held = _held(after, path)
+            held = _held(after, path, self.bindings.of(path))
             history = self._history(path) if held is not None else self.histories.get(path)
             if history is not None:
-                history.change(held)
+                gone = history.last if history.replaces(held) else None
+                asked = gone is not None and not moved and history.has_prefixes
+                elsewhere = asked and self._may_be_elsewhere(path, gone)
+                history.change(held, moved=moved, elsewhere=elsewhere)
+                self._changed_at[path] = self._clock
         self._note_moved(op, before, after)
         self._publish_after(op)
 
+    def _may_be_elsewhere(self, path: str, gone: Version) -> bool:
+        """Whether a file published since ``path`` last changed may hold its records, though not as they were."""
+        since = self._changed_at.get(path, -1)
+        if gone is None or not any(at > since for other, at in self._news.items() if other != path):
+            return False
+        return not _lines_are_elsewhere(self.tree, path, gone)
+
     def _acknowledge(self, op: Ack) -> None:
         self.acks.append(op.id)
-        for history in self.histories.values():
-            history.acknowledge()
+        for path, history in self.histories.items():
+            if history.acknowledge():
+                self._note_news(path, history)
         if self.tree.names is not self._published:
             self._published = self.tree.names
             self.names.published.update(self.tree.names)
@@ -152,6 +192,12 @@ class _Replay:
             self.writers[op.ino] = op.writers_left
 
     def _note_moved(self, op: AnyOperation, before: Tree, after: Tree) -> None:
+        if isinstance(op, Rename):
+            self.names.renamed.update((op.path, op.to, *before.below(op.path), *after.below(op.to)))
+        elif isinstance(op, Link):
+            self.names.renamed.update((op.path, *after.names_of(op.ino)))
+        elif isinstance(op, Open | MakeNode) and op.path is not None and op.path not in before.names:
+            self.names.created.add(op.path)
         if isinstance(op, Rename | Unlink) and before.names is not after.names:
             self.names.moved.add(op.path)
             if not isinstance(before.node_at(op.path), File):
@@ -166,7 +212,7 @@ class _Replay:
                 self._publish_if_closed(path)
                 for below in self.tree.below(path) if not isinstance(self.tree.node_at(path), File) else ():
                     self._publish_if_closed(below)
-        elif isinstance(op, Link):
+        elif isinstance(op, Link) or (isinstance(op, MakeNode) and op.destination is not None):
             self._publish_if_closed(op.path)
 
     def _publish_if_closed(self, path: str) -> None:
@@ -176,8 +222,12 @@ class _Replay:
 
     def _publish(self, path: str) -> None:
         history = self.histories.get(path)
-        if history is not None:
-            history.publish()
+        if history is not None and history.publish():
+            self._note_news(path, history)
+
+    def _note_news(self, path: str, history: History) -> None:
+        if history.last is not None and history.last.size:
+            self._news[path] = self._clock
 
 
 def replay_histories(trace: Trace, bindings: Bindings) -> tuple[Names, dict[str, History]]:

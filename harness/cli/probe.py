@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from harness.cli.options import (
@@ -19,12 +21,21 @@ from harness.cli.options import (
 )
 from harness.cli.output import json_option
 
+if TYPE_CHECKING:
+    from harness.checks.binding import TornTail
+
 check_option = click.option(
     "--check",
     callback=split_words,
     metavar="'CMD … {dir}'",
     help="Judge each state by this command: exit code 0 held, 1 violated. {acked}: the last acknowledged id; "
     "{acks}: a file of all, one per line.",
+)
+torn_tail_option = click.option(
+    "--torn-tail",
+    type=click.Choice(["violation", "healed"]),
+    help="What a torn last line of a log is: healed if the next start of the program cuts it off or completes it. "
+    "[default: violation]",
 )
 env_option = click.option(
     "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Pass a variable; nothing else is inherited."
@@ -44,6 +55,7 @@ timeout_option = click.option(
 @click.command("probe", context_settings=ALLOW_COMMAND)
 @check_option
 @click.option("--trials", type=Number(0, 100_000), default=0, help="Kills at random moments as well.")
+@torn_tail_option
 @env_option
 @ack_option
 @timeout_option
@@ -58,6 +70,7 @@ timeout_option = click.option(
 def command(
     check: tuple[str, ...],
     trials: int,
+    torn_tail: TornTail | None,
     env: tuple[str, ...],
     ack: str | None,
     timeout: float,
@@ -73,7 +86,8 @@ def command(
     """Kill a command at every file operation, cut its writes, fail its system calls; judge every state it can leave.
 
     {dir} in the command is the directory it keeps its state in. Without --check, documents must be one of the versions
-    that the undisturbed run published, not older than the last acknowledgement, and logs a prefix of the final log.
+    that the undisturbed run published, not older than the last acknowledgement, and logs a prefix of what was written,
+    to a newline.
 
     \b
     tornwrite probe -- python save.py {dir}
@@ -89,6 +103,7 @@ def command(
     probe = Probe(
         command=words,
         check=check,
+        torn_tail=torn_tail or "violation",
         environment=environment_of(env),
         ack=ack_pattern(ack) if ack else DEFAULT_ACK,
         timeout_s=timeout,

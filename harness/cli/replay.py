@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from harness.cli.options import Number, jobs_option
 from harness.cli.output import json_option, print_line, say
-from harness.cli.probe import ack_option, check_option, env_option, timeout_option
+from harness.cli.probe import ack_option, check_option, env_option, timeout_option, torn_tail_option
+
+if TYPE_CHECKING:
+    from harness.checks.binding import TornTail
 
 EXIT_CODES = {"REPRODUCED": 1, "FIXED": 0, "CHANGED": 3}
 _CONTEXT = {"ignore_unknown_options": False, "allow_interspersed_args": True}
@@ -19,6 +23,7 @@ _CONTEXT = {"ignore_unknown_options": False, "allow_interspersed_args": True}
 @click.argument("token")
 @click.option("--times", type=Number(1, 10_000), default=3, show_default=True, help="Runs of the real target.")
 @check_option
+@torn_tail_option
 @env_option
 @ack_option
 @timeout_option
@@ -29,6 +34,7 @@ def command(
     token: str,
     times: int,
     check: tuple[str, ...],
+    torn_tail: TornTail | None,
     env: tuple[str, ...],
     ack: str | None,
     timeout: float,
@@ -65,18 +71,20 @@ def command(
             probe = Probe(
                 command=words,
                 check=check,
+                torn_tail=torn_tail or "violation",
                 environment=environment_of(env),
                 ack=ack_pattern(ack) if ack else DEFAULT_ACK,
                 timeout_s=timeout,
             )
             subject = probe_subject(probe, workspace, record.seed)
             if probe.digest != record.digest:
-                notes = ("note: not the command and check this token was made for",)
+                notes = ("note: not the command and check this token was made for, or another --torn-tail",)
             subject = msgspec.structs.replace(subject, variant=record.variant)
         else:
-            if words or check or env or ack:
+            if words or check or torn_tail or env or ack:
                 raise click.UsageError(
-                    f"this token names the target {record.target!r}: no command, --check, --env or --ack is taken"
+                    f"this token names the target {record.target!r}: no command, --check, --torn-tail, --env or --ack "
+                    "is taken"
                 )
             subject = subject_of(record, workspace)
         begun = time.monotonic()

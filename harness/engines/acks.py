@@ -11,7 +11,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from harness.core.operation import Ack, AnyOperation, Close, Outside, Rename, Write
+from harness.core.operation import (
+    Ack,
+    AnyOperation,
+    Close,
+    Link,
+    MakeNode,
+    Open,
+    Rename,
+    Sync,
+    Unlink,
+    Write,
+)
 
 MAX_LINE_BYTES = 1 << 16
 """A line without an end is given up after this many bytes; an acknowledgement is never that long."""
@@ -84,20 +95,105 @@ class AckReader:
 
 
 def looks_buffered(operations: Sequence[AnyOperation]) -> bool:
-    """Whether the acknowledgements came out of a block buffer at the end of the run.
+    """Whether acknowledgements came out of a block buffer, so that some of them were due earlier.
 
-    True when a write after the last file operation carried two or more of them and the program had made two or
-    more changes (writes or renames) before: more than one acknowledgement was then due earlier. A single final
-    one is fine.
+    True where one write, anywhere in the run, carries two acknowledgements or more and the program made two or more
+    *changes* since the acknowledgement before it. A single acknowledgement after any number of changes is fine.
+
+    Group commit stays measurable: several records made durable together, then their acknowledgements in one write,
+    are one change. A change ends with
+
+    - a flush of a written file, or the close of its last writer: all its writes until then are one change;
+    - a rename or a link: what was written since that acknowledgement under the old name (below it, for a directory)
+      is part of the same change;
+    - a symbolic link made;
+    - the acknowledgement itself: each write that nothing has flushed or closed by then is a change of its own, for
+      nothing tells what it waited for.
+
+    What the run itself makes and removes without ever renaming it (a lock, a journal) is no change, nor is a removal.
     """
-    batched = False
-    for position in range(len(operations) - 1, -1, -1):
-        op = operations[position]
+    passing = _made_and_removed(operations)
+    names: dict[str, int] = {}
+    changes = _Changes(names)
+    for position, op in enumerate(operations):
         if isinstance(op, Ack):
-            batched = batched or op.batch > 0
-        elif not isinstance(op, Close | Outside):
-            break
-    if not batched:
-        return False
-    changes = sum(1 for op in operations if isinstance(op, Write | Rename) and not op.error)
-    return changes > 1
+            follows = operations[position + 1] if position + 1 < len(operations) else None
+            if op.batch == 0 and isinstance(follows, Ack) and follows.batch > 0 and changes.count > 1:
+                return True
+            changes = _Changes(names)
+        elif not op.error and getattr(op, "ino", -1) not in passing:
+            changes.note(op)
+    return False
+
+
+def _made_and_removed(operations: Sequence[AnyOperation]) -> set[int]:
+    """Return the inodes under names that the run makes, has removed by its end, and never renames or links."""
+    made: dict[str, set[int]] = {}
+    removed: set[str] = set()
+    moved: set[str] = set()
+    linked: set[int] = set()
+    for op in operations:
+        if op.error:
+            continue
+        if isinstance(op, Open) and op.created and op.path is not None:
+            made.setdefault(op.path, set()).add(op.ino)
+            removed.discard(op.path)
+        elif isinstance(op, Unlink):
+            removed.add(op.path)
+        elif isinstance(op, Rename):
+            moved.update((op.path, op.to))
+        elif isinstance(op, Link):
+            linked.add(op.ino)
+    return {ino for path, inodes in made.items() if path in removed - moved for ino in inodes - linked}
+
+
+class _Changes:
+    """What a program has changed since an acknowledgement. ``names``: of the inodes of the whole run, kept up."""
+
+    def __init__(self, names: dict[str, int]) -> None:
+        self._names = names
+        self._writes: dict[int, int] = {}
+        self._changed: dict[int, int] = {}
+        self._published = 0
+
+    @property
+    def count(self) -> int:
+        """The number of changes."""
+        return sum(self._writes.values()) + sum(self._changed.values()) + self._published
+
+    def note(self, op: AnyOperation) -> None:
+        """Look at one operation that succeeded."""
+        if isinstance(op, Write):
+            self._writes[op.ino] = self._writes.get(op.ino, 0) + 1
+        elif isinstance(op, Open | MakeNode):
+            if op.path is not None:
+                self._names[op.path] = op.ino
+            if isinstance(op, MakeNode) and op.destination is not None:
+                self._changed[op.ino] = 1
+        elif isinstance(op, Sync) and op.ino == -1:
+            self._published += bool(self._writes)
+            self._writes.clear()
+        elif isinstance(op, Sync) or (isinstance(op, Close) and op.writers_left == 0):
+            if self._writes.pop(op.ino, 0):
+                self._changed[op.ino] = self._changed.get(op.ino, 0) + 1
+        elif isinstance(op, Rename):
+            self._rename(op)
+        elif isinstance(op, Link):
+            self._publish({op.ino})
+
+    def _rename(self, op: Rename) -> None:
+        below = op.path + "/"
+        if op.path in self._names:
+            moved = {op.path: self._names[op.path]}
+        else:
+            moved = {path: ino for path, ino in self._names.items() if path.startswith(below)}
+        for path in moved:
+            del self._names[path]
+        self._names.update({op.to + path[len(op.path) :]: ino for path, ino in moved.items()})
+        self._publish(set(moved.values()))
+
+    def _publish(self, inodes: set[int]) -> None:
+        for ino in inodes:
+            self._writes.pop(ino, 0)
+            self._changed.pop(ino, 0)
+        self._published += 1

@@ -14,6 +14,7 @@ from harness.core.operation import (
     AnyOperation,
     Close,
     Link,
+    MakeNode,
     Mkdir,
     Open,
     Rename,
@@ -96,6 +97,10 @@ class Script:
     def link(self, path: str, to: str, *, actor: int = 0) -> None:
         """Give the file at ``path`` a further name."""
         self._do(Link, ino=self.tree.names[path], path=to, actor=actor)
+
+    def symlink(self, destination: str, path: str, *, actor: int = 0) -> None:
+        """Make a symbolic link at ``path``."""
+        self._do(MakeNode, ino=self._new_ino(), path=path, destination=destination, actor=actor)
 
     def unlink(self, path: str, *, actor: int = 0) -> None:
         """Remove a name."""

@@ -9,9 +9,11 @@ import msgspec
 import pytest
 
 from harness.campaign.plan import DEFAULT_SIGNALS, Options, known_invariants, plan_probe, plan_scenario
-from harness.campaign.probe import Probe
+from harness.campaign.probe import Probe, probe_subject, torn_tail_hint
+from harness.campaign.record import explore_request
 from harness.catalog import Scenario, load_scenario
 from harness.checks import INVARIANTS
+from harness.core.verdict import Finding
 from harness.sandbox.workspace import Workspace
 
 
@@ -102,6 +104,42 @@ def test_a_probe_is_tried_under_all_that_can_be_measured(workspace: Workspace) -
     assert plan.cases[0].faults == ("kill", "short", "errno")
     assert plan.digest == probe.digest
     assert plan.budget_s > 0
+
+
+def test_a_probe_whose_next_start_heals_is_another_probe(workspace: Workspace) -> None:
+    command = (sys.executable, "-c", "pass", "{dir}")
+    plain, healed = Probe(command=command), Probe(command=command, torn_tail="healed")
+    assert plain.digest != healed.digest
+    assert "--torn-tail" not in plain.replay_words
+    assert healed.replay_words.startswith("--torn-tail healed -- ")
+    (case,) = plan_probe(healed, Options(), workspace).cases
+    assert explore_request(case).torn_tail == "healed"
+
+
+def test_the_option_is_named_where_torn_last_lines_are_the_only_damage(workspace: Workspace) -> None:
+    subject = probe_subject(Probe(command=(sys.executable, "{dir}")), workspace)
+    torn = Finding(
+        fingerprint="",
+        target="probe",
+        variant="x",
+        version="",
+        invariant="B1",
+        fault_class="short",
+        operation="write",
+        role="log.jsonl",
+        phase="torn",
+        damage="torn",
+        message="",
+    )
+    assert "a torn last line of log.jsonl" in torn_tail_hint(subject, [torn])
+    assert "--torn-tail healed" in torn_tail_hint(subject, [torn])
+    lost = msgspec.structs.replace(torn, invariant="B5", damage="lost")
+    healed = msgspec.structs.replace(subject, torn_tail="healed")
+    assert {
+        torn_tail_hint(subject, [torn, lost]),
+        torn_tail_hint(subject, []),
+        torn_tail_hint(healed, [torn]),
+    } == {""}
 
 
 @pytest.mark.parametrize("name", ["demo", "reference", "correct_writers", "fork_session"])

@@ -190,3 +190,312 @@ def test_a_file_written_at_random_offsets_is_opaque() -> None:
     script.write(fd, b"y" * 100, at=100)
     assert formats(script) == {"pages": ("opaque", True)}
     assert violated(script) == set()
+
+
+def judged(script: Script, files: dict[str, bytes], acked: int) -> list[tuple[str, str]]:
+    bindings = infer_bindings(script.trace())
+    judge = Judge(bindings, Expectation.from_trace(script.trace(), bindings))
+    return names(judge.judge(tree_of(files), acked, "kill"))
+
+
+def not_measured(script: Script) -> str:
+    """Return why nothing judges what the files hold; empty if something does."""
+    bindings = infer_bindings(script.trace())
+    judge = Judge(bindings, Expectation.from_trace(script.trace(), bindings))
+    reasons = [judge.measured(name, "kill") for name in ("B1", "B2", "B4", "B5", "B6", "M1")]
+    return reasons[4] if all(reasons) else ""
+
+
+def appended(script: Script, path: str, data: bytes, *, truncate: bool = False) -> None:
+    fd = script.open(path, append=True, truncate=truncate)
+    script.write(fd, data)
+    script.close(fd)
+
+
+def test_a_document_that_is_opened_to_append_and_emptied_is_a_document() -> None:
+    script = Script()
+    for number in range(3):
+        fd = script.open("s.json", append=True)
+        script.truncate(fd, 0)
+        script.write(fd, b'{"n": %d}' % number)
+        script.close(fd)
+        script.ack(number)
+    assert formats(script) == {"s.json": ("document", True)}
+    assert violated(script, "kill") == {("M1", "empty")}
+
+
+@given(st.booleans(), st.integers(1, 3), st.booleans())
+def test_a_document_written_in_two_opens_is_a_document(newline: bool, rounds: int, acks: bool) -> None:
+    script = Script()
+    for number in range(rounds):
+        script.put("s.json", b'{"n": %d,' % number)
+        appended(script, "s.json", b'\n"b": 2}' + b"\n" * newline)
+        if acks:
+            script.ack(number)
+    assert formats(script)["s.json"][0] == "document"
+    assert ("M1", "empty") in violated(script, "kill")
+
+
+def test_a_configuration_written_line_by_line_is_a_document() -> None:
+    script = Script()
+    for number in range(3):
+        script.put("conf", b"user=%d\n" % number)
+        appended(script, "conf", b"pass=%d\n" % number)
+        script.ack(number)
+    assert formats(script) == {"conf": ("document", False)}
+    assert violated(script, "kill") == {("M1", "empty")}
+
+
+def compacted(between: str) -> Script:
+    """A log of three records, replaced by one that says the same, and extended again."""
+    script = Script()
+    for number in range(1, 4):
+        appended(script, "log", record(number))
+        script.ack(number)
+    if between == "truncated":
+        appended(script, "log", record(123), truncate=True)
+    elif between == "removed":
+        script.unlink("log")
+        appended(script, "log", record(123))
+    else:
+        script.replace("log", record(123))
+    return script
+
+
+def test_a_log_compacted_in_place_is_empty_or_half_there_in_between() -> None:
+    for acknowledged in (False, True):
+        for between, damage in (("truncated", {"empty"}), ("removed", {"missing", "empty"}), ("renamed", set())):
+            script = compacted(between)
+            if acknowledged:
+                script.ack("compacted")
+            for number in (4, 5):
+                appended(script, "log", record(number))
+                script.ack(number)
+            assert formats(script)["log"] == ("log", True)
+            assert violated(script, "kill") == {("B6", name) for name in damage}, (between, acknowledged)
+
+
+def test_a_log_replaced_in_two_writes_is_whole_only_at_the_end_of_them() -> None:
+    script = Script()
+    fd = script.open("log", append=True)
+    for number in range(1, 4):
+        script.write(fd, record(number))
+        script.ack(number)
+    script.truncate(fd, 0)
+    script.write(fd, record(7))
+    script.write(fd, record(8))
+    script.ack("compacted")
+    script.write(fd, record(9))
+    assert {("B6", "empty"), ("B6", "lost")} <= violated(script, "kill")
+    assert judged(script, {"log": record(7)}, 3) == [("B6", "lost")]
+    assert judged(script, {"log": record(7) + record(8)}, 3) == []
+    assert judged(script, {"log": record(1) + record(2) + record(3)}, 3) == []
+    assert ("B6", "lost") in judged(script, {"log": record(1) + record(2)}, 3)
+
+
+def test_without_an_acknowledgement_nobody_knows_whether_an_emptied_log_is_a_new_one() -> None:
+    script = Script()
+    for _ in range(2):
+        fd = script.open("log", append=True)
+        script.truncate(fd, 0)
+        script.write(fd, b"one\n")
+        script.close(fd)
+        appended(script, "log", b"two\n")
+    assert formats(script)["log"][0] == "log"
+    assert violated(script, "kill") == set()
+    assert "no acknowledgement" in not_measured(script)
+
+
+def test_rotated_logs_hold() -> None:
+    script = Script()
+    for number in range(6):
+        if number in (2, 4):
+            if number == 4:
+                script.unlink("log.1")
+            script.rename("log", "log.1")
+        appended(script, "log", record(number))
+        script.ack(number)
+    assert violated(script, "kill") == set()
+    assert not_measured(script) == ""
+
+
+def rotated_by_copy(copy_first: bool) -> Script:
+    script = Script()
+    for number in range(3):
+        appended(script, "log", record(number))
+        script.ack(number)
+
+    def empty() -> None:
+        fd = script.open("log", append=True)
+        script.truncate(fd, 0)
+        script.close(fd)
+
+    if not copy_first:
+        empty()
+    script.replace("log.1", record(0) + record(1) + record(2))
+    if copy_first:
+        empty()
+    appended(script, "log", record(3))
+    script.ack(3)
+    return script
+
+
+def test_records_may_be_moved_to_another_file_and_have_to_be_somewhere() -> None:
+    assert violated(rotated_by_copy(copy_first=True), "kill") == set()
+    assert not_measured(rotated_by_copy(copy_first=True)) == ""
+    assert ("B5", "lost") in violated(rotated_by_copy(copy_first=False), "kill")
+
+
+def test_a_log_emptied_after_a_document_took_its_records_is_not_judged_alone() -> None:
+    for document in (True, False):
+        script = Script()
+        fd = script.open("wal", append=True)
+        for number in range(6):
+            script.write(fd, record(number))
+            script.ack(number)
+            if number in (2, 4):
+                if document:
+                    script.replace("state.json", b'{"upto": %d}' % number)
+                script.truncate(fd, 0)
+        found = violated(script, "kill")
+        assert found == (set() if document else {("B6", "empty")})
+        bindings = infer_bindings(script.trace())
+        (wal,) = Expectation.from_trace(script.trace(), bindings).records.values()
+        assert ("another file may hold its records" in wal.undecided) is document
+
+
+def test_a_journal_that_is_empty_at_every_acknowledgement_holds() -> None:
+    script = Script()
+    fd = script.open("journal", append=True)
+    for number in range(3):
+        script.write(fd, record(number))
+        script.replace("state.json", b'{"n": %d}' % number)
+        script.truncate(fd, 0)
+        script.ack(number)
+    assert formats(script)["journal"][0] == "log"
+    assert violated(script, "kill") == set()
+
+
+def test_a_torn_tail_cut_off_at_the_start_is_no_replacement() -> None:
+    script = Script(tree_of({"log": b"one\ntw"}))
+    fd = script.open("log", append=True)
+    script.truncate(fd, 4)
+    for number in range(3):
+        script.write(fd, b"line %d\n" % number)
+        script.ack(number)
+    assert {damage for invariant, damage in violated(script, "kill") if invariant != "B1"} == set()
+    assert not_measured(script) == ""
+    bindings = infer_bindings(script.trace(), "healed")
+    judge = Judge(bindings, Expectation.from_trace(script.trace(), bindings))
+    assert not explore(script.trace(), "kill", judge.judge).groups
+
+
+def test_a_log_with_a_header_and_two_writers_holds() -> None:
+    script = Script(actors=2)
+    first, second = script.open("log", append=True), script.open("log", append=True, actor=1)
+    script.write(first, b"id,value\n")
+    for number in range(3):
+        script.write(first, b"%d,a\n" % number)
+        script.ack(f"a{number}")
+        script.write(second, b"%d,b\n" % number, actor=1)
+        script.ack(f"b{number}", actor=1)
+    assert formats(script)["log"] == ("log", False)
+    assert violated(script, "kill") == set()
+    assert not_measured(script) == ""
+
+
+def test_a_log_without_newlines_is_judged_and_does_not_count_as_measured() -> None:
+    script = Script()
+    fd = script.open("frames", append=True)
+    for number in range(1, 5):
+        script.write(fd, bytes([number, 0, number]))
+        script.ack(number)
+    assert formats(script) == {"frames": ("log", False)}
+    assert "do not end with a newline" in not_measured(script)
+
+
+def linked(atomic: bool) -> Script:
+    script = Script()
+    for number in range(3):
+        script.replace(f"v{number}", b"version %d" % number)
+        if atomic:
+            script.symlink(f"v{number}", "current.tmp")
+            script.rename("current.tmp", "current")
+        else:
+            if number:
+                script.unlink("current")
+            script.symlink(f"v{number}", "current")
+        script.ack(number)
+    return script
+
+
+def test_a_symbolic_link_is_a_document() -> None:
+    assert formats(linked(atomic=True))["current"] == ("document", False)
+    assert violated(linked(atomic=True)) == set()
+    assert violated(linked(atomic=False), "kill") == {("M1", "missing")}
+
+
+def test_a_symbolic_link_that_leads_back_is_stale() -> None:
+    script = linked(atomic=True)
+    bindings = infer_bindings(script.trace())
+    judge = Judge(bindings, Expectation.from_trace(script.trace(), bindings))
+    tree = script.tree
+    assert names(judge.judge(tree, 3, "kill")) == []
+    for destination, damage in (("v1", "stale"), ("nowhere", "other")):
+        script.symlink(destination, "current")
+        assert names(judge.judge(script.tree, 3, "kill")) == [("M1", damage)]
+    assert names(judge.judge(tree, 3, "kill")) == []
+
+
+def test_a_link_that_never_changes_does_not_count_as_measured() -> None:
+    script = Script()
+    script.symlink("/elsewhere", "current")
+    script.ack(1)
+    assert "M1" in str(not_measured(script)) or not_measured(script)
+    assert violated(script) == set()
+
+
+def test_what_a_lock_holds_is_not_judged() -> None:
+    script = Script()
+    lock = script.open("lock")
+    script.write(lock, b"4711")
+    script.close(lock)
+    for number in range(3):
+        script.replace("state.json", b'{"n": %d}' % number)
+        script.ack(number)
+    script.unlink("lock")
+    assert formats(script) == {"state.json": ("document", True), "lock": ("opaque", True)}
+    assert violated(script) == set()
+    script.put("lock", b"4712")  # left behind: a document like any other
+    assert formats(script) == {"state.json": ("document", True), "lock": ("document", True)}
+    assert ("M1", "empty") in violated(script, "kill")
+
+
+def test_an_empty_lock_is_not_even_mentioned() -> None:
+    script = Script()
+    script.close(script.open("lock"))
+    script.ack(1)
+    script.unlink("lock")
+    assert formats(script) == {}
+
+
+def framed_in_binary(copied: bool) -> Script:
+    script = Script()
+    fd = script.open("frames", append=True)
+    for number in range(3):
+        script.write(fd, bytes([number, 0, number]))
+        script.ack(number)
+    if copied:
+        script.replace("frames.1", bytes([0, 0, 0, 1, 0, 1, 2, 0, 2]))
+    script.truncate(fd, 0)
+    script.write(fd, b"abc")
+    script.ack(3)
+    script.write(fd, b"def")
+    script.ack(4)
+    return script
+
+
+def test_a_log_without_newlines_that_is_emptied_in_place() -> None:
+    assert formats(framed_in_binary(copied=False)) == {"frames": ("log", False)}
+    assert violated(framed_in_binary(copied=False), "kill") == {("B6", "empty")}
+    assert violated(framed_in_binary(copied=True), "kill") == set()

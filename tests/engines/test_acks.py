@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.core.operation import Ack, AnyOperation, Close, Rename, Write
+from harness.core.operation import Ack, AnyOperation, Close, Link, Open, Rename, Sync, Unlink, Write
 from harness.core.run import DEFAULT_ACK
 from harness.engines.acks import MAX_LINE_BYTES, AckPatternError, AckReader, looks_buffered
 
@@ -65,24 +65,75 @@ def test_a_bad_pattern_is_refused(pattern: str, message: str) -> None:
         AckReader(DEFAULT_ACK, "[")
 
 
-def write(seq: int) -> AnyOperation:
-    return Write(seq=seq, ino=1, offset=0, data=b"x")
+def run(words: str) -> list[AnyOperation]:
+    """Return operations, one per word.
+
+    ``w1`` a write to file 1, ``f1`` its flush, ``c1`` its close, ``o1=a`` file 1 made as ``a``, ``a>b`` a rename,
+    ``-a`` a removal, ``S`` a flush of everything, ``l1=a`` a link, ``A`` an acknowledgement, ``AAA`` three of them
+    in one write.
+    """
+    found: list[AnyOperation] = []
+    for word in words.split():
+        seq, ino = len(found), int(word[1]) if word[1:2].isdigit() else 0
+        if set(word) == {"A"}:
+            found += [Ack(seq=seq + place, id=str(place), batch=place) for place in range(len(word))]
+        elif ">" in word:
+            found.append(Rename(seq=seq, path=word.partition(">")[0], to=word.partition(">")[2]))
+        elif word == "S":
+            found.append(Sync(seq=seq, ino=-1, scope="all"))
+        elif word[0] == "-":
+            found.append(Unlink(seq=seq, path=word[1:]))
+        elif word[0] == "o":
+            found.append(Open(seq=seq, ino=ino, path=word[3:], created=True))
+        elif word[0] == "l":
+            found.append(Link(seq=seq, ino=ino, path=word[3:]))
+        else:
+            made = {"w": Write(seq=seq, ino=ino, offset=0, data=b"x"), "c": Close(seq=seq, ino=ino)}
+            made["f"] = Sync(seq=seq, ino=ino, scope="file")  # type: ignore[assignment]
+            found.append(made[word[0]])
+    return found
 
 
-def acks(seq: int, *batch: int) -> list[AnyOperation]:
-    return [Ack(seq=seq + place, id=str(place), batch=number) for place, number in enumerate(batch)]
+@pytest.mark.parametrize(
+    "words",
+    [
+        "w1 w1 AA",
+        "w1 a>b AA",
+        "w1 w2 c1 AAA",
+        "w1 w1 AA c1",
+        "o9=lock c9 w1 w1 AA -lock",
+        "w1 w1 AA w1 A",
+        "w1 A w1 w1 AA w1 A",
+        "w1 f1 w1 f1 AA",
+        "w1 c1 w1 c1 AAA w2 c2 AAA",
+        "o1=t w1 c1 t>a o2=t w2 c2 t>a AA -lock",
+        "o1=t w1 c1 l1=a -t o2=t w2 c2 l2=b -t AA",
+        "w1 S w1 S AA",
+        "w1 c1 A w2 c2 w3 c3 AA",
+    ],
+)
+def test_buffered_output_shows_wherever_it_comes(words: str) -> None:
+    assert looks_buffered(run(words))
 
 
-def test_buffered_output_shows_at_the_end() -> None:
-    two_changes = [write(0), Rename(seq=1, path="a", to="b")]
-    assert looks_buffered([*two_changes, *acks(2, 0, 1)])
-    assert looks_buffered([*two_changes, Close(seq=2, ino=1), *acks(3, 0, 1, 2)])
-    assert looks_buffered([*two_changes, *acks(2, 0, 1), Close(seq=4, ino=1)])
-
-
-def test_prompt_output_does_not() -> None:
-    assert not looks_buffered([write(0), *acks(1, 0), write(2), *acks(3, 0)])
-    assert not looks_buffered([write(0), write(1), *acks(2, 0)]), "a single final one is fine"
-    assert not looks_buffered([write(0), *acks(1, 0, 1)]), "one change can only have been acknowledged now"
-    assert not looks_buffered([write(0), write(1), *acks(2, 0, 1), write(4), *acks(5, 0)])
-    assert not looks_buffered([])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "w1 A w1 A",
+        "w1 w1 w1 A",
+        "w1 AA",
+        "AA w1 w1 A",
+        "w1 f1 AAA w1 f1 AAA c1",
+        "w1 w1 w1 f1 AAA w1 w1 f1 AAA",
+        "w1 w1 c1 AAA w1 c1 AA",
+        "o1=t w1 f1 w1 f1 c1 t>a f0 AAA o2=t w2 w2 c2 t>a f0 AA",
+        "o1=d/a w1 c1 o2=d/b w2 c2 d>e AAA",
+        "o1=t w1 c1 l1=a -t AA",
+        "o1=j w1 f1 w2 f2 c1 -j AAA o3=j w3 f3 w2 f2 c3 -j AA",
+        "o9=lock w9 c9 w1 f1 AA w1 f1 AA -lock",
+        "w1 w2 S AA",
+    ],
+)
+def test_prompt_output_and_group_commit_do_not(words: str) -> None:
+    assert not looks_buffered(run(words))

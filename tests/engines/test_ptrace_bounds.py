@@ -5,10 +5,12 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -182,6 +184,89 @@ for number in range(5):
     assert traced(*python(program)).acks_buffered
     prompt = traced(real_python(), "-ISEu", "-c", program, "{dir}")
     assert not prompt.acks_buffered and prompt.acks == ("0", "1", "2", "3", "4")
+
+
+REPLACING = """
+import json, os, sys
+path = sys.argv[1] + "/s.json"
+open(sys.argv[1] + "/lock", "x").close()
+for number in range(3):
+    with open(path + ".tmp", "w") as stream:
+        json.dump({"n": number}, stream)
+    os.replace(path + ".tmp", path)
+    print("ACK", number)
+"""
+
+
+def test_what_follows_the_flush_does_not_hide_a_block_buffer(traced: Run) -> None:
+    program = REPLACING + "sys.stdout.flush()\nos.unlink(sys.argv[1] + '/lock')\n"
+    assert traced(*python(program)).acks_buffered
+    assert traced(real_python(), "-E", "-c", program, "{dir}").acks_buffered
+    assert not traced(real_python(), "-u", "-c", program, "{dir}").acks_buffered
+
+
+def test_acknowledgements_that_a_javascript_program_keeps_are_noticed(traced: Run) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    program = """
+const fs = require("fs"), dir = process.argv[1], acks = [];
+fs.writeFileSync(dir + "/lock", "");
+for (let n = 0; n < 3; n++) {
+  fs.writeFileSync(dir + "/s.tmp", JSON.stringify({ n }));
+  fs.renameSync(dir + "/s.tmp", dir + "/s.json");
+  %s
+}
+if (acks.length) fs.writeSync(1, acks.join("\\n") + "\\n");
+fs.unlinkSync(dir + "/lock");
+"""
+    assert traced(node, "-e", program % "acks.push(`ACK ${n}`);", "{dir}").acks_buffered
+    prompt = traced(node, "-e", program % "fs.writeSync(1, `ACK ${n}\\n`);", "{dir}")
+    assert not prompt.acks_buffered and prompt.acks == ("0", "1", "2")
+
+
+def test_acknowledgements_in_a_buffer_of_stdio_are_noticed(traced: Run, tmp_path: Path) -> None:
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no gcc to build the writer")
+    source, program = tmp_path / "writer.c", str(tmp_path / "writer")
+    source.write_text(r"""
+#include <stdio.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    if (argc > 2) setvbuf(stdout, NULL, _IOLBF, 0); else setvbuf(stdout, NULL, _IOFBF, 1 << 16);
+    if (chdir(argv[1])) return 1;
+    fclose(fopen("lock", "w"));
+    for (int n = 0; n < 3; n++) {
+        FILE *stream = fopen("s.tmp", "w");
+        fprintf(stream, "{\"n\": %d}", n);
+        fclose(stream);
+        rename("s.tmp", "s.json");
+        printf("ACK %d\n", n);
+    }
+    fflush(stdout);
+    return unlink("lock");
+}
+""")
+    built = subprocess.run([compiler, "-o", program, str(source)], capture_output=True, text=True, check=False)
+    if built.returncode:
+        pytest.skip(f"gcc cannot build here: {built.stderr.splitlines()[-1:]}")
+    assert traced(program, "{dir}").acks_buffered
+    assert not traced(program, "{dir}", "prompt").acks_buffered
+
+
+def test_group_commit_is_no_block_buffer(traced: Run) -> None:
+    program = """
+import os, sys
+log = os.open(sys.argv[1] + "/log", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+for batch in range(3):
+    numbers = range(3 * batch, 3 * batch + 3)
+    os.write(log, b"".join(b"%d\\n" % number for number in numbers))
+    os.fsync(log)
+    os.write(1, b"".join(b"ACK %d\\n" % number for number in numbers))
+"""
+    run = traced(*python(program))
+    assert not run.acks_buffered and len(run.acks) == 9
 
 
 def test_the_arm_line_has_a_time(traced: Run) -> None:
