@@ -24,6 +24,7 @@ from harness.sandbox.environment import ProgramNotFoundError, resolve_program
 from harness.sandbox.workspace import Workspace
 
 PROBE_TARGET = "probe"
+_NAME_CHARACTERS = 64
 DIRECTORY_WORD = "{dir}"
 
 
@@ -57,9 +58,9 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """The program's base name, as the variant of findings and reports."""
         words = [word for word in self.command if DIRECTORY_WORD not in word and not word.startswith("-")]
-        scripts = [word for word in words[1:] if os.path.splitext(word)[1]]
+        scripts = [word for word in words[1:] if os.path.splitext(word)[1] and not re.search(r"\s", word)]
         raw = os.path.basename((scripts or words or ["command"])[0])
-        return re.sub(r"[^A-Za-z0-9._-]", "_", raw) or "command"
+        return re.sub(r"[^A-Za-z0-9._-]", "_", raw)[:_NAME_CHARACTERS].lstrip(".-_") or "command"
 
 
 def environment_of(words: Iterable[str]) -> dict[str, str]:

@@ -146,3 +146,17 @@ def test_the_option_is_named_where_torn_last_lines_are_the_only_damage(workspace
 def test_shipped_scenarios_ask_only_for_what_can_be_measured(name: str, workspace: Workspace) -> None:
     plan = plan_scenario(load_scenario(name), Options(), workspace)
     assert plan.not_measured == ()
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (("python", "save.py", "{dir}"), "save.py"),
+        (("python", "-c", "import os; open('x.json', 'w').write('1.0')", "{dir}"), "python"),
+        (("./server", "--data", "{dir}"), "server"),
+        (("python", "x" * 300 + ".py"), "x" * 64),
+        (("...",), "command"),
+    ],
+)
+def test_a_probe_has_a_name_that_can_name_files(command: tuple[str, ...], name: str) -> None:
+    assert Probe(command=command).name == name
