@@ -131,20 +131,19 @@ def spell_life(life: LifeRun, lived: Lived) -> str:
     many = f", {len(life.specs)} instances" if len(life.specs) > 1 else ""
     invariants = ", ".join(dict.fromkeys(item.invariant for item in lived.violations))
     verdict = f"{lived.verdict} ({invariants})" if invariants else lived.verdict
+    while_it_ran = f"{len(lived.alive)} file{'' if len(lived.alive) == 1 else 's'}"
     parts = [
         f"life {life.index + 1} on {day} ended by {life.exit.replace('_', '/')}{many}: {verdict}",
-        f"wrote while it ran {_spell(lived.alive)}",
-        f"because of its end {_spell(lived.at_end)}",
-        lived.note,
+        lived.note or f"it wrote {while_it_ran} while it ran, and {_spell(lived.at_end)} because of its end",
     ]
-    return "; ".join(part for part in parts if part)
+    return "; ".join(parts)
 
 
 def _spell(changed: Mapping[str, tuple[int | None, int | None]]) -> str:
     if not changed:
         return "nothing"
     shown = [
-        f"{path} ({'removed' if after is None else f'{before or 0:,} to {after:,} bytes'})"
+        f"{path.rpartition('/')[2]} ({'removed' if after is None else f'{before or 0:,} to {after:,} bytes'})"
         for path, (before, after) in list(changed.items())[:_SHOWN]
     ]
     more = len(changed) - len(shown)

@@ -141,7 +141,7 @@ def test_what_each_end_leaves(tmp_path: Path) -> None:
     assert (classes["signal"]["runs"], classes["concurrency"]["runs"], classes["kill"]["runs"]) == (2, 1, 1)
     said = [event.text for event in events if isinstance(event, Notice) and event.text.startswith("life ")]
     assert len(said) == 7
-    assert said[0].startswith("life 1 on 2026-01-01 ended by graceful: held; wrote while it ran log.jsonl (0 to ")
+    assert said[0].startswith("life 1 on 2026-01-01 ended by graceful: held; it wrote 1 file while it ran, and ")
     assert said[1].startswith("life 2 on 2026-01-08 ended by graceful, 2 instances: held; ")
 
 
@@ -189,11 +189,12 @@ def test_changes_are_sizes_before_and_after() -> None:
 def test_a_life_is_told_in_one_line() -> None:
     lived = Lived(verdict="held", alive={"a": (None, 1000)}, at_end={str(n): (1, None) for n in range(6)})
     assert spell_life(run_of("suspend_resume"), lived) == (
-        "life 1 on 1970-01-01 ended by suspend/resume: held; wrote while it ran a (0 to 1,000 bytes); because of its "
-        "end 0 (removed), 1 (removed), 2 (removed), 3 (removed) and 2 more"
+        "life 1 on 1970-01-01 ended by suspend/resume: held; it wrote 1 file while it ran, and 0 (removed), "
+        "1 (removed), 2 (removed), 3 (removed) and 2 more because of its end"
     )
-    nothing = msgspec.structs.replace(lived, alive={}, at_end={}, note="why")
-    assert spell_life(run_of("sigkill"), nothing).endswith("ran nothing; because of its end nothing; why")
+    nothing = msgspec.structs.replace(lived, alive={}, at_end={})
+    assert spell_life(run_of("sigkill"), nothing).endswith("0 files while it ran, and nothing because of its end")
+    assert spell_life(run_of("power"), msgspec.structs.replace(lived, note="why")).endswith("held; why")
 
 
 def test_rows_know_the_kind() -> None:

@@ -22,6 +22,7 @@ import pytest
 from pyfakefs.fake_filesystem import FakeFilesystem
 
 from harness.catalog import Workload, load_scenario, load_target
+from harness.catalog.steps import Step
 from harness.catalog.workload import workload_json
 
 pytestmark = pytest.mark.real
@@ -52,7 +53,7 @@ class Machine:
 
     def described(self, *steps: str) -> str:
         """Write the workload file and return its path."""
-        steps_of = tuple({"at": at, "do": "update", "session": name} for at, name in enumerate(steps))
+        steps_of = tuple(Step(at=at, do="update", session=name) for at, name in enumerate(steps))
         path = self.base / f"workload-{'-'.join(steps)}.json"
         path.write_bytes(workload_json(msgspec.structs.replace(self.workload, steps=steps_of), 1, self.lives))
         return str(path)
