@@ -85,6 +85,8 @@ class Agent:
         for step, tool_ids in moves(self.workload.steps):
             self.play(step, tool_ids, self.chats[step["session"]], tools)
         self.writer.settle()
+        for chat in self.chats.values():
+            self.end_turn_if_done(chat)
         if "TORNWRITE_LIFE" in os.environ:
             say("IDLE")
             tools.wait_for_exit()

@@ -42,13 +42,9 @@ class Checkpointed(Writer):
     def end_turn(self, path):
         records = self.unclaimed.pop(path, [])
         if records:
-            appending.append(path, encode({"type": reading.CHECKPOINT, "sessionId": records[0]["sessionId"]}))
+            appending.append(path, encode(reading.checkpoint(records)))
         for record in records:
             acknowledge(record)
-
-    def close(self):
-        for path in list(self.unclaimed):
-            self.end_turn(path)
 
 
 def free_name(path):

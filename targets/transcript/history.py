@@ -11,7 +11,7 @@ import os
 import sys
 
 from conversation import Chat, Workload, encode, moves, project_directory, result_of
-from reading import CHECKPOINT
+from reading import checkpoint
 
 DAY_MS = 86_400_000
 
@@ -27,9 +27,10 @@ def lines_of(workload, name, path, checkpoints):
             yield from map(encode, chat.answer(step["at"], tools))
         else:
             text = result_of(workload.seed, step["tool_id"], step["result_bytes"])
-            yield encode(chat.result(step["tool_id"], text))
+            record = chat.result(step["tool_id"], text)
+            yield encode(record)
             if checkpoints and not chat.open:
-                yield encode({"type": CHECKPOINT, "sessionId": chat.id})
+                yield encode(checkpoint([record]))
 
 
 def main(arguments):

@@ -89,6 +89,12 @@ def open_tools(chain):
     return found
 
 
+def checkpoint(records):
+    """Return the record that says that these records, a whole turn, are there to stay."""
+    leaf = next((record["uuid"] for record in reversed(records) if "uuid" in record), None)
+    return {"type": CHECKPOINT, "leafUuid": leaf, "sessionId": records[0]["sessionId"]}
+
+
 def checkpoint_end(data):
     """Return the offset after the last checkpoint, 0 if there is none."""
     end = data.rfind(b"\n") + 1
