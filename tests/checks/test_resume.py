@@ -129,6 +129,14 @@ def test_g4_recovery_cuts_nothing_off() -> None:
     assert repaired(before.data, cut.data, "errno", rows=("G4",)) == []
 
 
+@pytest.mark.parametrize(("acked", "broken"), [(4, False), (5, True), (7, True)])
+def test_g4_a_rollback_may_drop_what_nobody_acknowledged(acked: int, broken: bool) -> None:
+    before, after = interrupted(7), continued(interrupted(4))
+    trees = tree_of({PATH: before.data}), tree_of({PATH: after.data})
+    found = judge_recovery(*trees, expectation(), acked, "kill", invariants=("G4",))
+    assert bool(found) == broken
+
+
 def test_g4_a_compaction_may_start_anew() -> None:
     before = interrupted(7)
     after = copy.deepcopy(before)
