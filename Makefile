@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
 
-.PHONY: run test lint bench evidence demo clean
+.PHONY: run test lint bench evidence seeds demo clean
 
 run: $(VENV)/.installed
 	$(BIN)/tornwrite targets install fork_session
@@ -27,6 +27,11 @@ lint: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.states
 	$(BIN)/python -m benchmarks.recording
+
+# What the five bug reports claim, and what is measured of it.
+seeds: $(VENV)/.installed
+	$(BIN)/tornwrite targets install fork_session
+	$(BIN)/python -m harness.seeds reports/SEEDS.md
 
 # The long statistics: 300 timed kills per published version, every injected trial, every multi-threaded run.
 evidence: $(VENV)/.installed-dev
