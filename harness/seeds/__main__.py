@@ -39,7 +39,7 @@ def main() -> int:
     """Measure and write; 1 if a claim could not be measured that should be."""
     claims = load_claims()
     measured = measure(claims, DEFAULT_REPORTS)
-    rows = [answer(claim, measured.get((claim.variant, claim.alone))) for claim in claims]
+    rows = [answer(claim, measured.get((claim.variant, claim.setting))) for claim in claims]
     target = sys.argv[1] if len(sys.argv) > 1 else DEFAULT_PAGE
     write_whole(target, page(rows, environment()).encode("utf-8"))
     print(f"{len(rows)} claims: {target}")

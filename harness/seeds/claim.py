@@ -16,13 +16,14 @@ from harness.core.proportion import spell_rate, wilson
 from harness.core.verdict import Finding
 
 Kind = Literal["claim", "number", "artefact", "ask", "fix", "workaround"]
+Setting = Literal["", "alone", "rate"]
 Answer = Literal["confirmed", "contradicted", "not measured", "not testable here"]
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One sentence of a document. ``variant`` is ``target/variant[@version]``; ``reason`` says why a claim is open.
 
-    ``alone``: asked of a run whose tools do not run at the same time.
+    ``setting``: "alone" asks of a run whose tools do not run at the same time, "rate" of one that is made for a rate.
     """
 
     id: str
@@ -32,7 +33,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     fault: str = ""
     finds: tuple[str, ...] = ()
     damage: tuple[str, ...] = ()
-    alone: bool = False
+    setting: Setting = ""
     claimed: bool | tuple[float, float] = True
     note: str = ""
     reason: str = ""

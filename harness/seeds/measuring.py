@@ -14,10 +14,10 @@ from harness.catalog.steps import Tools
 from harness.core.event import AnyEvent, FindingConfirmed
 from harness.core.fault import FAULT_CLASSES, FaultClass
 from harness.core.verdict import Finding
-from harness.seeds.claim import Claim, Class, Measured
+from harness.seeds.claim import Claim, Class, Measured, Setting
 
-Subject = tuple[str, bool]
-"""A variant, and whether its tools run one at a time."""
+Subject = tuple[str, Setting]
+"""A variant, in a setting."""
 
 WORKLOADS = {
     "transcript": Workload(sessions=1, updates=3, record_bytes=(200, 9_000), tools=Tools(parallel=3)),
@@ -28,6 +28,14 @@ WORKLOADS = {
 
 LIVES = {"sessions_index": "index_drift"}
 """Families whose writers are followed from start to start: the scenario that says how each life ends."""
+
+RATE = Workload(
+    sessions=1,
+    updates=1,
+    record_bytes=(400_000, 600_000),
+    tools=Tools(parallel=3, duration_ms=(20, 800), result_bytes=(20, 2_000)),
+)
+"""One turn of three tools on a transcript of 1.5 MB, which makes the rewrites meet now and then."""
 
 CONCURRENCY_RUNS = 60
 SIGNAL_RUNS = 24
@@ -40,29 +48,29 @@ def family_of(variant: str) -> str:
 
 
 def faults_of(claims: Iterable[Claim]) -> tuple[FaultClass, ...]:
-    """Return the fault classes that claims ask about; a kill at least, because controls are judged under one."""
-    asked = {claim.fault for claim in claims} | {"kill"}
+    """Return the fault classes that claims ask about."""
+    asked = {claim.fault for claim in claims} - {"none"}
     return tuple(name for name in FAULT_CLASSES if name in asked)
 
 
 def measure(claims: Iterable[Claim], reports: str) -> dict[Subject, Measured]:
     """Return what campaigns say of every variant that the claims are about; runs are kept below ``reports``."""
     found: dict[Subject, Measured] = {}
-    asked: dict[tuple[str, bool], list[Claim]] = {}
+    asked: dict[tuple[str, Setting], list[Claim]] = {}
     for claim in claims:
         if not claim.is_open:
-            asked.setdefault((family_of(claim.variant), claim.alone), []).append(claim)
-    for (family, alone), mine in asked.items():
-        measured = _campaign(_scenario(family, alone, mine), reports)
-        found |= {(variant, alone): value for variant, value in measured.items()}
+            asked.setdefault((family_of(claim.variant), claim.setting), []).append(claim)
+    for (family, setting), mine in asked.items():
+        measured = _campaign(_scenario(family, setting, mine), reports)
+        found |= {(variant, setting): value for variant, value in measured.items()}
     return found
 
 
-def _scenario(family: str, alone: bool, claims: list[Claim]) -> Scenario:
+def _scenario(family: str, setting: Setting, claims: list[Claim]) -> Scenario:
     variants = tuple(dict.fromkeys(claim.variant for claim in claims))
     base = load_scenario(LIVES[family]) if family in LIVES else Scenario(name=f"seeds_{family}", targets=variants)
-    workload = WORKLOADS.get(family, base.workload)
-    if alone:
+    workload = RATE if setting == "rate" else WORKLOADS.get(family, base.workload)
+    if setting == "alone":
         workload = msgspec.structs.replace(workload, tools=msgspec.structs.replace(workload.tools, parallel=1))
     return msgspec.structs.replace(
         base,

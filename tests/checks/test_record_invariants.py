@@ -220,6 +220,15 @@ def test_b5_records_owed_by_id_when_an_acknowledgement_was_withheld() -> None:
     assert [v.ids for v in found] == [("2",)]
 
 
+def test_b5_a_line_of_the_start_that_carries_no_id_may_come_again() -> None:
+    checkpoint = b'{"type": "checkpoint"}\n'
+    whole = checkpoint + b"".join(map(record, (1, 2, 3)))
+    assert judge(log_run(start=checkpoint), LOG, {"log.jsonl": whole + checkpoint}, 3, invariants="B5") == []
+    assert names(judge(log_run(start=checkpoint), LOG, {"log.jsonl": whole + record(2)}, 3, invariants="B5")) == [
+        ("B5", "extra")
+    ]
+
+
 def test_b5_counts_equal_records_as_often_as_the_run_had_them() -> None:
     script = Script()
     fd = script.open("log.jsonl", append=True)
