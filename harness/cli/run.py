@@ -66,7 +66,7 @@ def command(
     from harness.campaign.plan import require_engine
     from harness.campaign.store import RunStore
     from harness.cli.campaigns import campaign, options_from, rehearse
-    from harness.cli.selecting import interrupted_run, planner, restore
+    from harness.cli.selecting import planner, restore, run_to_resume
 
     require_engine()
     options = options_from(
@@ -79,7 +79,7 @@ def command(
         require_all=require_all or None,
     )
     if resume is not None:
-        store = RunStore.open(find_run(resume, out) if resume else interrupted_run(out))
+        store = RunStore.open(find_run(resume, out) if resume else run_to_resume(out))
         with store:
             asked = restore(store, names, targets, options)
             finished, _ = campaign("run", store, planner(*asked), asked[2], as_json, out)

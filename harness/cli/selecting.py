@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -59,19 +60,34 @@ def planner(names: tuple[str, ...], targets: tuple[str, ...], options: Options) 
     return make_plan
 
 
-def interrupted_run(reports: str) -> str:
-    """Return the directory of the newest run that has no verdict yet. Raises :class:`ManifestError`."""
+def run_to_resume(reports: str) -> str:
+    """Return the directory of the newest run without a verdict, else of the newest run.
+
+    Raises :class:`ManifestError` where there is none that could be resumed.
+    """
     runs = os.path.join(os.path.abspath(reports), "runs")
+    finished = ""
     for name in sorted(os.listdir(runs) if os.path.isdir(runs) else (), reverse=True):
         directory = os.path.join(runs, name)
         try:
             kept = RunStore.open(directory, writable=False).read_run()
         except StoreError:
             continue  # killed before it had written down what it was asked
-        ended = any(event.get("event") == "campaign_finished" for event in kept.get("events", ()))
-        if kept.get("kind", "run") == "run" and not ended:
+        if kept.get("kind", "run") != "run":
+            continue
+        if not _has_verdict(kept):
             return directory
-    raise ManifestError(f"no interrupted run below {runs!r}: name the run to go on with")
+        finished = finished or directory
+    if finished:
+        return finished
+    raise ManifestError(f"no run yet below {runs!r} that could be resumed")
+
+
+def _has_verdict(kept: dict[str, Any]) -> bool:
+    events = kept.get("events")
+    return isinstance(events, list) and any(
+        isinstance(event, dict) and event.get("event") == "campaign_finished" for event in events
+    )
 
 
 def restore(

@@ -17,8 +17,6 @@ import sys
 from functools import cache
 from typing import NoReturn
 
-from harness.sandbox.processes import deferring_interrupts
-
 _DEADLINE_S = 5.0
 _PLANTED = errno.EXFULL
 _WORKS, _WRONG_ANSWER, _NO_FILTER = 0, 1, 2
@@ -32,6 +30,8 @@ def why_not_available() -> str:
     machine = platform.machine()
     if machine != "x86_64" or struct.calcsize("P") != 8:
         return f"needs a 64-bit Python on x86_64; this is {machine}, {struct.calcsize('P') * 8}-bit"
+    from harness.sandbox.processes import deferring_interrupts  # noqa: PLC0415 - psutil knows no such system elsewhere
+
     with deferring_interrupts():
         return _try_in_child()
 
