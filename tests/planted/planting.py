@@ -1,4 +1,4 @@
-"""Plants a bug: a copy of the reference target with one patch applied, run through a campaign of its own."""
+"""Plants a bug: a copy of a target with one patch applied to its durable writer, run through a campaign of its own."""
 
 from __future__ import annotations
 
@@ -12,11 +12,19 @@ from harness.campaign.plan import Options, plan_scenario
 from harness.campaign.run import run_campaign
 from harness.campaign.store import RunStore
 from harness.catalog import Scenario, Workload, select
+from harness.catalog.steps import Tools
+from harness.core.fault import FaultClass
 from harness.core.verdict import Finding
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATCHES = Path(__file__).with_name("patches")
-WORKLOAD = Workload(sessions=2, updates=4, record_bytes=(60, 9_000))
+WORKLOADS = {
+    "reference": Workload(sessions=2, updates=4, record_bytes=(60, 9_000)),
+    "transcript": Workload(sessions=1, updates=2, record_bytes=(200, 9_000), tools=Tools(parallel=3)),
+    "registry": Workload(sessions=2, updates=4, record_bytes=(60, 3_000)),
+    "sessions_index": Workload(sessions=3, updates=9, record_bytes=(60, 1_500)),
+}
+_TARGET = re.compile(r"^--- a/targets/(\w+)/", re.MULTILINE)
 _HEADER = re.compile(r"^# (invariant|fault|story): *(.+)$", re.MULTILINE)
 
 
@@ -24,8 +32,9 @@ class Planted(NamedTuple):
     """A patch and what its header says of it."""
 
     path: Path
+    target: str
     invariant: str
-    fault: str
+    fault: FaultClass
     story: str
 
 
@@ -33,26 +42,35 @@ def planted_bugs() -> list[Planted]:
     """Return every patch, by name."""
     bugs = []
     for path in sorted(PATCHES.glob("*.patch")):
-        header = dict(_HEADER.findall(path.read_text(encoding="utf-8").partition("\n--- ")[0]))
-        bugs.append(Planted(path, header["invariant"], header["fault"], header["story"]))
+        text = path.read_text(encoding="utf-8")
+        header = dict(_HEADER.findall(text.partition("\n--- ")[0]))
+        (target,) = set(_TARGET.findall(text))
+        bugs.append(Planted(path, target, header["invariant"], header["fault"], header["story"]))
     return bugs
 
 
 def plant(bug: Planted, directory: Path) -> Path:
-    """Return a copy of the reference target, below ``directory``, with the patch applied."""
-    target = directory / "targets" / "reference"
-    shutil.copytree(PROJECT / "targets" / "reference", target, ignore=shutil.ignore_patterns("__pycache__"))
+    """Return a copy of the bug's target, below ``directory``, with the patch applied."""
+    target = directory / "targets" / bug.target
+    shutil.copytree(PROJECT / "targets" / bug.target, target, ignore=shutil.ignore_patterns("__pycache__"))
     subprocess.run(
         ["patch", "-s", "-p1", "-i", str(bug.path)], cwd=directory, check=True, timeout=30, capture_output=True
     )
     return target
 
 
-def catch(target: Path, fault: str, directory: Path) -> list[Finding]:
+def catch(target: Path, fault: FaultClass, directory: Path) -> list[Finding]:
     """Run a campaign over the durable writer in ``target`` and return what it found."""
     found: list[Finding] = []
     scenario = Scenario(
-        name="planted", targets=(f"{target}",), faults=(fault,), workload=WORKLOAD, attempts=1, samples=40
+        name="planted",
+        targets=(f"{target}",),
+        faults=(fault,),
+        workload=WORKLOADS[target.name],
+        attempts=1,
+        samples=40,
+        timed=24 if fault == "signal" else 0,
+        runs=24,
     )
     chosen = [each for each in select([str(target)]) if each.variant.name == "durable"]
     options = Options(jobs=1)
