@@ -75,10 +75,14 @@ class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
 def _null_result(case: Case, null: TrialRow, lives: Sequence[TrialRow]) -> ClassResult:
     """Return what undisturbed runs say by themselves, graceful lives among them: a violation there needs no fault."""
     measured = [row for row in (null, *lives) if row.verdict in ("held", "violated")]
+    verdict = worst(row.verdict for row in (null, *lives) if row.verdict != "inconclusive")
+    expected = case.expected("none") or "held"
+    if verdict == "held" and not case.control and "none" not in case.subject.expect:
+        expected = "held"  # nothing wrong without a fault is no surprise, whatever a writer does under one
     return ClassResult(
         fault_class="none",
-        verdict=worst(row.verdict for row in (null, *lives) if row.verdict != "inconclusive"),
-        expected=case.expected("none") or "held",
+        verdict=verdict,
+        expected=expected,
         runs=len(measured),
         bad=sum(row.verdict == "violated" for row in measured),
         inconclusive=1 + len(lives) - len(measured),
@@ -99,8 +103,6 @@ def _class_result(case: Case, rows: list[TrialRow], name: FaultClass, null: Tria
     runs = [row for row in mine if not row.states]  # the rest looked again at single states of an exploration
     verdicts = [row.verdict for row in mine if row.verdict != "inconclusive"]
     broken = next((row for row in mine if row.verdict == "broken"), None)
-    if name == "none" and not broken and "violated" not in verdicts:
-        expected = "held"  # nothing wrong without a fault is no surprise, whatever a writer does under one
     return ClassResult(
         fault_class=name,
         verdict=worst(verdicts),
@@ -145,7 +147,9 @@ def case_result(
     reasons = not_measured or {}
     classes = []
     lives = [row for row in mine if _is_phase(row, case, "life")]
-    ends = dict.fromkeys(row.fault_class for row in lives if row.fault_class not in ("none", *case.faults))
+    # A life may end in a way that nobody asked to have judged, and that nothing here can judge: it is told, no more.
+    told = [row for row in lives if row.verdict != "inconclusive"]
+    ends = dict.fromkeys(row.fault_class for row in told if row.fault_class not in ("none", *case.faults))
     for name in (*case.faults, *ends):
         item = _class_result(case, counted, name, null)
         unjudged = _unjudged(case, name, reasons.get(name, {})) if item.verdict == "held" else ""

@@ -22,8 +22,11 @@ from harness.catalog import ManifestError
 from harness.core.content import content_of
 from harness.core.tree import EMPTY_TREE, File, Tree
 from harness.core.verdict import Verdict
+from harness.explore import CrashState
 from harness.sandbox.command import CommandResult
 
+SHORT_STATES = 60
+"""How many states of cut writes a check is shown: enough to find a cut that matters, few enough for a budget."""
 ACKED = "{acked}"
 ACCEPTS_DAMAGE = "your check accepts an empty directory, files cut in half and files full of NULs"
 
@@ -84,13 +87,19 @@ def _canary(ctx: Context, measured: Measured) -> tuple[Verdict, str]:
 
 
 def _trials(measured: Measured) -> list[Trial]:
+    """Return what the check is shown: the states of a kill, and of cut writes an even sample."""
     case, acks = measured.case, measured.explored.recording.acks
+    shown: list[tuple[str, CrashState]] = []
+    if "kill" in case.faults:
+        shown += [(str(n), state) for n, state in enumerate(spread(measured.killed)[: case.check_max])]
+    if "short" in case.faults:
+        shown += [(f"short/{n}", state) for n, state in enumerate(spread(measured.cut)[:SHORT_STATES])]
     trials = []
-    for index, state in enumerate(spread(measured.killed)[: case.check_max]):
+    for name, state in shown:
         request = CheckRequest(
             spec=case.subject.spec, argv=case.subject.check, states=((state.tree, acks[: state.acked]),)
         )
-        trials.append(Trial(f"{case.id}/check/{index}", measured, "state", run_check, (request,), state=state))
+        trials.append(Trial(f"{case.id}/check/{name}", measured, "state", run_check, (request,), state=state))
     return trials
 
 
@@ -133,16 +142,25 @@ def check_phase(ctx: Context, cases: Iterable[Measured]) -> Unchecked:
             ctx.notice(problem, case)
             row = case.row("canary", f"{case.id}/canary/check", verdict, case.faults[0] if case.faults else "none")
             ctx.record(msgspec.structs.replace(row, note=problem))
-        elif "kill" in case.faults and (reason := _check_states(ctx, measured)):
+        elif reason := _check_states(ctx, measured):
             unseen[case.id] = reason
     return Unchecked(untrusted, unseen)
 
 
 def _check_states(ctx: Context, measured: Measured) -> str:
-    """Let the check judge the states of a kill, evenly spread; return which it did not see, or an empty string."""
-    case, trials, possible = measured.case, _trials(measured), len(measured.killed)
-    ctx.phase("check", case, len(trials))
-    left = run_trials(ctx, trials, _judge_check, lambda _: not ctx.expired())
+    """Let the check judge states, evenly spread; return which of a kill it did not see, or an empty string."""
+    case, everything = measured.case, _trials(measured)
+    if not everything:
+        return ""
+    ctx.phase("check", case, len(everything))
+    kept_back = run_trials(ctx, everything, _judge_check, lambda _: not ctx.expired())
+    if "short" in case.faults:
+        cuts = sum(trial.fault_class == "short" for trial in everything)
+        cuts -= sum(trial.fault_class == "short" for trial in kept_back)
+        ctx.notice(f"{cuts:,} of {len(measured.cut):,} cuts of its writes were shown to its check", case)
+    trials = [trial for trial in everything if trial.fault_class == "kill"]
+    left = [trial for trial in kept_back if trial.fault_class == "kill"]
+    possible = len(measured.killed) if "kill" in case.faults else 0
     if not left and len(trials) == possible:
         return ""
     why = "the budget is used up (--budget)" if left else f"at most {case.check_max:,} are shown to a check"

@@ -24,7 +24,10 @@ def concurrency_phase(ctx: Context, cases: Iterable[Measured]) -> None:
     trials: list[Trial] = []
     for measured in cases:
         case = measured.case
-        if not case.runs or (ctx.expired() and not case.control):
+        if not case.runs:
+            continue
+        if ctx.expired() and not case.control:
+            ctx.notice("no runs without a fault were made: the budget is used up", case)
             continue
         ctx.phase("concurrency", case, case.runs)
         if measured.interleaves and not case.control:

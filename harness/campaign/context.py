@@ -25,6 +25,8 @@ from harness.core.tree import Tree
 from harness.core.verdict import Finding, TrialKind, TrialRow, Verdict
 from harness.explore import CrashState, crash_states
 
+_CUTS_KEPT = 64
+"""Cuts of one write that are kept for a check, which sees few of them."""
 Control = Literal["", "must_hold", "must_violate"]
 
 
@@ -128,6 +130,11 @@ class Measured:
     def killed(self) -> list[CrashState]:
         """The distinct states that a kill can leave, in the order of the run."""
         return distinct_states(crash_states(self.trace, "kill"))
+
+    @cached_property
+    def cut(self) -> list[CrashState]:
+        """The distinct states that a write cut short can leave; of very long writes a sample."""
+        return distinct_states(crash_states(self.trace, "short", _CUTS_KEPT))
 
     @cached_property
     def interleaves(self) -> bool:

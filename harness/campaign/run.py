@@ -203,6 +203,8 @@ def _as_checked(result: CaseResult, unchecked: Unchecked) -> CaseResult:
     classes = []
     for item in result.classes:
         reason = untrusted or (unseen if item.fault_class == "kill" else "")
+        if untrusted:  # what it said of runs and states is no measurement
+            item = msgspec.structs.replace(item, states=0, distinct=0, runs=0, bad=0)  # noqa: PLW2901
         if reason and item.verdict in ("held", "inconclusive"):
             item = msgspec.structs.replace(item, verdict="inconclusive", reason=reason)  # noqa: PLW2901
         classes.append(item)

@@ -132,7 +132,10 @@ def timed_phase(ctx: Context, cases: Iterable[Measured]) -> dict[str, Window]:
     for measured in cases:
         case = measured.case
         planned = case.timed + case.signals
-        if not planned or (ctx.expired() and not case.control):
+        if not planned:
+            continue
+        if ctx.expired() and not case.control:
+            ctx.notice("no kills and signals at random moments were made: the budget is used up", case)
             continue
         ctx.phase("timed", case, planned)
         windows[case.id] = _window(ctx, measured)

@@ -15,7 +15,7 @@ from harness.campaign.context import Case, Context, Measured
 from harness.campaign.executor import Call, CallTimeoutError, Outcome, WorkerDiedError
 from harness.campaign.observe import Observation, died_by
 from harness.campaign.programs import Examined
-from harness.checks import Expectation, judge_outcome
+from harness.checks import Expectation, FileBinding, judge_outcome
 from harness.checks.expectation import id_at
 from harness.core.fault import CrashPoint, FaultClass, FaultPlan, Timed
 from harness.core.run import Recording
@@ -49,7 +49,9 @@ class Trial(NamedTuple):
     @property
     def fault_class(self) -> FaultClass:
         """The class under which the trial is judged."""
-        return self.plan.fault_class if self.plan is not None else "kill"
+        if self.plan is not None:
+            return self.plan.fault_class
+        return self.state.fault_class if self.state is not None else "kill"
 
 
 class Result(NamedTuple):
@@ -136,7 +138,9 @@ def judge_run(measured: Measured, recording: Recording, plan: FaultPlan) -> tupl
     if recording.ending in ("timeout", "limit") or not struck(recording, plan):
         return ()
     explored, fault_class = measured.explored, plan.fault_class
-    found = tuple(measured.judge.judge(recording.final, recording.acks, fault_class))
+    # A program that catches a signal goes on to what the recorded run never did: a last save, a note in its log.
+    deviates = fault_class == "signal" and recording.signal is None
+    found = tuple(measured.judge.judge(recording.final, recording.acks, fault_class, deviates=deviates))
     reordered = fault_class == "concurrency" and measured.interleaves
     if explored.incomparable or explored.unsteady or reordered:
         found = tuple(
@@ -144,8 +148,19 @@ def judge_run(measured: Measured, recording: Recording, plan: FaultPlan) -> tupl
         )
     if fault_class in ("errno", "short") and recording.trace is not None and not explored.incomparable:
         invariants = measured.case.invariants or None
-        found += tuple(judge_outcome(explored.recording, recording, explored.judged.bindings, invariants))
+        found += tuple(judge_outcome(explored.recording, recording, _by_bytes(measured), invariants))
     return serious(found)
+
+
+def _by_bytes(measured: Measured) -> tuple[FileBinding, ...]:
+    """Return the bindings of what outcomes compare byte by byte: not what only a check can read (a database)."""
+    bindings = measured.explored.judged.bindings
+    if not measured.case.subject.check:
+        return bindings
+    return tuple(
+        msgspec.structs.replace(binding, litter=True) if binding.format == "opaque" else binding
+        for binding in bindings
+    )
 
 
 def tells_without_comparison(expectation: Expectation, tree: Tree, violation: Violation) -> bool:

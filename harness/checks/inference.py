@@ -1,6 +1,7 @@
 """Bindings for a program nobody described: what its operations say about its files.
 
-A file opened with O_APPEND, or extended again after a close or an acknowledgement, is a log, unless what it held at
+A file opened with O_APPEND, or extended again after a close or an acknowledgement (of another actor: only once it is
+closed), is a log, unless what it held at
 acknowledgements (at publications, where none came) shows that it is none: each time one whole JSON value that is no
 line, or never more of what it held before. Everything else is a document: a file written in one open, and a
 symbolic link, whose version is its destination. Whether either is JSON is read off what the run published.
@@ -25,7 +26,7 @@ import msgspec
 
 from harness.checks.binding import Bindings, FileBinding, TornTail
 from harness.checks.expectation import Expectation
-from harness.checks.replaying import as_asked
+from harness.checks.replaying import InFlight, as_asked
 from harness.checks.summary import parse_json
 from harness.checks.versions import History, extends
 from harness.core.apply import apply
@@ -44,7 +45,8 @@ _EVERYTHING = FileBinding("**", "document", json=False)
 class _Usage:
     """How the inodes of a run were written, by number."""
 
-    def __init__(self) -> None:
+    def __init__(self, in_flight: InFlight) -> None:
+        self._in_flight = in_flight
         self.appended: set[int] = set()
         self.scattered: set[int] = set()
         self.mapped: set[int] = set()
@@ -54,8 +56,9 @@ class _Usage:
 
     def note(self, op: AnyOperation, before: Tree) -> None:
         """Look at one operation."""
+        self._in_flight.note(op)
         if isinstance(op, Ack):
-            self._settled |= self._written
+            self._settled |= {ino for ino in self._written if not self._in_flight.at(ino, op)}
         elif isinstance(op, Close):
             if op.ino in self._written:
                 self._settled.add(op.ino)
@@ -148,7 +151,7 @@ def infer_bindings(trace: Trace, torn_tail: TornTail = "violation") -> tuple[Fil
 
 def _usage_of(trace: Trace) -> tuple[_Usage, dict[str, set[int]]]:
     """Return how inodes were written, and which inodes each path ever named."""
-    usage = _Usage()
+    usage = _Usage(InFlight(trace))
     inodes: dict[str, set[int]] = {path: {ino} for path, ino in trace.start.names.items()}
     tree = trace.start
     for op in trace.operations:

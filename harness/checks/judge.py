@@ -74,16 +74,19 @@ class Judge:
         self._wrong: dict[str, tuple[Violation, ...]] = {}
         self._wrong_names: tuple[Violation, ...] = ()
 
-    def judge(self, tree: Tree, acked: int | Sequence[str], fault_class: FaultClass) -> tuple[Violation, ...]:
+    def judge(
+        self, tree: Tree, acked: int | Sequence[str], fault_class: FaultClass, *, deviates: bool = False
+    ) -> tuple[Violation, ...]:
         """Return what is wrong with ``tree``.
 
         ``acked`` counts the acknowledgements so far; give their ids instead for the tree of another run: if they
         are not the first ones of the undisturbed run (some were withheld), records are judged by id and what
-        only order could tell is not judged.
+        only order could tell is not judged. ``deviates``: the other run did more than the undisturbed one, though
+        its acknowledgements do not show it.
         """
         ids: tuple[str, ...] | None = None
         if not isinstance(acked, int):
-            ids = None if self._on_script(acked) else tuple(acked)
+            ids = None if self._on_script(acked) and not deviates else tuple(acked)
             acked = len(acked)
         if fault_class != self._fault_class or ids != self._acked_ids:
             self._forget(fault_class, ids)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import msgspec
 
@@ -117,6 +117,37 @@ def _lines_are_elsewhere(tree: Tree, path: str, content: Content) -> bool:
     return known.issuperset(content.to_bytes().split(b"\n"))
 
 
+class InFlight:
+    """Which files somebody else is in the middle of writing when an actor acknowledges something.
+
+    Such a file is no part of what was acknowledged. An actor that never writes itself (Node's main thread, a shell that
+    lets others write) speaks for all of them, so nothing is in flight at its acknowledgements.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self._speaks_for_itself = frozenset(op.actor for op in trace.operations if type(op) is Write)
+        self._acknowledges = frozenset(op.actor for op in trace.acks)
+        self._open: dict[int, int] = {}
+        self._writer: dict[int, int] = {}
+
+    def note(self, op: AnyOperation) -> None:
+        """Look at one operation that did not fail."""
+        if isinstance(op, Open):
+            self._open[op.ino] = self._writer[op.ino] = op.actor
+        elif isinstance(op, Close) and not op.writers_left:
+            self._open.pop(op.ino, None)
+
+    def at(self, ino: int | None, ack: Ack) -> bool:
+        """Whether the file is one that another actor has open for writing."""
+        opener = self._open.get(ino) if ino is not None else None
+        return opener is not None and opener != ack.actor and ack.actor in self._speaks_for_itself
+
+    def is_of_another(self, ino: int, ack: Ack) -> bool:
+        """Whether the file is one that an actor with acknowledgements of its own wrote last: not of this one."""
+        writer = self._writer.get(ino, ack.actor)
+        return self.at(ino, ack) or (writer != ack.actor and writer in self._acknowledges)
+
+
 class _Replay:
     def __init__(self, trace: Trace, bindings: Bindings) -> None:
         self.tree = trace.start
@@ -125,7 +156,7 @@ class _Replay:
         self.histories: dict[str, History] = {}
         self.writers: dict[int, int] = {}
         self.acks: list[str] = []
-        self._published: Mapping[str, int] = trace.start.names
+        self._in_flight = InFlight(trace)
         self._clock = 0
         self._changed_at: dict[str, int] = {}
         self._news: dict[str, int] = {}
@@ -151,6 +182,7 @@ class _Replay:
         before = self.tree
         if op.error:
             return
+        self._in_flight.note(op)
         if type(op) is Write:
             self.names.writers.add(op.actor)
         self.tree = after = apply(before, as_asked(op))
@@ -179,11 +211,12 @@ class _Replay:
     def _acknowledge(self, op: Ack) -> None:
         self.acks.append(op.id)
         for path, history in self.histories.items():
-            if history.acknowledge():
+            in_flight = self._in_flight.at(self.tree.names.get(path), op)
+            if history.acknowledge(in_flight):
                 self._note_news(path, history)
-        if self.tree.names is not self._published:
-            self._published = self.tree.names
-            self.names.published.update(self.tree.names)
+        self.names.published.update(
+            path for path, ino in self.tree.names.items() if not self._in_flight.is_of_another(ino, op)
+        )
 
     def _count_writers(self, op: AnyOperation) -> None:
         if isinstance(op, Open):

@@ -180,8 +180,16 @@ class History:
                 self.undecided = self.undecided or self._doubt
         return is_new
 
-    def acknowledge(self) -> bool:
-        """An acknowledgement passed. Return whether it published something new."""
+    def acknowledge(self, in_flight: bool = False) -> bool:
+        """An acknowledgement passed. Return whether it published something new.
+
+        ``in_flight``: of another actor, while this document was being written: it is as good as its last version.
+        """
+        if in_flight and not self.binding.holds_records:
+            self.at_ack.append(self.versions[-1])
+            self.version_at_ack.append(len(self.versions) - 1)
+            self.generation_at_ack.append(len(self.floors) - 1)
+            return False
         is_new = self.publish()
         self.at_ack.append(self.last)
         self.version_at_ack.append(len(self.versions) - 1)

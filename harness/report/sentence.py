@@ -179,7 +179,11 @@ def how_confirmed(finding: Finding) -> str:
     """Return how real runs proved it, or that none did."""
     confirmation = finding.confirmation
     if confirmation.attempts == 0:
-        return "Not confirmed by a real run."
+        return (
+            "Seen in real runs; a replay says how often it comes back."
+            if finding.runs
+            else ("Not confirmed by a real run.")
+        )
     method = f" ({confirmation.method})" if confirmation.method else ""
     word = "Confirmed" if confirmation.confirmed else "Not confirmed"
     runs = _plural("real run", confirmation.attempts)

@@ -111,3 +111,11 @@ def test_a_check_that_did_not_see_every_state_holds_nothing(here: Path) -> None:
     ended = probe("good", "--faults", "kill", "--budget", "1ms", "--check", judges, cwd=here)
     assert ended.exit_code == 3
     assert "0 of " in last_line(ended, "Inconclusive: ") and "(--budget)" in last_line(ended, "Inconclusive: ")
+
+
+def test_a_check_is_shown_cut_writes_too(here: Path) -> None:
+    judges = check("judges", "{acked}", "{acks}")
+    ended = probe("torn", "--faults", "short", "--check", judges, cwd=here)
+    assert ended.exit_code == 1
+    assert "cuts of its writes were shown to its check" in ended.out
+    assert "is cut short after" in ended.out and "a state that its check rejects" in ended.out

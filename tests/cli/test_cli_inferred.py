@@ -115,6 +115,50 @@ for i in range(6):
     print("ACK", i)
 """
 )
+THREADS = """
+import threading, time
+def slow():
+    with open(d + "settings.ini", "w") as f:
+        f.write("[net]\\nhost=a\\n"); f.flush(); time.sleep(0.2); f.write("[auth]\\nuser=b\\n")
+def acknowledged(name):
+    for i in range(4):
+        with open(d + name + ".tmp", "w") as f:
+            f.write('{"i": '); f.flush(); time.sleep(0.02); f.write("%d}" % i)
+        os.replace(d + name + ".tmp", d + name)
+        os.write(1, b"ACK %d\\n" % i)
+def together(*jobs):
+    started = [threading.Thread(target=job, args=args) for job, *args in jobs]
+    [one.start() for one in started]
+    [one.join() for one in started]
+"""
+SOMEBODY_ELSE_ACKNOWLEDGES = (
+    THREADS
+    + """
+together((slow,), (acknowledged, "s.json"))
+"""
+)
+TWO_WORKERS = (
+    THREADS
+    + """
+together((acknowledged, "a.json"), (acknowledged, "b.json"))
+"""
+)
+LAST_SAVE = (
+    REPLACE
+    + """
+import signal, time
+def bye(*_):
+    put(99)
+    os._exit(0)
+signal.signal(signal.SIGTERM, bye)
+signal.signal(signal.SIGINT, bye)
+signal.signal(signal.SIGHUP, bye)
+for i in range(6):
+    put(i)
+    os.write(1, b"ACK %d\\n" % i)
+    time.sleep(0.02)
+"""
+)
 FRAMES = """
 fd = os.open(d + "frames", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
 for i in range(4):
@@ -153,6 +197,10 @@ def command(program: str, cwd: Path) -> tuple[str, ...]:
         pytest.param(LOCKED, 0, "Held: ", id="pid lock file"),
         pytest.param(BUFFERED, 3, "stdout looks block-buffered", id="lock removed after the flush"),
         pytest.param(ROTATED, 0, "Held: ", id="rotated by rename"),
+        pytest.param(
+            SOMEBODY_ELSE_ACKNOWLEDGES, 1, "leaves settings.ini torn", id="in place beside acknowledgements"
+        ),
+        pytest.param(TWO_WORKERS, 0, "Held: ", id="two workers with temporaries of their own"),
         pytest.param(FRAMES, 3, "its records do not end with a newline", id="binary log"),
     ],
 )
@@ -176,3 +224,8 @@ def test_an_append_log_whose_next_start_heals_a_torn_tail(here: Path) -> None:
     fixed = tornwrite("replay", token, "--torn-tail", "healed", *words, cwd=here)
     assert fixed.out.startswith("FIXED"), fixed
     assert "or another --torn-tail" in fixed.err
+
+
+def test_a_last_save_at_a_signal_is_no_damage(here: Path) -> None:
+    ended = probe(LAST_SAVE, cwd=here, faults="signal")
+    assert (ended.exit_code, "Held: " in ended.out) == (0, True), ended.out
