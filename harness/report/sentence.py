@@ -180,7 +180,7 @@ def how_confirmed(finding: Finding) -> str:
     confirmation = finding.confirmation
     if confirmation.attempts == 0:
         return (
-            "Seen in real runs; a replay says how often it comes back."
+            "Not run again; a replay says how often it comes back."
             if finding.runs
             else ("Not confirmed by a real run.")
         )
