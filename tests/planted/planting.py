@@ -7,7 +7,9 @@ import shutil
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
+from harness.campaign import examine
 from harness.campaign.plan import Options, plan_scenario
 from harness.campaign.run import run_campaign
 from harness.campaign.store import RunStore
@@ -74,7 +76,9 @@ def catch(target: Path, fault: FaultClass, directory: Path) -> list[Finding]:
     )
     chosen = [each for each in select([str(target)]) if each.variant.name == "durable"]
     options = Options(jobs=1)
-    with RunStore.create(str(directory / "reports")) as store:
+    # A busy machine must not decide how many states recovery sees.
+    patience = mock.patch.object(examine, "RECOVERY_SECONDS", 300.0)
+    with patience, RunStore.create(str(directory / "reports")) as store:
         run_campaign(
             lambda workspace: plan_scenario(scenario, options, workspace, chosen),
             store,
