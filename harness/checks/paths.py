@@ -1,6 +1,6 @@
 """Whether two paths are one: the file system's case rule as a value, not as a fact of this machine.
 
-A worktree opened as ``/Work/Repo`` and again as ``/work/repo`` is one directory where names are kept without regard
+A worktree opened as ``/srv/Repo`` and again as ``/srv/repo`` is one directory where names are kept without regard
 to case, and two where they are not. What a document says of paths is therefore compared under a rule that its judge
 is given. Spelling is evened out first: separators, a slash at the end, composed and decomposed letters.
 

@@ -150,7 +150,7 @@ def test_m6_an_index_that_the_next_start_rebuilds_is_judged_after_it() -> None:
 
 @pytest.mark.parametrize(("case_sensitive", "damage"), [(True, ["stale", "other"]), (False, [])])
 def test_m6_two_worktrees_that_differ_in_case_only(case_sensitive: bool, damage: list[str]) -> None:
-    """Opened once as /Work/Repo and once as /work/repo: one project, or two, as the file system has it."""
+    """Opened once as /srv/Repo and once as /srv/repo: one project, or two, as the file system has it."""
     a = "projects/-work-repo/a.jsonl"
     at = "projects/-work-repo/sessions-index.json"
     files = {a: prompt(), at: index(row("a", fullPath="/home/u/projects/-Work-Repo/a.jsonl"))}

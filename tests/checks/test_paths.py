@@ -24,9 +24,9 @@ def test_spelling_is_evened_out() -> None:
 
 
 def test_case_counts_where_the_rule_says_so() -> None:
-    assert not same_path("/Work/Repo", "/work/repo")
-    assert same_path("/Work/Repo", "/work/repo", case_sensitive=False)
-    assert not same_path("/work/repo", "/work/repo2", case_sensitive=False)
+    assert not same_path("/srv/Repo", "/srv/repo")
+    assert same_path("/srv/Repo", "/srv/repo", case_sensitive=False)
+    assert not same_path("/srv/repo", "/srv/repo2", case_sensitive=False)
 
 
 @given(PATHS, PATHS, st.booleans())
@@ -37,14 +37,14 @@ def test_being_one_path_is_an_equivalence(one: str, other: str, case_sensitive: 
 
 
 @pytest.mark.parametrize("case_sensitive", [True, False])
-@pytest.mark.parametrize("other", ["/Work/Repo", "/work/repo", "/WORK/repo/", "/work/rep"])
+@pytest.mark.parametrize("other", ["/srv/Repo", "/srv/repo", "/SRV/repo/", "/srv/rep"])
 def test_a_file_system_of_that_rule_agrees(case_sensitive: bool, other: str) -> None:
     with Patcher() as patcher:
         fs: FakeFilesystem = patcher.fs  # type: ignore[assignment]
         fs.is_case_sensitive = case_sensitive
-        fs.create_dir("/Work/Repo")
-        exists = os.path.exists(other) and os.path.samefile(other, "/Work/Repo")
-    assert exists == same_path(other, "/Work/Repo", case_sensitive)
+        fs.create_dir("/srv/Repo")
+        exists = os.path.exists(other) and os.path.samefile(other, "/srv/Repo")
+    assert exists == same_path(other, "/srv/Repo", case_sensitive)
 
 
 @pytest.mark.parametrize("case_sensitive", [True, False])
