@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -15,13 +14,12 @@ from harness.campaign.store import RunStore
 from harness.campaign.work import Explored, distinct_states, expectation_for, judge_for
 from harness.catalog import LifeRun, Subject
 from harness.checks import Expectation, Judge
-from harness.core.apply import apply
+from harness.core.apply import trees_before
 from harness.core.event import AnyEvent, Notice, PhaseStarted, Subscriber, TrialFinished
 from harness.core.fault import CrashPoint, FaultClass
 from harness.core.operation import Rename, Truncate, Write
 from harness.core.point import at_phase, crash_points
 from harness.core.trace import Trace
-from harness.core.tree import Tree
 from harness.core.verdict import Finding, TrialKind, TrialRow, Verdict
 from harness.explore import CrashState, crash_states
 
@@ -139,20 +137,11 @@ class Measured:
     @cached_property
     def interleaves(self) -> bool:
         """Whether several threads or processes change the state: a run that nobody watches may order them otherwise."""
-        changing = (
-            op for op in self.trace.operations if isinstance(op, Write | Truncate | Rename) and not op.error
-        )
-        return len({op.actor for op in changing}) > 1
+        return interleaves(self.trace)
 
     @cached_property
     def _points(self) -> list[CrashPoint | None]:
-        def trees() -> Iterator[Tree]:
-            tree = self.trace.start
-            for op in self.trace.operations:
-                yield tree
-                tree = apply(tree, op)
-
-        return list(crash_points(self.trace, trees()))
+        return list(crash_points(self.trace, trees_before(self.trace)))
 
     def has_point(self, point: CrashPoint) -> bool:
         """Whether the null run passes this crash point, whatever the phase."""

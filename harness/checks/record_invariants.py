@@ -174,9 +174,9 @@ def is_intact_prefix(file: FileView) -> Sequence[Violation]:
         if same > agreed:
             best, agreed = known, same
     if best is None or agreed == len(digests) < len(best):
-        return () if file.expectation.masked or not file.tail_bytes else _strange_tail(file, expected)
+        return () if file.expectation.masked or not file.tail_bytes else _strange_tail(file)
     if agreed == len(digests):
-        return () if not file.tail_bytes else _strange_tail(file, expected)
+        return () if not file.tail_bytes else _strange_tail(file)
     offset = _line_offset(file.content, agreed)
     known_lines = set(best)
     damage: Damage = "other"
@@ -225,7 +225,7 @@ def _line_offset(content: Content, line: int) -> int:
     return at
 
 
-def _strange_tail(file: FileView, expected: ExpectedRecords) -> Sequence[Violation]:
+def _strange_tail(file: FileView) -> Sequence[Violation]:
     """All complete lines agree and the tail does not: it is no prefix of a record the run wrote."""
     if file.expectation.masked or _tail_is_judged(file):
         return ()  # masked tails cannot be compared; an unhealed tail is B1's and B2's

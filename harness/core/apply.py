@@ -7,7 +7,7 @@ there) raises :class:`ReplayError`, which makes the recording *broken*, never a 
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from harness.core.content import EMPTY, content_of
@@ -24,6 +24,7 @@ from harness.core.operation import (
     Unlink,
     Write,
 )
+from harness.core.trace import Trace
 from harness.core.tree import Directory, File, Node, Special, Symlink, Tree
 
 
@@ -161,6 +162,14 @@ def apply(tree: Tree, op: AnyOperation) -> Tree:
     if isinstance(op, Rename | Link | Unlink | Mkdir | MakeNode) or (isinstance(op, Open) and op.created):
         return _touch_parents(after, op)
     return after
+
+
+def trees_before(trace: Trace) -> Iterator[Tree]:
+    """Yield the tree just before each operation of ``trace``. Raises :class:`ReplayError` as :func:`apply` does."""
+    tree = trace.start
+    for op in trace.operations:
+        yield tree
+        tree = apply(tree, op)
 
 
 def replay(start: Tree, operations: Iterable[AnyOperation]) -> Tree:

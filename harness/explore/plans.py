@@ -10,12 +10,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator, Sequence
 
-from harness.core.apply import apply
+from harness.core.apply import trees_before
 from harness.core.fault import CrashPoint, Errno, Fault, FaultPlan, Short
 from harness.core.operation import AnyOperation, Open, Write
 from harness.core.point import at_phase, crash_points
 from harness.core.trace import Trace
-from harness.core.tree import Tree
 
 FAILURES: dict[str, tuple[int, ...]] = {
     "write": (errno.ENOSPC, errno.EIO),
@@ -37,15 +36,8 @@ _NEEDS_SPACE = frozenset({"write", "mkdir", "mknod", "link", "open"})
 """Operations for which a full disk stays full: planned persistently too."""
 
 
-def _trees_before(trace: Trace) -> Iterator[Tree]:
-    tree = trace.start
-    for op in trace.operations:
-        yield tree
-        tree = apply(tree, op)
-
-
 def _strikeable(trace: Trace) -> list[tuple[AnyOperation, CrashPoint]]:
-    points = crash_points(trace, _trees_before(trace))
+    points = crash_points(trace, trees_before(trace))
     return [
         (op, point)
         for op, point in zip(trace.operations, points, strict=False)
