@@ -1,8 +1,9 @@
 """The phase of plain runs: what a target does to itself when its threads, processes and tools meet by chance.
 
-Nothing strikes. The target runs again and again with its tools beside it, under the engine that lets all of it run at
-once, and each tree it leaves is judged against the acknowledgements of that run. The count is a rate, and it belongs
-to the machine and the load that it was measured under: runs of one campaign share the processors with each other.
+Nothing strikes. The target runs again and again with its tools beside it, each time with durations of their own, under
+the engine that lets all of it run at once, and each tree it leaves is judged against the acknowledgements of that run.
+The count is a rate, and it belongs to the machine and the load that it was measured under: runs of one campaign share
+the processors with each other.
 
 Non-goals: choosing the interleaving; finding one that chance does not meet.
 """
@@ -10,6 +11,8 @@ Non-goals: choosing the interleaving; finding one that chance does not meet.
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+import msgspec
 
 from harness.campaign.context import Context, Measured
 from harness.campaign.errors import judge_error_run as judge_plain_run
@@ -33,11 +36,13 @@ def concurrency_phase(ctx: Context, cases: Iterable[Measured]) -> None:
         if measured.interleaves and not case.control:
             ctx.notice("several threads or processes write: of unwatched runs, form and lost ids are judged", case)
         request = ExamineRequest(check=case.subject.check)
-        args = (engine_for(CONCURRENCY, ctx.engine), case.subject.spec, CONCURRENCY, request)
-        trials += [
-            Trial(f"{case.id}/schedule/{index}", measured, "schedule", run_and_examine, args, plan=CONCURRENCY)
-            for index in range(case.runs)
-        ]
+        engine = engine_for(CONCURRENCY, ctx.engine)
+        tools = case.subject.spec.tools is not None and bool(case.subject.spec.tools.steps)
+        for index in range(case.runs):
+            plan = msgspec.structs.replace(CONCURRENCY, draw=index if tools else 0)
+            args = (engine, case.subject.spec, plan, request)
+            name = f"{case.id}/schedule/{index}"
+            trials.append(Trial(name, measured, "schedule", run_and_examine, args, plan=plan))
     # Controls run whatever the budget, as in the phase of errors.
     left = run_trials(ctx, trials, judge_plain_run, lambda trial: bool(trial.case.control) or not ctx.expired())
     if left:

@@ -107,7 +107,8 @@ def describe(result: CommandResult) -> str:
 
 def run_once(engine_name: str, spec: RunSpec, plan: FaultPlan = NO_FAULTS, *, verify: bool = True) -> Recording:
     """Run the target once under an engine, with its tools beside it: the one place that brings the two together."""
-    with serving(spec) as service:
+    tools = spec.tools.redrawn(plan.draw) if spec.tools is not None else None
+    with serving(msgspec.structs.replace(spec, tools=tools)) as service:
         served = msgspec.structs.replace(spec, environment={**spec.environment, **service.environment})
         recording = engine_named(engine_name).run(served, plan, verify=verify)
     return msgspec.structs.replace(recording, spec=spec)  # an address belongs to one run

@@ -148,6 +148,7 @@ def tool_plan(steps: Iterable[Step], seed: int, tools: Tools) -> ToolPlan:
     """Return what the tool service is to do for these steps."""
     return ToolPlan(
         seed=seed,
+        duration_ms=tools.duration_ms,
         steps=tuple(
             ToolStep(
                 do=step.do,  # type: ignore[arg-type]

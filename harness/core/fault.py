@@ -87,11 +87,13 @@ class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The faults of one trial, at most one per crash point; empty for the null run.
 
     ``concurrency``: nothing strikes, and the run is a trial all the same: of what the target's threads, processes and
-    tools do to each other when they meet by chance.
+    tools do to each other when they meet by chance. ``draw`` is then the number of the durations that its tools have:
+    two runs are two sessions, whose tools take their own time; 0 is the time they take in the recording.
     """
 
     faults: tuple[Fault, ...] = ()
     concurrency: bool = False
+    draw: int = 0
 
     @property
     def fault_class(self) -> FaultClass:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from harness.core.derived import number
 from harness.core.operation import AnyOperation
 from harness.core.trace import Trace
 from harness.core.tree import EMPTY_TREE, Tree
@@ -43,17 +44,43 @@ class ToolStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ToolPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """The tools and interruptions of one run, as plain data; without steps, the service only passes on the exit."""
+    """The tools and interruptions of one run, as plain data; without steps, the service only passes on the exit.
+
+    ``duration_ms`` is the range that the durations of its tools are drawn from.
+    """
 
     seed: int = 0
     steps: tuple[ToolStep, ...] = ()
     exit: bool = False
     """Whether a target that is through its steps is asked to exit without anybody saying so."""
+    duration_ms: tuple[int, int] = (0, 0)
 
     @property
     def ends_by_sigint(self) -> bool:
         """Whether the target is told to raise SIGINT in itself, so that dying of it is its normal end."""
         return any(step.do == "ctrl_c" for step in self.steps)
+
+    def redrawn(self, draw: int) -> ToolPlan:
+        """Return the plan with other durations, drawn by ``draw``; 0 is the plan as it is.
+
+        The tools of one turn are done in the order of the steps in every draw, so all draws leave the same records:
+        what differs is how close to each other two of them end.
+        """
+        if not draw:
+            return self
+        order: dict[tuple[str, int], list[str]] = {}
+        for step in sorted(self.steps, key=lambda step: step.do != "tool_done"):
+            if step.tool_id and step.tool_id not in order.setdefault((step.session, step.at), []):
+                order[step.session, step.at].append(step.tool_id)
+        drawn: dict[str, int] = {}
+        for names in order.values():
+            durations = sorted(number(self.seed, f"{name} draw {draw}", *self.duration_ms) for name in names)
+            drawn |= zip(names, durations, strict=True)
+        steps = (
+            msgspec.structs.replace(step, duration_ms=drawn[step.tool_id]) if step.do == "tool_start" else step
+            for step in self.steps
+        )
+        return msgspec.structs.replace(self, steps=tuple(steps))
 
 
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -213,3 +214,23 @@ def test_an_interruption_may_come_while_the_only_tool_is_open() -> None:
     steps = generate(1, 1, 1, Tools(parallel=1), ("new_message",))
     assert [step.do for step in steps] == ["user", "assistant", "tool_start", "new_message", "tool_done"]
     assert Step(at=0, do="user").session == "s0"
+
+
+@given(draw=st.integers(1, 10_000))
+def test_another_draw_changes_durations_and_nothing_else(draw: int) -> None:
+    plan = tool_plan(steps_of(PARALLEL, 5), 5, PARALLEL.tools)
+    drawn = plan.redrawn(draw)
+    durations = {step.tool_id: step.duration_ms for step in drawn.steps if step.do == "tool_start"}
+    low, high = PARALLEL.tools.duration_ms
+    assert all(low <= duration <= high for duration in durations.values())
+    for first, second in pairwise(step for step in drawn.steps if step.do == "tool_done"):
+        if (first.at, first.session) == (second.at, second.session):
+            assert durations[first.tool_id] <= durations[second.tool_id]
+    same = [msgspec.structs.replace(step, duration_ms=0) for step in drawn.steps]
+    assert same == [msgspec.structs.replace(step, duration_ms=0) for step in plan.steps]
+
+
+def test_draws_differ_and_none_is_the_recordings_own() -> None:
+    plan = tool_plan(steps_of(PARALLEL, 5), 5, PARALLEL.tools)
+    assert plan.redrawn(0) is plan
+    assert len({plan.redrawn(draw).steps for draw in range(20)}) == 20
