@@ -19,8 +19,8 @@ from harness.campaign.programs import CheckRequest, run_check
 from harness.campaign.trials import Result, Trial, harness_failure, run_trials
 from harness.campaign.work import describe
 from harness.catalog import ManifestError
-from harness.core.content import content_of
-from harness.core.tree import EMPTY_TREE, File, Tree
+from harness.core.damage import damaged
+from harness.core.tree import EMPTY_TREE, Tree
 from harness.core.verdict import Verdict
 from harness.explore import CrashState
 from harness.sandbox.command import CommandResult
@@ -36,11 +36,8 @@ _VERDICTS: dict[int | None, Verdict] = {0: "held", 1: "violated"}
 def damaged_trees(tree: Tree) -> tuple[Tree, ...]:
     """Return ``tree`` emptied, with every file cut in half, and NUL-filled: no check may accept all three."""
     cut = nul = tree
-    for path, node in tree.files():
-        size, ino = node.content.size, tree.names[path]
-        half = content_of(node.content.read(0, size // 2))
-        cut = cut.with_node(ino, File(half, node.mode, node.mtime_ns))
-        nul = nul.with_node(ino, File(content_of(bytes(size)), node.mode, node.mtime_ns))
+    for path, _ in tree.files():
+        cut, nul = damaged(cut, path, "torn"), damaged(nul, path, "nul")
     return EMPTY_TREE, cut, nul
 
 

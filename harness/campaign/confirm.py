@@ -102,6 +102,8 @@ def confirm_phase(ctx: Context, cases: Iterable[Measured]) -> None:
 
 
 def _method(plan: FaultPlan) -> str:
+    if plan.fault_class == "damage":
+        return "started again on the damaged file" + (", and killed again" if kills(plan) else "")
     if kills(plan):
         return "killed again at the same operation"
     return "run again under the same fault" if plan.faults else "run again without a fault"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -21,10 +21,12 @@ from harness.campaign.trials import Result, Trial, run_trials, serious
 from harness.campaign.work import describe
 from harness.catalog import Subject, found_session, parse_listing, parse_losses
 from harness.checks import LossReport, judge_listing, judge_recovery
+from harness.checks.condition import Conditions, by_condition
 from harness.core.fault import FaultClass
 from harness.core.json_record import RecordError, encode_record, parse_json
 from harness.core.tree import Tree
 from harness.core.verdict import TrialRow, Verdict, Violation
+from harness.explore import CrashState
 from harness.sandbox.command import CommandResult
 
 CHECK_INVARIANT = "check"
@@ -196,21 +198,8 @@ def _judge_inspection(trial: Trial, outcomes: tuple[CommandOutcome, ...]) -> Res
     return state_result(trial, "violated" if found else "held", found)
 
 
-def recovery_phase(ctx: Context, cases: Iterable[Measured]) -> None:
-    """Run each case's ``recover`` and ``list`` on a sample of its crash states and judge what they leave and say."""
-    trials: list[Trial] = []
-    for measured in cases:
-        case = measured.case
-        if not (judging_commands(case.subject) or case.subject.resume) or "kill" not in case.faults:
-            continue
-        samples = spread(measured.killed)[: case.sample_max]
-        if not samples:
-            continue
-        ctx.phase("recover", case, len(samples))
-        for index, state in enumerate(samples):
-            commands = commands_for(measured, state.tree)
-            request = CommandRequest(spec=case.subject.spec, state=state.tree, commands=commands)
-            trials.append(Trial(f"{case.id}/recover/{index}", measured, "state", inspect, (request,), state=state))
+def within_patience(ctx: Context) -> Callable[[Trial], bool]:
+    """Return what says whether a trial may start: a slow target is shown fewer states, not none."""
     first_start: dict[str, float] = {}
     shown: dict[str, int] = {}
 
@@ -223,7 +212,41 @@ def recovery_phase(ctx: Context, cases: Iterable[Measured]) -> None:
         shown[name] = shown.get(name, 0) + 1
         return True
 
-    for name, number in _by_case(run_trials(ctx, trials, _judge_inspection, may_start)).items():
+    return may_start
+
+
+def telling(measured: Measured, states: Sequence[CrashState]) -> list[CrashState]:
+    """Return the states so that any beginning is a sample: one of each condition, evenly spread over the run."""
+    spread_out = spread(states)
+    conditions = Conditions(measured.expectation.bindings)
+    return by_condition(spread_out, (conditions.of(state.tree) for state in spread_out))
+
+
+def _shown(measured: Measured) -> Iterator[tuple[str, CrashState]]:
+    """Yield what recovery and lister are shown, each with the end of its id: states of kills, and of cut writes."""
+    limit = measured.case.sample_max
+    for name, states in (("kill", measured.killed), ("short", measured.cut)):
+        if name in measured.case.faults:
+            for index, state in enumerate(telling(measured, states)[:limit]):
+                yield (str(index) if name == "kill" else f"{name}/{index}"), state
+
+
+def recovery_phase(ctx: Context, cases: Iterable[Measured]) -> None:
+    """Run each case's ``recover`` and ``list`` on a sample of its crash states and judge what they leave and say."""
+    trials: list[Trial] = []
+    for measured in cases:
+        case = measured.case
+        if not (judging_commands(case.subject) or case.subject.resume):
+            continue
+        samples = list(_shown(measured)) if case.sample_max else []
+        if not samples:
+            continue
+        ctx.phase("recover", case, len(samples))
+        for name, state in samples:
+            commands = commands_for(measured, state.tree)
+            request = CommandRequest(spec=case.subject.spec, state=state.tree, commands=commands)
+            trials.append(Trial(f"{case.id}/recover/{name}", measured, "state", inspect, (request,), state=state))
+    for name, number in _by_case(run_trials(ctx, trials, _judge_inspection, within_patience(ctx))).items():
         planned = sum(trial.case.id == name for trial in trials)
         case = next(trial.case for trial in trials if trial.case.id == name)
         ctx.notice(f"recover and list looked at {planned - number} of {planned} states: time used up", case)

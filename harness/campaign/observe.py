@@ -42,9 +42,14 @@ def plan_for(point: CrashPoint, fault_class: FaultClass) -> FaultPlan:
 
 
 def _operation(observation: Observation) -> str:
-    """Return the operation kind of a cause; ``run`` where the undisturbed run itself shows it."""
+    """Return the operation kind of a cause.
+
+    ``run`` where the undisturbed run itself shows it, ``start`` where starting on a damaged file does.
+    """
     if observation.point is not None:
         return observation.point.operation
+    if observation.fault_class == "damage":
+        return "start"
     return "run" if observation.plan == NO_FAULTS else UNATTRIBUTED
 
 

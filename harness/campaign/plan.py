@@ -24,7 +24,7 @@ from harness.core.fault import FaultClass
 from harness.engines import engine
 from harness.sandbox.workspace import Workspace
 
-MEASURABLE: tuple[FaultClass, ...] = ("kill", "signal", "short", "errno", "concurrency")
+MEASURABLE: tuple[FaultClass, ...] = ("kill", "signal", "short", "errno", "concurrency", "damage")
 """The fault classes that this version can explore or inject."""
 
 DEFAULT_SIGNALS = 30
@@ -42,6 +42,7 @@ _CONTROLS: tuple[tuple[str, Control, tuple[FaultClass, ...]], ...] = (
 _CONTROL_ERRNO_RUNS = 8
 _CONTROL_SIGNALS = 12
 _CONTROL_RUNS = 4
+_CONTROL_STARTS = 4
 _PROBE_ERRNO_RUNS = 60
 DEFAULT_PROBE_BUDGET_S = 20.0
 _BESIDE_A_CHECK = frozenset({"W1", "W8"})
@@ -147,7 +148,7 @@ def control_cases(workspace: Workspace, faults: tuple[FaultClass, ...]) -> tuple
             signals=_CONTROL_SIGNALS if "signal" in faults and "signal" in classes else 0,
             runs=_CONTROL_RUNS if "concurrency" in faults and "concurrency" in classes else 0,
             errno_max=_CONTROL_ERRNO_RUNS,
-            sample_max=0,
+            sample_max=_CONTROL_STARTS if "damage" in faults else 0,
             confirmations=1,
         )
         for variant, role, classes in _CONTROLS

@@ -11,9 +11,10 @@ from harness.campaign.work import run_once
 from harness.catalog import fill
 from harness.checks import Bindings, FileBinding, sessions_to_resume
 from harness.checks.listing import session_id
-from harness.core.fault import FaultPlan
+from harness.core.damage import damaged
+from harness.core.fault import Damaged, FaultPlan
 from harness.core.role import path_role
-from harness.core.run import Recording, RunSpec
+from harness.core.run import Delivered, Recording, RunSpec
 from harness.core.tree import EMPTY_TREE, File, Tree
 from harness.sandbox.command import CommandResult, run_command
 from harness.sandbox.materialise import write_tree
@@ -85,7 +86,8 @@ class ExamineRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Who looks at the tree that a run left: programs of the target by name, a check, a reader of sessions.
 
     ``read`` holds ``{id}`` and is run for the sessions that this run made or changed, of the path roles in ``roles``;
-    ``resume`` holds it too and is run for sessions whose transcript is intact.
+    ``resume`` holds it too and is run for sessions whose transcript is intact. ``repair`` is the recovery that a
+    fault plan may strike.
     """
 
     commands: Commands = ()
@@ -94,6 +96,7 @@ class ExamineRequest(msgspec.Struct, frozen=True, kw_only=True):
     resume: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     bindings: tuple[FileBinding, ...] = ()
+    repair: tuple[str, ...] = ()
 
 
 class Examined(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +115,10 @@ def run_and_examine(
     engine_name: str, spec: RunSpec, plan: FaultPlan, request: ExamineRequest = NOBODY
 ) -> Examined:
     """Run the target under ``plan``, then let real programs look at copies of the tree that was read from disk."""
-    recording = run_once(engine_name, spec, plan)
+    if plan.fault_class == "damage":
+        recording = _run_and_damage(engine_name, spec, plan, request.repair)
+    else:
+        recording = run_once(engine_name, spec, plan)
     commands = list(request.commands)
     if request.read:
         ids = changed_sessions(recording, request)
@@ -130,6 +136,31 @@ def run_and_examine(
         check=check,
         reads={item.name.removeprefix(READ): item.result for item in outcomes if item.name.startswith(READ)},
     )
+
+
+def run_repair(engine_name: str, spec: RunSpec, argv: tuple[str, ...], tree: Tree, plan: FaultPlan) -> Recording:
+    """Run a target's recovery on a tree, watched, under ``plan``."""
+    return run_once(engine_name, msgspec.structs.replace(spec, argv=argv, start=tree, tools=None), plan)
+
+
+def _run_and_damage(engine_name: str, spec: RunSpec, plan: FaultPlan, repair: tuple[str, ...]) -> Recording:
+    """Run the target undisturbed, damage what it left, and start its recovery where the plan strikes that.
+
+    The recording returned is of what came last; its acknowledgements are of the undisturbed run.
+    """
+    recording = run_once(engine_name, spec)
+    tree, later = recording.final, []
+    for fault in plan.faults:
+        if isinstance(fault, Damaged):
+            tree = damaged(tree, fault.path, fault.damage)
+        else:
+            later.append(fault)
+    proof = (Delivered(fault="damage", seq=0, pid=recording.pid),) if tree.key != recording.final.key else ()
+    recording = msgspec.structs.replace(recording, final=tree, delivered=proof)
+    if not later or not proof:
+        return recording
+    struck = run_repair(engine_name, spec, repair, tree, FaultPlan(faults=tuple(later)))
+    return msgspec.structs.replace(struck, acks=recording.acks)
 
 
 def changed_sessions(recording: Recording, request: ExamineRequest) -> list[str]:

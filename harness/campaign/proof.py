@@ -57,9 +57,14 @@ def engine_for(plan: FaultPlan, engine: str) -> str:
     return "timed" if clocked else engine
 
 
+def _by_programs(finding: Finding) -> bool:
+    """Whether it was the target's own programs that showed the finding, on a tree that need not show it."""
+    return finding.fault_class == "damage" or _BY_RECOVERY_TRIAL in str(finding.evidence.get("trial", ""))
+
+
 def needed_programs(finding: Finding) -> frozenset[str]:
     """Return the target's own programs without which nobody can see the finding; none where a pure check can."""
-    if _BY_RECOVERY_TRIAL in str(finding.evidence.get("trial", "")):
+    if _by_programs(finding):
         return frozenset(_PROGRAMS.values())
     row = INVARIANTS.get(finding.invariant)
     if row is None or not _TREE_SCOPES.isdisjoint(row.checks):
@@ -69,7 +74,7 @@ def needed_programs(finding: Finding) -> frozenset[str]:
 
 def _by_resume(finding: Finding) -> bool:
     """Whether it takes a resume of sessions to see the finding."""
-    return finding.invariant == "M10" or _BY_RECOVERY_TRIAL in str(finding.evidence.get("trial", ""))
+    return finding.invariant == "M10" or _by_programs(finding)
 
 
 def programs_for(measured: Measured, findings: Iterable[Finding], proof: bool) -> ExamineRequest:
@@ -86,6 +91,7 @@ def programs_for(measured: Measured, findings: Iterable[Finding], proof: bool) -
         resume=subject.resume if any(_by_resume(item) for item in findings) else (),
         roles=tuple(dict.fromkeys(item.role for item in findings)),
         bindings=measured.explored.judged.bindings,
+        repair=subject.recover,
     )
 
 
@@ -100,10 +106,10 @@ def violations_of(measured: Measured, recording: Recording, plan: FaultPlan) -> 
     return serious(found)
 
 
-def examined_violations(measured: Measured, examined: Examined) -> tuple[Violation, ...]:
-    """Return what the real programs that looked at the tree say against it."""
+def examined_violations(measured: Measured, examined: Examined, plan: FaultPlan) -> tuple[Violation, ...]:
+    """Return what the real programs that looked at the tree of a run under ``plan`` say against it."""
     recording = examined.recording
-    found = outcome_violations(measured, recording.final, len(recording.acks), examined.outcomes)
+    found = outcome_violations(measured, recording.final, len(recording.acks), examined.outcomes, plan.fault_class)
     return serious((*found, *check_violations(examined.check)))
 
 
@@ -124,7 +130,7 @@ def confirms(measured: Measured, examined: Examined, plan: FaultPlan, finding: F
         return None
     found = violations_of(measured, recording, plan)
     if needed_programs(finding) or finding.invariant == CHECK_INVARIANT or match(finding, found) is None:
-        found += examined_violations(measured, examined)
+        found += examined_violations(measured, examined, plan)
     return match(finding, found)
 
 

@@ -54,14 +54,16 @@ def with_start(case: Case, start: Tree) -> Case:
 
 def judged_scopes(case: Case, fault_class: FaultClass) -> tuple[Scope, ...]:
     """Return what is judged of a case under a fault class, besides trees."""
-    if fault_class in ("errno", "short"):
-        return ("trace", "outcome") if case.errno_max else ("trace",)
     if fault_class in ("signal", "concurrency"):
-        return ("trace",)  # the target's own programs are shown what kills leave
+        return ("trace",)  # the target's own programs are shown what other faults leave
     subject, shown = case.subject, case.sample_max > 0
-    recovery: tuple[Scope, ...] = ("recovery",) if subject.recover and shown else ()
-    listing: tuple[Scope, ...] = ("listing",) if (subject.list_command or subject.resume) and shown else ()
-    return ("trace", *recovery, *listing)
+    scopes: list[Scope] = ["trace"]
+    if fault_class in ("errno", "short") and case.errno_max:
+        scopes.append("outcome")
+    if fault_class != "errno" and shown:
+        scopes += ["recovery"] if subject.recover else []
+        scopes += ["listing"] if subject.list_command or subject.resume else []
+    return tuple(scopes)
 
 
 def explore_request(case: Case) -> ExploreRequest:

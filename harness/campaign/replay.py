@@ -26,7 +26,7 @@ from harness.campaign.proof import confirms, engine_for, programs_for
 from harness.campaign.record import explore_request, null_problem, prepare_cases
 from harness.campaign.timed import measure_window, moments
 from harness.campaign.token import ReplayRecord, TokenError, encode
-from harness.campaign.trials import struck
+from harness.campaign.trials import point_of, struck
 from harness.campaign.work import record_and_explore
 from harness.catalog import NotAvailableError, Subject, Workload, compile_subject, find_variant, load_target
 from harness.checks import INVARIANTS
@@ -102,7 +102,7 @@ def subject_of(record: ReplayRecord, workspace: Workspace) -> Subject:
 
 def finding_of(record: ReplayRecord) -> Finding:
     """Return the finding that a token asks for."""
-    point = next((fault.at for fault in record.plan.faults if not isinstance(fault, Timed)), None)
+    point = point_of(record.plan)
     return Finding(
         fingerprint=record.fingerprint,
         target=record.target,
@@ -175,7 +175,7 @@ def _decide(
     if elsewhere.violated_at:
         text = f"REPRODUCED at another point: {elsewhere.violated_at}"
         return _answer("REPRODUCED", finding, times, reached, 0, text)
-    if finding.crash_point is None and finding.fault_class != "none":
+    if finding.crash_point is None and finding.fault_class not in ("none", "damage"):
         text = f"CHANGED: {spell_rate(0, reached)}; {_chance(finding)} cannot show that it is fixed"
         return _answer("CHANGED", finding, times, reached, 0, text)
     unmeasured = not_measured_here(measured, finding)
@@ -183,8 +183,9 @@ def _decide(
         return _answer("CHANGED", finding, times, reached, 0, f"CHANGED: no run shows it, but {unmeasured}")
     if reached == times:
         text = f"FIXED 0/{times}, the crash point was reached every time"
-        if finding.fault_class == "none":
-            text = f"FIXED 0/{times}, run without a fault"
+        if finding.fault_class in ("none", "damage"):
+            how = "run without a fault" if finding.fault_class == "none" else "started on the damaged file"
+            text = f"FIXED 0/{times}, {how}"
         return _answer("FIXED", finding, times, reached, 0, text)
     point = finding.crash_point
     if reached == 0 and point is not None and not measured.has_point(point):

@@ -30,6 +30,7 @@ from harness.campaign.check import Unchecked, check_phase, without_check
 from harness.campaign.concurrency import concurrency_phase
 from harness.campaign.confirm import confirm_phase
 from harness.campaign.context import Context, Measured, case_id
+from harness.campaign.damage import damage_phase
 from harness.campaign.errors import errno_phase
 from harness.campaign.examine import recovery_phase
 from harness.campaign.executor import Executor
@@ -40,6 +41,7 @@ from harness.campaign.probe import torn_tail_hint
 from harness.campaign.record import prepare_cases, record_cases
 from harness.campaign.replay import add_tokens
 from harness.campaign.scratch import canonical_base, claimed_workspace
+from harness.campaign.signals import signal_phase
 from harness.campaign.store import RunStore
 from harness.campaign.timed import Window, timed_phase
 from harness.core.event import CampaignFinished, CampaignStarted, Notice, Subscriber
@@ -158,8 +160,10 @@ def _phases(ctx: Context, plan: Plan) -> _Phases:
     unchecked = check_phase(ctx, measured)
     measured = [without_check(item) if item.case.id in unchecked.untrusted else item for item in measured]
     recovery_phase(ctx, measured)
+    damage_phase(ctx, measured)
     errno_phase(ctx, measured)
     windows = timed_phase(ctx, measured)
+    signal_phase(ctx, measured)
     concurrency_phase(ctx, measured)
     lives_phase(ctx, measured)
     ctx.ledger.settle(join_timed(ctx.ledger.by_key(), ctx.ledger.damages))

@@ -15,9 +15,9 @@ from harness.campaign.context import Case, Context, Measured
 from harness.campaign.executor import Call, CallTimeoutError, Outcome, WorkerDiedError
 from harness.campaign.observe import Observation, died_by
 from harness.campaign.programs import Examined
-from harness.checks import Expectation, FileBinding, judge_outcome
+from harness.checks import Expectation, FileBinding, judge_cut_repair, judge_outcome
 from harness.checks.expectation import id_at
-from harness.core.fault import CrashPoint, FaultClass, FaultPlan, Timed
+from harness.core.fault import CrashPoint, Damaged, FaultClass, FaultPlan, Timed
 from harness.core.run import Recording
 from harness.core.tree import File, Tree
 from harness.core.verdict import TrialKind, TrialRow, Verdict, Violation
@@ -138,6 +138,10 @@ def judge_run(measured: Measured, recording: Recording, plan: FaultPlan) -> tupl
     if recording.ending in ("timeout", "limit") or not struck(recording, plan):
         return ()
     explored, fault_class = measured.explored, plan.fault_class
+    if fault_class == "damage":
+        # The tree is damaged on purpose: what counts is what the target's own programs make of it.
+        killed = point_of(plan) is not None
+        return serious(cut_repair(measured, recording.spec.start, recording.final)) if killed else ()
     # A program that catches a signal goes on to what the recorded run never did: a last save, a note in its log.
     deviates = fault_class == "signal" and recording.signal is None
     found = tuple(measured.judge.judge(recording.final, recording.acks, fault_class, deviates=deviates))
@@ -150,6 +154,12 @@ def judge_run(measured: Measured, recording: Recording, plan: FaultPlan) -> tupl
         invariants = measured.case.invariants or None
         found += tuple(judge_outcome(explored.recording, recording, _by_bytes(measured), invariants))
     return serious(found)
+
+
+def cut_repair(measured: Measured, damaged: Tree, tree: Tree) -> tuple[Violation, ...]:
+    """Return what a recovery of ``damaged`` has destroyed where it was killed and left ``tree``."""
+    acked = len(measured.explored.recording.acks)
+    return judge_cut_repair(damaged, tree, measured.expectation, acked, measured.case.invariants or None)
 
 
 def _by_bytes(measured: Measured) -> tuple[FileBinding, ...]:
@@ -214,9 +224,9 @@ def serious(violations: Iterable[Violation]) -> tuple[Violation, ...]:
 
 
 def point_of(plan: FaultPlan) -> CrashPoint | None:
-    """Return where the first fault of a plan strikes; ``None`` for a timed one."""
+    """Return where the first fault of a plan that has a place strikes; ``None`` where none has."""
     for fault in plan.faults:
-        if not isinstance(fault, Timed):
+        if not isinstance(fault, Timed | Damaged):
             return fault.at
     return None
 

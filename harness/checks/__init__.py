@@ -33,6 +33,7 @@ from harness.checks.outcome import judge_outcome, outcomes_comparable
 from harness.checks.paths import path_key, same_path
 from harness.checks.reading import ABSENT, Read, judge_reads, read_of
 from harness.checks.recovery import LossReport, judge_recovery
+from harness.checks.repairing import judge_cut_repair
 from harness.checks.resume_invariants import ResumeOutcome, resume_outcome
 from harness.checks.rules import Rules
 
@@ -70,6 +71,7 @@ __all__ = [
     "UnknownInvariantError",
     "conversation_of",
     "infer_bindings",
+    "judge_cut_repair",
     "judge_listing",
     "judge_outcome",
     "judge_reads",

@@ -1,9 +1,9 @@
 """The registry of invariants: a row per id, plain functions per scope.
 
 A row says which faults can violate it, in letters: P process kill, E errno or short write, C concurrent writer or
-reader, L power loss, X refused lock or rename, S a
-signal that can be caught (P is SIGKILL and those). An invariant is judged only under the fault classes of its row,
-except on the null run, which every invariant judges.
+reader, L power loss, X refused lock or rename, S a signal that can be caught (P is SIGKILL and those), D a start on
+documents that something else has damaged. An invariant is judged only under the fault classes of its row, except on
+the null run, which every invariant judges.
 
 A further family of invariants defines its rows and decorates its functions; nothing else knows the ids.
 """
@@ -28,6 +28,7 @@ _LETTERS: Mapping[str, tuple[FaultClass, ...]] = {
     "L": ("power",),
     "X": ("errno",),
     "S": ("signal",),
+    "D": ("damage",),
 }
 
 Check = Callable[..., Any]
@@ -109,16 +110,16 @@ def checks_of(
 
 
 define("B1", "a record file is empty or ends with a newline", faults="PEL", source="#52387")
-define("B2", "every line is exactly one JSON object", faults="PCL", source="#81843")
+define("B2", "every line is exactly one JSON object", faults="PCLD", source="#81843")
 define("B3", "no NUL byte", faults="L", source="#49876, #59811")
 define("B4", "valid UTF-8, no unpaired surrogate escape", faults="PE", source="#1832")
-define("B5", "every acknowledged record is there, once, byte for byte", faults="PCL", source="catalyst#3350")
+define("B5", "every acknowledged record is there, once, byte for byte", faults="PCLD", source="catalyst#3350")
 define("B6", "everything before the record in flight is intact", faults="PEL", source="letta#3590")
-define("B7", "after recovery the next append is a line of its own", faults="PE", source="oh-my-pi#8596")
+define("B7", "after recovery the next append is a line of its own", faults="PED", source="oh-my-pi#8596")
 define("B8", "a known record type carries its required fields", faults="C", source="#24663")
 define("B9", "sessionId equals the stem of the file", faults="C", source="#29342")
-define("G1", "no uuid twice among chain records", faults="C", source="session-mcp")
-define("G2", "every parentUuid is in the file", faults="PCL", source="#58554")
+define("G1", "no uuid twice among chain records", faults="CE", source="session-mcp")
+define("G2", "every parentUuid is in the file", faults="PECL", source="#58554")
 define("G3", "no cycle of parents", faults="C", source="changelog 2.1.30, 2.1.108")
 define("G4", "resuming never cuts records off the conversation", faults="PC", source="#35024")
 define("G5", "the conversation reaches the newest acknowledged record", faults="PCL", source="#48270")
@@ -137,20 +138,20 @@ define("T9", "a made-up result is an error and claims no success", faults="PECL"
 define("M1", "a document is its old or its new version", faults="PELC", source="#59811")
 define("M2", "a concurrent reader sees the old or the new version", faults="C", source="#29010")
 define("M3", "no update of a concurrent writer is lost", faults="C", source="#1035")
-define("M4", "one bad entry gives a warning and hides no other", faults="PL", source="opencode#10904")
-define("M5", "a registry entry names a transcript, a lease a registry entry", faults="PL", source="#59811")
-define("M6", "the index agrees with the transcripts and never goes back", faults="PCL", source="#25032")
+define("M4", "one bad entry gives a warning and hides no other", faults="PLD", source="opencode#10904")
+define("M5", "a registry entry names a transcript, a lease a registry entry", faults="PLD", source="#59811")
+define("M6", "the index agrees with the transcripts and never goes back", faults="PCLD", source="#25032")
 define(
     "M7", "the last title is found by a strict parse and by a tail scan", faults="PE", source="claude-agent-sdk"
 )
-define("M8", "recovery never destroys the only copy of anything", faults="PE", source="Roo-Code#6592")
+define("M8", "recovery never destroys the only copy of anything", faults="PED", source="Roo-Code#6592")
 define(
-    "M9", "pin, title and archived flag survive, or recovery reports each as lost", faults="PL", source="#59811"
+    "M9", "pin, title and archived flag survive, or recovery reports each as lost", faults="PLD", source="#59811"
 )
 define(
     "M10",
     "every intact session is listed and resumed, or a warning names it",
-    faults="PCL",
+    faults="PCLD",
     source="#59811, #25032",
 )
 define(
@@ -168,4 +169,4 @@ define("W6", "one write per record", faults="PC", source="penguin-harness#249")
 define("W7", "a rewrite excludes those who append", faults="C", source="#81843")
 define("W8", "a refused operation is reported", faults="E", source="opencode#7607")
 define("W9", "what was acknowledged before a signal survives it", faults="S", source="claude-agent-sdk-python#625")
-define("W10", "a repair is idempotent and copies before it destroys", faults="PEL", source="#22107")
+define("W10", "a repair is idempotent and copies before it destroys", faults="PELD", source="#22107")

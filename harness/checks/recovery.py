@@ -19,7 +19,6 @@ from harness.checks.summary import parse_json
 from harness.core.content import content_of
 from harness.core.fault import FaultClass
 from harness.core.role import path_role
-from harness.core.trace import Trace
 from harness.core.tree import File, Tree
 from harness.core.verdict import Violation
 
@@ -39,8 +38,7 @@ class LossReport(NamedTuple):
 class RecoveryView(NamedTuple):
     """A damaged tree, the tree after recovery and one more record, and the tree between the two if it is known.
 
-    ``again`` is the tree after a second recovery, ``lost`` what the first one reported as lost, ``trace`` its
-    operations, which begin with ``before``: each where it is known.
+    ``again`` is the tree after a second recovery, ``lost`` what the first one reported as lost: each where known.
     """
 
     before: Tree
@@ -51,7 +49,6 @@ class RecoveryView(NamedTuple):
     appended_id: str
     again: Tree | None = None
     lost: frozenset[LossReport] = frozenset()
-    trace: Trace | None = None
 
     def binding_of(self, path: str) -> FileBinding | None:
         """Return the binding of a path."""
@@ -74,22 +71,32 @@ def judge_recovery(
     appended_id: str = "",
     again: Tree | None = None,
     lost: Iterable[LossReport] = (),
-    trace: Trace | None = None,
     invariants: Iterable[str] | None = None,
 ) -> tuple[Violation, ...]:
     """Return what a repair did wrong.
 
     ``before`` is the state the fault left, ``after`` what is there once recovery has exited with success and one
     more record, ``appended_id`` if its id is known, was appended and acknowledged; ``again`` what is there once it has
-    run a second time. ``lost`` are the losses that it reported, ``trace`` its operations.
+    run a second time. ``lost`` are the losses that it reported.
     """
     rows = select(invariants)
-    view = RecoveryView(before, after, recovered, expectation, acked, appended_id, again, frozenset(lost), trace)
+    view = RecoveryView(before, after, recovered, expectation, acked, appended_id, again, frozenset(lost))
     found = [v for function in checks_of(rows, "recovery", fault_class) for v in function(view)]
-    return (*found, *_still_holds(view, rows, fault_class))
+    found += _still_holds(view, view.after, rows, fault_class)
+    if again is not None:
+        known = {(item.invariant, item.path) for item in found}
+        found += (
+            msgspec.structs.replace(item, message=f"after a second recovery: {item.message}")
+            for item in _still_holds(view, again, rows, fault_class)
+            if (item.invariant, item.path) not in known
+        )
+    return tuple(found)
 
 
-def _still_holds(view: RecoveryView, rows: tuple[Invariant, ...], fault_class: FaultClass) -> Iterator[Violation]:
+def _still_holds(
+    view: RecoveryView, tree: Tree, rows: tuple[Invariant, ...], fault_class: FaultClass
+) -> Iterator[Violation]:
+    """Yield what is wrong with a tree that a recovery left."""
     names = sorted(_STILL_JUDGED & {row.id for row in rows})
     if names:
         # A repair has run: nothing is left for "the next opener" to heal or close.
@@ -97,7 +104,7 @@ def _still_holds(view: RecoveryView, rows: tuple[Invariant, ...], fault_class: F
             msgspec.structs.replace(binding, torn_tail="violation", open_turn="violation")
             for binding in view.expectation.bindings.all
         ]
-        yield from Judge(bindings, view.expectation, names).judge(view.after, view.acked, fault_class)
+        yield from Judge(bindings, view.expectation, names).judge(tree, view.acked, fault_class)
 
 
 def _files(tree: Tree) -> dict[str, bytes]:

@@ -4,22 +4,20 @@ M9: a pin, a custom title or an archived flag that was acknowledged is there aft
 or a later one, or recovery said that it is lost. A setting nobody set is nothing to lose.
 
 W10: a second recovery changes nothing but the record it appends, and at no moment of a recovery is something destroyed
-of which there is no copy. That a repair itself survives faults is for campaigns whose target is the repair.
+of which there is no copy.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from harness.checks.documents import RegistryEntry, registry_entry, setting_name
-from harness.checks.expectation import ExpectedDocument
+from harness.checks.expectation import Expectation, ExpectedDocument
 from harness.checks.flight import stem
 from harness.checks.invariant import check
 from harness.checks.recovery import RecoveryView, only_copies_survive
 from harness.checks.summary import parse_json
-from harness.core.apply import apply
-from harness.core.operation import Open, Rename, Truncate, Unlink, Write
 from harness.core.role import path_role
 from harness.core.tree import File, Tree
 from harness.core.verdict import Violation
@@ -166,23 +164,13 @@ def _added(view: RecoveryView, one: Tree, other: Tree) -> int:
     return sum((_all_lines(view, other) - _all_lines(view, one)).values())
 
 
-@check("W10", "recovery")
-def repair_copies_first(view: RecoveryView) -> Iterator[Violation]:
-    """At no moment of a recovery is there less than what must survive it: the copy comes before the cut."""
-    if view.trace is None:
-        return
-    tree, seen = view.trace.start, set[str]()
-    for op in view.trace.operations:
-        if op.error:
-            continue
-        tree = apply(tree, op)
-        if not isinstance(op, Open | Rename | Truncate | Unlink | Write) or (
-            isinstance(op, Open) and not op.truncated
-        ):
-            continue
-        for violation in only_copies_survive(view._replace(after=tree, recovered=None)):
-            if violation.path not in seen:
-                seen.add(violation.path)
-                yield _violation(
-                    violation.path, violation.damage, f"at operation {op.seq} of recovery: {violation.message}"
-                )
+def judge_cut_repair(
+    damaged: Tree, tree: Tree, expectation: Expectation, acked: int, invariants: Iterable[str] | None = None
+) -> tuple[Violation, ...]:
+    """Return what a repair of ``damaged`` has destroyed that was cut short and left ``tree``: a copy comes first."""
+    if invariants is not None and "W10" not in invariants:
+        return ()
+    view = RecoveryView(damaged, tree, None, expectation, acked, "")
+    return tuple(
+        _violation(item.path, item.damage, f"cut short, {item.message}") for item in only_copies_survive(view)
+    )

@@ -13,10 +13,12 @@ import msgspec
 PAGE_BYTES = 4096
 """A kill can cut a write only where the file offset is a multiple of this."""
 
-FaultClass = Literal["none", "kill", "signal", "short", "errno", "concurrency", "power"]
-FAULT_CLASSES: tuple[FaultClass, ...] = ("kill", "signal", "short", "errno", "concurrency", "power")
+FaultClass = Literal["none", "kill", "signal", "short", "errno", "concurrency", "damage", "power"]
+FAULT_CLASSES: tuple[FaultClass, ...] = ("kill", "signal", "short", "errno", "concurrency", "damage", "power")
 Phase = Literal["before", "torn", "after"]
 Victim = Literal["actor", "process", "tree"]
+FileDamage = Literal["torn", "nul", "empty"]
+"""What became of a damaged file: its first half is left, NULs in its full size, no bytes."""
 
 
 class CrashPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +58,27 @@ class Timed(msgspec.Struct, frozen=True, kw_only=True, tag="timed"):
     grace_ms: int = 0
 
 
+class Signal(msgspec.Struct, frozen=True, kw_only=True, tag="signal"):
+    """A signal that can be caught, sent to the process right after the operation at ``at`` (phase ``after``).
+
+    The operation may be an acknowledgement (operation ``ack``, no role): what was said to be saved must be there.
+    """
+
+    at: CrashPoint
+    signal: str = "SIGTERM"
+
+
+class Damaged(msgspec.Struct, frozen=True, kw_only=True, tag="damaged"):
+    """``path`` is damaged when the run is over: by a power loss, another program, an older version of this one.
+
+    Then the target's own programs are started on what there is. With a ``Kill`` beside it in the plan, its recovery
+    runs first, and is killed there.
+    """
+
+    path: str
+    damage: FileDamage
+
+
 class Short(msgspec.Struct, frozen=True, kw_only=True, tag="short"):
     """The write at ``at`` (phase ``torn``) accepts ``at.bytes`` bytes and returns that; the program runs on.
 
@@ -80,11 +103,11 @@ class Errno(msgspec.Struct, frozen=True, kw_only=True, tag="errno"):
     persistent: bool = False
 
 
-Fault: TypeAlias = Kill | Timed | Short | Errno
+Fault: TypeAlias = Kill | Timed | Signal | Damaged | Short | Errno
 
 
 class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The faults of one trial, at most one per crash point; empty for the null run.
+    """The faults of one trial, at most one per crash point; empty for the null run. ``Damaged`` comes first.
 
     ``concurrency``: nothing strikes, and the run is a trial all the same: of what the target's threads, processes and
     tools do to each other when they meet by chance. ``draw`` is then the number of the durations that its tools have:
@@ -103,6 +126,8 @@ class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                 return "kill"
             if isinstance(fault, Timed):
                 return "kill" if fault.signal == "SIGKILL" else "signal"
+            if isinstance(fault, Signal | Damaged):
+                return "signal" if isinstance(fault, Signal) else "damage"
             return "short" if isinstance(fault, Short) else "errno"
         return "concurrency" if self.concurrency else "none"
 

@@ -102,3 +102,10 @@ def crash_points(trace: Trace, trees_before: Iterator[Tree]) -> Iterator[CrashPo
             yield None
             continue
         yield counter.next(op.kind, operation_path(op, before), process_label(trace.actors, op.actor))
+
+
+def ack_points(trace: Trace) -> Iterator[CrashPoint]:
+    """Yield a point after each acknowledgement, in order: where a signal that can be caught is worth a run."""
+    counter = PointCounter()
+    for op in trace.acks:
+        yield at_phase(counter.next(op.kind, "", process_label(trace.actors, op.actor)), "after")

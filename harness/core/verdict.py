@@ -34,7 +34,9 @@ Damage = Literal[
     "other",
 ]
 Severity = Literal["violation", "information"]
-TrialKind = Literal["null", "canary", "control", "state", "exact", "timed", "errno", "schedule", "life"]
+TrialKind = Literal[
+    "null", "canary", "control", "state", "exact", "timed", "errno", "schedule", "life", "signal", "damage"
+]
 
 _WORST = ("held", "inconclusive", "violated", "broken")
 

@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 from harness.core.apply import ReplayError, apply
 from harness.core.content import FileTooLargeError
-from harness.core.fault import CrashPoint, Errno, FaultPlan, Kill, Short, Timed
-from harness.core.operation import AnyOperation
+from harness.core.fault import CrashPoint, Damaged, Errno, FaultPlan, Kill, Short, Signal, Timed
+from harness.core.operation import Ack, AnyOperation
 from harness.core.point import PointCounter, is_strikeable, operation_path
 from harness.core.trace import Actor
 from harness.core.tree import Tree
 from harness.engines.base import UnsupportedFaultError
 
-PointFault = Kill | Short | Errno
+PointFault = Kill | Signal | Short | Errno
 
 
 class Decision(NamedTuple):
@@ -50,16 +50,18 @@ class Injector:
     def __init__(self, plan: FaultPlan, start: Tree) -> None:
         self._waiting: list[PointFault] = []
         for fault in plan.faults:
-            if isinstance(fault, Timed):
+            if isinstance(fault, Timed | Damaged):
                 raise UnsupportedFaultError("the ptrace engine strikes crash points; use the timed engine")
+            if isinstance(fault, Signal) and fault.at.phase != "after":
+                raise UnsupportedFaultError("a signal needs a crash point of phase after")
             if isinstance(fault, Short) and fault.at.phase != "torn":
                 raise UnsupportedFaultError("a short write needs a crash point of phase torn")
             if isinstance(fault, Errno) and fault.at.phase != "before":
                 raise UnsupportedFaultError("an errno needs a crash point of phase before")
             self._waiting.append(fault)
         self.active = bool(self._waiting)
-        self.struck_after: Kill | None = None
-        """A kill whose operation has just been recorded; the loop carries it out at this exit stop."""
+        self.struck_after: Kill | Signal | None = None
+        """What strikes after the operation just recorded; the loop carries it out at this exit stop."""
         self._full = 0
         self._tree = start
         self._counter = PointCounter()
@@ -98,11 +100,11 @@ class Injector:
 
     def observe(self, op: AnyOperation, actors: Sequence[Actor]) -> None:
         """Count a finished operation and bring the model tree up to date."""
-        if is_strikeable(op):
+        if is_strikeable(op) or isinstance(op, Ack):
             label = f"p{actors[op.actor].process}"
             point = self._counter.next(op.kind, operation_path(op, self._tree), label)
             for fault in self._waiting:
-                if isinstance(fault, Kill) and fault.at.phase == "after" and _same_place(fault.at, point):
+                if isinstance(fault, Kill | Signal) and fault.at.phase == "after" and _same_place(fault.at, point):
                     self.struck_after = fault
         try:
             self._tree = apply(self._tree, op)

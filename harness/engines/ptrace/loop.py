@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 
-from harness.core.fault import Errno, Kill, Short
+from harness.core.fault import Errno, Kill, Short, Signal
 from harness.core.operation import AnyOperation
 from harness.core.run import Delivered, RunSpec
 from harness.engines.base import LINGER_S
@@ -23,7 +23,7 @@ from harness.engines.ptrace.decode import DECODERS, Call
 from harness.engines.ptrace.decode.lifecycle import EndingCall
 from harness.engines.ptrace.decode.tables import after_exec, after_exit
 from harness.engines.ptrace.descriptors import DescriptorTable
-from harness.engines.ptrace.inject import Decision, Injector
+from harness.engines.ptrace.inject import Decision, Injector, PointFault
 from harness.engines.ptrace.minder import Bound, Minder
 from harness.engines.ptrace.shorten import Shortened
 from harness.engines.ptrace.tracee import Process, Thread, is_fatal
@@ -39,7 +39,7 @@ _MOST_THREADS = 16
 _GROUP_STOPS = frozenset((signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
 _LAST_LOOKS = 20
 _LOOK_S = 0.001
-_FAULT_NAMES = {Kill: "kill", Short: "short", Errno: "errno"}
+_FAULT_NAMES = {Kill: "kill", Signal: "signal", Short: "short", Errno: "errno"}
 
 
 class Supervisor:
@@ -315,12 +315,13 @@ class Supervisor:
             return False
         self._injector.struck_after = None
         self._prove(struck, call, operations[-1] if operations else None, returned)
+        if isinstance(struck, Signal):  # the kernel delivers it before the thread's next instruction of its own
+            os.kill(call.thread.process.pid, signal.Signals[struck.signal])
+            return False
         self._carry_out(struck, call)
         return True
 
-    def _prove(
-        self, fault: Kill | Short | Errno, call: Call, op: AnyOperation | None, returned: int | None
-    ) -> None:
+    def _prove(self, fault: PointFault, call: Call, op: AnyOperation | None, returned: int | None) -> None:
         self._injector.delivered(fault)
         self.delivered.append(
             Delivered(

@@ -1,0 +1,83 @@
+"""What condition a state is in, as far as a repair cares: states that differ only in how much was written are alike.
+
+A target's own programs are real processes and see a sample of the states; this makes it one that has them all: a tail
+that is torn, one that lacks nothing but its newline, a turn with two calls open, a document that is gone.
+
+Non-goals: whether anything is wrong.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from itertools import zip_longest
+from typing import TypeVar
+
+from harness.checks.binding import Bindings, FileBinding
+from harness.checks.conversation_fold import Conversations
+from harness.checks.summary import parse_json
+from harness.core.content import Content
+from harness.core.role import path_role
+from harness.core.tree import Tree
+
+T = TypeVar("T")
+_NEWLINE = 10
+
+
+class Conditions:
+    """Tells the condition of trees; files of the same content are looked at once."""
+
+    def __init__(self, bindings: Bindings) -> None:
+        self._bindings = bindings
+        self._conversations = Conversations()
+        self._known: dict[tuple[str, bytes], Hashable] = {}
+
+    def of(self, tree: Tree) -> Hashable:
+        """Return what stands for the condition of a tree: per path role, how many files are in which condition."""
+        found: Counter[tuple[str, Hashable]] = Counter()
+        for path, file in tree.files():
+            binding = self._bindings.of(path)
+            found[path_role(path), self._condition(binding, file.content)] += 1
+        return frozenset(found.items())
+
+    def _condition(self, binding: FileBinding | None, content: Content) -> Hashable:
+        if binding is None or binding.litter or not content.size:
+            return bool(content.size)
+        key = (binding.glob, content.digest)
+        if key not in self._known:
+            self._known[key] = self._look(binding, content)
+        return self._known[key]
+
+    def _look(self, binding: FileBinding, content: Content) -> Hashable:
+        if binding.holds_records:
+            calls = self._open_calls(content) if binding.format == "transcript" else ()
+            return _tail(content), calls
+        return _parses(content.to_bytes()) if binding.holds_document else True
+
+    def _open_calls(self, content: Content) -> Hashable:
+        judged = self._conversations.of(content)
+        return tuple((fault.invariant, len(fault.ids)) for fault in judged.faults)
+
+
+def _tail(content: Content) -> str:
+    if content.chunk[-1] == _NEWLINE:
+        return "whole"
+    data = content.to_bytes()
+    return "unterminated" if _parses(data[data.rfind(b"\n") + 1 :]) else "torn"
+
+
+def _parses(data: bytes) -> bool:
+    try:
+        parse_json(data)
+    except ValueError:
+        return False
+    return True
+
+
+def by_condition(items: Sequence[T], conditions: Iterable[Hashable]) -> list[T]:
+    """Return the items so that any beginning has each condition as often as any other; those alike keep their order."""
+    groups: dict[Hashable, list[T]] = {}
+    for item, condition in zip(items, conditions, strict=True):
+        groups.setdefault(condition, []).append(item)
+    rounds = zip_longest(*groups.values(), fillvalue=None)
+    return [item for each in rounds for item in each if item is not None]
