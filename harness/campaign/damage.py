@@ -36,14 +36,29 @@ _TRIALS = "/recover/damage/"
 
 
 def damages_of(measured: Measured) -> list[Damaged]:
-    """Return the damage to try, a few files of each role, all in the first way, then all in the next."""
-    files: dict[str, list[str]] = {}
-    for path, file in sorted(measured.explored.recording.final.files()):
+    """Return the damage to try, a few files of each role, all in the first way, then all in the next.
+
+    Old is no damage where nothing could tell: only an index says again what transcripts say.
+    """
+    recording = measured.explored.recording
+    documents: dict[str, list[tuple[str, str]]] = {}
+    for path, file in sorted(recording.final.files()):
         binding = measured.expectation.bindings.of(path)
         if binding is not None and binding.holds_document and file.content.size > 1:
-            files.setdefault(path_role(path), []).append(path)
-    paths = [path for same in files.values() for path in same[:FILES_PER_ROLE]]
-    return [Damaged(path=path, damage=damage) for damage in get_args(FileDamage) for path in paths]
+            documents.setdefault(path_role(path), []).append((path, binding.format))
+    few = [item for same in documents.values() for item in same[:FILES_PER_ROLE]]
+    return [
+        Damaged(path=path, damage=damage)
+        for damage in get_args(FileDamage)
+        for path, kind in few
+        if damage != "stale" or kind == "index"
+        if _tree(measured, Damaged(path=path, damage=damage)).key != recording.final.key
+    ]
+
+
+def _tree(measured: Measured, damage: Damaged) -> Tree:
+    recording = measured.explored.recording
+    return damaged(recording.final, damage.path, damage.damage, recording.spec.start)
 
 
 def damage_phase(ctx: Context, cases: Iterable[Measured]) -> None:
@@ -71,8 +86,7 @@ def _starts(ctx: Context, measured: Measured) -> Iterator[Trial]:
     if damages:
         ctx.phase("damage", measured.case, min(STARTS, len(damages)))
     for index, damage in enumerate(damages[:STARTS]):
-        tree = damaged(measured.explored.recording.final, damage.path, damage.damage)
-        yield _trial(measured, str(index), tree, FaultPlan(faults=(damage,)))
+        yield _trial(measured, str(index), _tree(measured, damage), FaultPlan(faults=(damage,)))
 
 
 def _killed_repairs(ctx: Context, cases: list[Measured]) -> list[Trial]:
@@ -83,8 +97,7 @@ def _killed_repairs(ctx: Context, cases: list[Measured]) -> list[Trial]:
         for damage in damages_of(measured):
             if damage.damage == "torn" and path_role(damage.path) not in roles:
                 roles.add(path_role(damage.path))
-                tree = damaged(measured.explored.recording.final, damage.path, "torn")
-                arguments = (ctx.engine, subject.spec, subject.recover, tree, NO_FAULTS)
+                arguments = (ctx.engine, subject.spec, subject.recover, _tree(measured, damage), NO_FAULTS)
                 calls.append(Call(run_repair, arguments, (number, damage)))
     ctx.ledger.begin_phase()
     trials: list[Trial] = []

@@ -3,7 +3,9 @@
 Lives of one target follow each other; targets live side by side. Every life has a row, judged under the class of its
 end, and a line that says what its end left. The whole of it stands in ``lives/<case>.json``.
 
-Non-goals: confirming (a life is a real run, and what it found is judged on its disk); replaying a life from a token.
+What a life violates is confirmed by living it again, on the tree that it began on.
+
+Non-goals: replaying a life from a token.
 """
 
 from __future__ import annotations
@@ -14,15 +16,16 @@ from typing import Any
 
 import msgspec
 
-from harness.campaign.context import Context, Measured
+from harness.campaign.context import Context, Measured, case_id
 from harness.campaign.executor import Call
 from harness.campaign.living import LifeRequest, Lived, class_of, live
-from harness.campaign.observe import Observation
+from harness.campaign.observe import Observation, evidence_of
+from harness.campaign.proof import match
 from harness.campaign.trials import harness_failure
 from harness.catalog.lives import LifeRun
 from harness.core.json_record import encode_document
 from harness.core.tree import Tree
-from harness.core.verdict import Finding, TrialRow
+from harness.core.verdict import Confirmation, Finding, TrialRow
 
 LIVES_FORMAT_VERSION = 1
 _OF_LIFE = "/life/"
@@ -56,6 +59,7 @@ def lives_phase(ctx: Context, cases: Iterable[Measured]) -> dict[str, tuple[Live
             else:
                 lived[item.case.id].append(outcome.value)
                 _keep(ctx, item, index, place, outcome.value)
+    _confirm(ctx, cases, lived)
     for item in cases:
         _tell(ctx, item, lived[item.case.id])
     return {name: tuple(each) for name, each in lived.items()}
@@ -86,6 +90,47 @@ def _keep(ctx: Context, item: Measured, index: int, place: int, lived: Lived) ->
         note=lived.note,
     )
     ctx.record(row)
+
+
+def _confirm(ctx: Context, cases: list[Measured], lived: dict[str, list[Lived]]) -> None:
+    """Live the first life that shows each finding again, ``confirmations`` times, and say how often it shows there."""
+    calls: list[Call] = []
+    asked: dict[tuple[int, int], list[Finding]] = {}
+    for finding in ctx.ledger:
+        if not of_life(finding) or finding.control or finding.confirmation.attempts:
+            continue
+        number = next((n for n, item in enumerate(cases) if item.case.id == case_id(finding)), -1)
+        if number >= 0:
+            index = int(str(finding.evidence["trial"]).rpartition("/")[2])
+            asked.setdefault((number, index), []).append(finding)
+    for number, index in asked:
+        item = cases[number]
+        request = _request(ctx, item, index, lived[item.case.id][:index])
+        for attempt in range(item.case.confirmations):
+            calls.append(Call(live, (request,), (number, index, attempt), _TIMEOUT_S))
+    shown: dict[str, list[Lived]] = {}
+    for outcome in ctx.executor.run(calls):
+        if harness_failure(outcome):
+            continue
+        for finding in asked[outcome.key[:2]]:
+            if match(finding, outcome.value.violations) is not None:
+                shown.setdefault(finding.key, []).append(outcome.value)
+    for (number, _), findings in asked.items():
+        for finding in findings:
+            again, attempts = shown.get(finding.key, []), cases[number].case.confirmations
+            _keep_confirmation(ctx, finding, attempts, again)
+
+
+def _keep_confirmation(ctx: Context, finding: Finding, attempts: int, again: list[Lived]) -> None:
+    proof: dict[str, Any] = {}
+    violation = match(finding, again[0].violations) if again else None
+    if violation is not None:
+        proof = evidence_of(again[0].tree, violation, ctx.ledger.content) | {"died_by": again[0].died_by}
+    confirmation = Confirmation(
+        attempts=attempts, confirmed=len(again), method="lived again on the same tree", evidence=proof
+    )
+    ctx.ledger.replace(msgspec.structs.replace(finding, confirmation=confirmation))
+    ctx.ledger.write(finding.key)
 
 
 def life_document(life: LifeRun, lived: Lived) -> dict[str, Any]:

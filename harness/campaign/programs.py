@@ -152,7 +152,7 @@ def _run_and_damage(engine_name: str, spec: RunSpec, plan: FaultPlan, repair: tu
     tree, later = recording.final, []
     for fault in plan.faults:
         if isinstance(fault, Damaged):
-            tree = damaged(tree, fault.path, fault.damage)
+            tree = damaged(tree, fault.path, fault.damage, spec.start)
         else:
             later.append(fault)
     proof = (Delivered(fault="damage", seq=0, pid=recording.pid),) if tree.key != recording.final.key else ()

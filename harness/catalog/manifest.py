@@ -269,6 +269,8 @@ def _binding(shown: str, index: int, section: FileSection) -> FileBinding:
         raise ManifestError(
             f"{shown}: [file {index}] glob: {section.glob!r} is not a path below the state directory"
         )
+    if section.lag_ms < 0:
+        raise ManifestError(f"{shown}: [file {index}] lag_ms: {section.lag_ms} is not a number of milliseconds")
     return FileBinding(
         glob=section.glob,
         format=section.format,
@@ -277,4 +279,5 @@ def _binding(shown: str, index: int, section: FileSection) -> FileBinding:
         open_turn=section.open_turn,
         litter=section.litter,
         json=section.json,
+        lag_ms=section.lag_ms,
     )

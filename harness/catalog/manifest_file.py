@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from harness.checks.binding import Format
+from harness.checks.binding import DAY_MS, Format
 from harness.core.run import DEFAULT_ACK
 
 Runtime = Literal["python", "node", "binary"]
@@ -46,6 +46,7 @@ class FileSection(_Section, frozen=True, kw_only=True):
     open_turn: Literal["violation", "closed"] = "violation"
     litter: bool = False
     json: bool = True
+    lag_ms: int = DAY_MS
 
 
 class VariantSection(_Section, frozen=True, kw_only=True):

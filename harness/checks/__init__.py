@@ -8,6 +8,7 @@ from __future__ import annotations
 from harness.checks import (
     conversation_invariants,
     document_invariants,
+    entry_progress,
     index_invariants,
     name_invariants,
     record_invariants,
@@ -47,6 +48,7 @@ FAMILIES = (
     index_invariants,
     title_invariants,
     update_invariants,
+    entry_progress,
     refused_rename,
     rewriting,
     repairing,

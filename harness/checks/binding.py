@@ -15,6 +15,7 @@ RECORD_FORMATS = frozenset({"log", "transcript"})
 """Files of one record per line, appended to."""
 DOCUMENT_FORMATS = frozenset({"registry", "lease", "index", "document"})
 """Files rewritten as a whole."""
+DAY_MS = 86_400_000
 SESSION_FORMATS = frozenset({"transcript", "registry"})
 """Files whose *name* a reader shows as a session."""
 
@@ -26,6 +27,7 @@ class FileBinding(msgspec.Struct, frozen=True):
     ``torn_tail``: "healed" when the next opener repairs a torn last record, so the tail as found is no violation;
     of an index: when the next start rebuilds a stale one. ``open_turn``: "closed" when resuming closes the open tool
     turn that a transcript ends with, so that turn as found is no violation.
+    ``lag_ms``: of an index, how far an entry may be behind its transcript where nothing is in flight.
     ``litter``: matching names are temporary files. ``json`` is false where records or documents need not be JSON:
     then only order and versions are judged.
     """
@@ -37,6 +39,7 @@ class FileBinding(msgspec.Struct, frozen=True):
     open_turn: Literal["violation", "closed"] = "violation"
     litter: bool = False
     json: bool = True
+    lag_ms: int = DAY_MS
 
     @property
     def holds_records(self) -> bool:

@@ -49,11 +49,13 @@ class View(Generic[T]):
 
 
 class RegistryEntry(NamedTuple):
-    """What a registry entry says. ``kept``: the user's own settings by name, of those it carries."""
+    """What a registry entry says. ``kept``: the user's own settings by name, of those it carries; ``active_ms``: its
+    last activity, -1 where it has none that can be read."""
 
     session_id: str
     cli_session_id: str
     kept: Mapping[str, str]
+    active_ms: int = -1
 
 
 class IndexEntry(NamedTuple):
@@ -112,7 +114,8 @@ def _registry(value: Any) -> RegistryEntry | None:
         title = _text(value.get("title"))
     if title or "title" in value:
         kept[TITLE] = title
-    return RegistryEntry(_text(value.get("sessionId")), _text(value.get("cliSessionId")), kept)
+    active_ms = time_ms(value.get("lastActivityAt"))
+    return RegistryEntry(_text(value.get("sessionId")), _text(value.get("cliSessionId")), kept, active_ms)
 
 
 def _leases(value: Any) -> Mapping[str, str] | None:

@@ -1,5 +1,7 @@
 """M6: a sessions index says what the transcripts beside it are, does not go back, and does not fall behind.
 
+Where several writers at once leave it otherwise, one of them has lost an update: M3 as well.
+
 An index is a copy of what the transcripts say, so a transcript or a record in flight need not be in it yet. Where
 programs ended by themselves nothing is in flight. A binding with ``torn_tail = "healed"`` says that the next start
 rebuilds a stale index: then only what is left after a start is judged. What was wrong when the run began counts once
@@ -12,6 +14,9 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
+import msgspec
+
+from harness.checks.binding import DAY_MS
 from harness.checks.documents import IndexEntry, index_entries
 from harness.checks.expectation import Expectation
 from harness.checks.flight import QUIET, Held, held_at, is_agent, position, stem
@@ -72,6 +77,15 @@ class _Index(NamedTuple):
             message=f"{len(ids)} of {len(self.entries)} entries: {what}",
             ids=tuple(sorted(ids))[:_IDS_SHOWN],
         )
+
+
+@check("M3", "tree")
+def no_entry_is_lost(view: TreeView) -> Iterator[Violation]:
+    """What several writers at once leave out of an index, or take back in it, is an update that one of them lost."""
+    if view.fault_class == "concurrency":
+        for violation in index_agrees_with_transcripts(view):
+            if violation.damage in ("lost", "stale"):
+                yield msgspec.structs.replace(violation, invariant="M3")
 
 
 @check("M6", "tree")
@@ -222,13 +236,16 @@ def _title_stands(index: _Index, history: History, name: str, entry: IndexEntry)
 
 
 def _lag(index: _Index) -> Iterator[Violation]:
-    limit = index.view.rules.index_lag_ms
+    limit = index.file.binding.lag_ms
     behind: dict[str, int] = {}
+    ahead: list[str] = []
     for name, file in index.transcripts.items():
         entry = index.entries.get(name)
         if entry is None or entry.modified_ms < 0:
             continue
         lag = _newest(index, file) - entry.modified_ms
+        if NEWEST.of(file.content) >= 0 and entry.modified_ms - NEWEST.of(file.content) > DAY_MS:
+            ahead.append(name)
         if lag > limit and not (index.fresh and _was_behind(index, name, file, limit)):
             behind[name] = lag
     if behind:
@@ -236,6 +253,8 @@ def _lag(index: _Index) -> Iterator[Violation]:
         yield index.violation(
             "stale", f"up to {most} hours behind the transcript, limit {limit // _MS_PER_HOUR}", list(behind)
         )
+    if ahead:
+        yield index.violation("other", "over a day younger than any record of the transcript", ahead)
 
 
 def _newest(index: _Index, file: FileView) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.checks.documents import time_ms
 from harness.checks.summary import Fold, SummaryT, parse_json
@@ -64,6 +64,22 @@ class _Titles(_RecordFold[tuple[str, ...]]):
         return (*before, title) if record.get("type") == "custom-title" and isinstance(title, str) else before
 
 
+class Saved(NamedTuple):
+    """A record of a transcript and its time, -1 without one; ``before`` it stand the others."""
+
+    name: str
+    time_ms: int
+    before: Saved | None
+
+
+class _SavedRecords(_RecordFold[Saved | None]):
+    mark = b'"uuid"'
+
+    def add(self, before: Saved | None, record: dict[str, Any]) -> Saved | None:
+        name = record.get("uuid")
+        return Saved(name, time_ms(record.get("timestamp")), before) if isinstance(name, str) else before
+
+
 class _Newest(_RecordFold[int]):
     mark = b'"timestamp"'
 
@@ -73,5 +89,7 @@ class _Newest(_RecordFold[int]):
 
 TITLES = _Titles(())
 """The custom titles of a transcript, in order, by a strict parse of its complete lines."""
+SAVED = _SavedRecords(None)
+"""The last complete record of a transcript that has a uuid, and through it those before."""
 NEWEST = _Newest(-1)
 """The newest ``timestamp`` of a transcript's complete records in milliseconds, or -1."""

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from harness.core.content import content_of
 from harness.core.fault import FileDamage
-from harness.core.tree import File, Tree
+from harness.core.tree import EMPTY_TREE, File, Tree
 
 
-def damaged(tree: Tree, path: str, damage: FileDamage) -> Tree:
-    """Return ``tree`` with the file at ``path`` damaged; as it is, where there is no file to damage."""
-    node = tree.node_at(path)
-    if not isinstance(node, File):
+def damaged(tree: Tree, path: str, damage: FileDamage, start: Tree = EMPTY_TREE) -> Tree:
+    """Return ``tree`` with the file at ``path`` damaged; as it is, where there is no file to damage.
+
+    ``start`` is the tree that the run began with.
+    """
+    node, old = tree.node_at(path), start.node_at(path)
+    if not isinstance(node, File) or (damage == "stale" and not isinstance(old, File)):
         return tree
-    size = node.content.size
-    left = {"torn": node.content.read(0, size // 2), "nul": bytes(size), "empty": b""}[damage]
+    if damage == "torn":
+        left = node.content.read(0, node.content.size // 2)
+    elif isinstance(old, File) and damage == "stale":
+        left = old.content.to_bytes()
+    else:
+        left = bytes(node.content.size) if damage == "nul" else b""
     return tree.with_node(tree.names[path], File(content_of(left), node.mode, node.mtime_ns))

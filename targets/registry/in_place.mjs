@@ -88,7 +88,7 @@ function appendMessage(path, cwd, atMs, size) {
     gitBranch: "main", type: message.role, message, uuid: uuidOf(name), timestamp: new Date(time).toISOString(),
   };
   append(path, encode(record));
-  return record.uuid;
+  return record;
 }
 
 function updated(entry, index, atMs) {
@@ -114,9 +114,9 @@ async function update(directory, session, index) {
   const place = join(directory, session + ".json");
   const entry = readDocument(place);
   const path = join(root, "projects", entry.cwd.replace(/[^a-zA-Z0-9]/g, "-"), entry.cliSessionId + ".jsonl");
-  const atMs = now + index * 1000;
-  const uuid = appendMessage(path, entry.cwd, atMs, number(`size ${index}`, ...workload.record_bytes));
-  const changed = updated(entry, index + Math.floor(index / sessions), atMs);
+  const size = number(`size ${index}`, ...workload.record_bytes);
+  const { uuid, timestamp } = appendMessage(path, entry.cwd, now + index * 1000, size);
+  const changed = updated(entry, index + Math.floor(index / sessions), Date.parse(timestamp));
   if (changed.title !== entry.title) append(path, encode({ type: "custom-title", customTitle: changed.title, sessionId: entry.cliSessionId }));
   await writeFile(place, padded(changed));
   const leasePath = join(directory, "git-worktrees.json");

@@ -15,6 +15,8 @@ from transcript import (
     digits,
     encode,
     heal,
+    last_message,
+    milliseconds,
     number,
     project_name,
     record_of,
@@ -110,10 +112,9 @@ def update(root, workload, session, index, write, change):
     place = os.path.join(directory, session + ".json")
     entry = read_document(place)
     path = transcript_path(root, entry)
-    at_ms = workload.now_ms + index * 1000
     size = number(workload.seed, f"size {index}", *workload.sizes)
-    uuid = append_message(path, workload, entry["cwd"], at_ms, size)
-    changed = updated(workload.seed, entry, change, at_ms)
+    uuid = append_message(path, workload, entry["cwd"], workload.now_ms + index * 1000, size)
+    changed = updated(workload.seed, entry, change, milliseconds(last_message(path)["timestamp"]))
     if changed["title"] != entry["title"]:
         append_title(path, "customTitle", changed["title"])
     write(place, padded(workload.seed, changed))
@@ -131,7 +132,8 @@ def run(root, workload, write, lock=contextlib.nullcontext):
         session = local_id(workload.seed, index % workload.sessions)
         if session in known:  # one that is on no list is not there to be worked on
             with lock(directory):
-                update(root, workload, session, index, write, index + index // workload.sessions)
+                change = index + index // workload.sessions + (workload.life or 0)
+                update(root, workload, session, index, write, change)
 
 
 def recover(root, workload, write, lock=contextlib.nullcontext):

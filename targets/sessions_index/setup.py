@@ -2,8 +2,8 @@
 
     setup.py DIR WORKLOAD
 
-Every third session has a title of its user; all have a summary, which the index alone holds. Project 0 also has the
-transcript of a sub-agent, which no index shows.
+Every third session has a title of its user; all have a summary, which the index alone holds. Projects 0 and 1 also have
+the transcript of a sub-agent, younger than all others, which no index shows.
 """
 
 import os
@@ -15,20 +15,20 @@ from transcript import Workload, append_message, append_title, encode, iso, uuid
 MESSAGES = 3
 
 
-def side_chain(workload, session):
+def side_chain(workload, session, cwd):
     """Return the one record of a sub-agent's transcript."""
     return {
         "parentUuid": None,
         "isSidechain": True,
         "userType": "external",
-        "cwd": "/srv/p00",
+        "cwd": cwd,
         "sessionId": session,
         "version": "2.1.0",
         "gitBranch": "main",
         "agentId": "a1b2c3d4",
         "type": "user",
         "message": {"role": "user", "content": "look for the flag"},
-        "uuid": uuid_of(workload.seed, "side chain"),
+        "uuid": uuid_of(workload.seed, f"side chain of {session}"),
         "timestamp": iso(workload.now_ms + 10 * 86_400_000),
     }
 
@@ -43,10 +43,10 @@ def main(root, workload_path):
             append_message(path, workload, cwd, workload.now_ms - 3_600_000 + step * 1000, 120 + 61 * step)
         if number % 3 == 0:
             append_title(path, "customTitle", f"Permissions setup {number}")
-        if number == 0:
+        if number < 2:
             session = os.path.basename(path).removesuffix(".jsonl")
             with open(os.path.join(os.path.dirname(path), "agent-a1b2c3d4.jsonl"), "wb") as stream:
-                stream.write(encode(side_chain(workload, session)) + b"\n")
+                stream.write(encode(side_chain(workload, session, cwd)) + b"\n")
         entries = rebuilt(os.path.dirname(path))
         for entry in entries.values():
             entry["summary"] = f"Summary {number}, made by a model on exit"

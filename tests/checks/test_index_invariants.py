@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,7 +80,8 @@ def test_m6_more_than_a_day_behind() -> None:
     files = {A: prompt() + prompt(1, T0 + DAY + 1), AT: index(row("a"))}
     script = written(*files.items(), "1")
     assert wrong(files, script, 1) == [("stale", ("a",))]
-    assert wrong(files, script, 1, rules=Rules(index_lag_ms=2 * DAY)) == []
+    patient = tuple(msgspec.structs.replace(binding, lag_ms=2 * DAY) for binding in ALL)
+    assert wrong(files, script, 1, bindings=patient) == []
     assert wrong(files, script, 0) == []  # the record that is far ahead is in flight
 
 

@@ -14,6 +14,7 @@ from harness.campaign.plan import Options, plan_scenario
 from harness.campaign.run import run_campaign
 from harness.campaign.store import RunStore
 from harness.catalog import Scenario, Workload, select
+from harness.catalog.lives import Life
 from harness.catalog.steps import Tools
 from harness.core.fault import FaultClass
 from harness.core.verdict import Finding
@@ -22,10 +23,12 @@ PROJECT = Path(__file__).resolve().parents[2]
 PATCHES = Path(__file__).with_name("patches")
 WORKLOADS = {
     "reference": Workload(sessions=2, updates=4, record_bytes=(60, 9_000)),
-    "transcript": Workload(sessions=1, updates=2, record_bytes=(200, 9_000), tools=Tools(parallel=3)),
+    "transcript": Workload(sessions=2, updates=2, record_bytes=(200, 9_000), tools=Tools(parallel=3)),
     "registry": Workload(sessions=2, updates=4, record_bytes=(60, 3_000)),
     "sessions_index": Workload(sessions=3, updates=9, record_bytes=(60, 1_500)),
 }
+_TOGETHER = (Life(instances=2, advance="1d"),) * 3
+"""What several writers at once do to each other takes several writers at once."""
 _TARGET = re.compile(r"^--- a/targets/(\w+)/", re.MULTILINE)
 _HEADER = re.compile(r"^# (invariant|fault|story): *(.+)$", re.MULTILINE)
 
@@ -73,6 +76,7 @@ def catch(target: Path, fault: FaultClass, directory: Path) -> list[Finding]:
         samples=40,
         timed=24 if fault == "signal" else 0,
         runs=24,
+        life=_TOGETHER if fault == "concurrency" else (),
     )
     chosen = [each for each in select([str(target)]) if each.variant.name == "durable"]
     options = Options(jobs=1)
