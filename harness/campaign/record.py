@@ -214,7 +214,8 @@ def _say_what_is_not_measured(ctx: Context, case: Case, explored: Explored) -> N
     opaque = [binding.glob for binding in explored.judged.bindings if binding.format == "opaque"]
     opaque = [glob for glob in opaque if explored.judged.inferred and not case.subject.check]
     if explored.unsteady:
-        ctx.notice(f"only the form of what injected runs leave is judged: {explored.unsteady}", case)
+        names = ", ".join(sorted(explored.unsteady)[:_UNDECIDED_SHOWN])
+        ctx.notice(f"two undisturbed runs differ in {names}: only its form is judged after a fault", case)
     if opaque:
         ctx.notice(f"not judged, because nobody said what form it has: {', '.join(opaque[:4])}; --check can", case)
     if not case.subject.check:

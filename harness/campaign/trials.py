@@ -18,6 +18,7 @@ from harness.campaign.programs import Examined
 from harness.checks import Expectation, FileBinding, judge_cut_repair, judge_outcome
 from harness.checks.expectation import id_at
 from harness.core.fault import CrashPoint, Damaged, FaultClass, FaultPlan, Timed
+from harness.core.role import path_role
 from harness.core.run import Recording
 from harness.core.tree import File, Tree
 from harness.core.verdict import TrialKind, TrialRow, Verdict, Violation
@@ -146,14 +147,24 @@ def judge_run(measured: Measured, recording: Recording, plan: FaultPlan) -> tupl
     deviates = fault_class == "signal" and recording.signal is None
     found = tuple(measured.judge.judge(recording.final, recording.acks, fault_class, deviates=deviates))
     reordered = fault_class == "concurrency" and measured.interleaves
-    if explored.incomparable or explored.unsteady or reordered:
+    if explored.unsteady or reordered:
         found = tuple(
-            item for item in found if tells_without_comparison(measured.expectation, recording.final, item)
+            item
+            for item in found
+            if not (reordered or _is_unsteady(measured, item.path))
+            or tells_without_comparison(measured.expectation, recording.final, item)
         )
-    if fault_class in ("errno", "short") and recording.trace is not None and not explored.incomparable:
+    if fault_class in ("errno", "short") and recording.trace is not None:
         invariants = measured.case.invariants or None
-        found += tuple(judge_outcome(explored.recording, recording, _by_bytes(measured), invariants))
+        found += tuple(
+            judge_outcome(explored.recording, recording, _by_bytes(measured), invariants, explored.unsteady)
+        )
     return serious(found)
+
+
+def _is_unsteady(measured: Measured, path: str) -> bool:
+    """Whether undisturbed runs differ in this file already."""
+    return not measured.explored.unsteady.isdisjoint({path_role(path), measured.expectation.key_of(path)})
 
 
 def cut_repair(measured: Measured, damaged: Tree, tree: Tree) -> tuple[Violation, ...]:

@@ -18,12 +18,13 @@ from harness.checks import (
     Judge,
     infer_bindings,
     judge_trace,
-    outcomes_comparable,
+    unsteady_roles,
 )
 from harness.checks.binding import TornTail
 from harness.checks.invariant import Scope
 from harness.core.apply import replay
 from harness.core.fault import NO_FAULTS, FaultClass, FaultPlan
+from harness.core.role import path_role
 from harness.core.run import Recording, RunSpec
 from harness.core.tree import Tree
 from harness.core.verdict import Violation
@@ -37,6 +38,9 @@ from harness.services.tools import serving
 
 _BY_OTHER_RUNS: frozenset[FaultClass] = frozenset({"errno", "short", "signal", "concurrency"})
 """The classes whose runs go on: what they leave is comparable only as far as two undisturbed runs agree."""
+
+
+_SHOWN = 4
 
 
 class SetupError(Exception):
@@ -61,10 +65,10 @@ class Explored(msgspec.Struct, frozen=True, kw_only=True):
     trace_violations: tuple[Violation, ...] = ()
     explorations: dict[StateClass, Exploration] = {}
     not_measured: dict[FaultClass, dict[str, str]] = {}
-    unsteady: str = ""
-    """Which documents two undisturbed runs wrote differently: another run's bytes are not held against these."""
+    unsteady: frozenset[str] = frozenset()
+    """Keys of files that two undisturbed runs wrote differently: another run's bytes are not held against these."""
     incomparable: str = ""
-    """Why the outcome of a faulted run cannot be held against this one: two undisturbed runs differ."""
+    """Why no outcome of a faulted run can be held against this one: two undisturbed runs differ in every file."""
     not_judged: tuple[str, ...] = ()
     """Logs of which a part of what they owe cannot be told, each with the reason."""
     explore_cpu_ms: dict[StateClass, float] = {}
@@ -146,15 +150,16 @@ def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest)
         judged = Judged(bindings=request.bindings, inferred=False, masked=False, invariants=request.invariants)
         return Explored(recording=recording, judged=judged)
     masked, bindings = request.masked, request.bindings or infer_bindings(trace, request.torn_tail)
-    incomparable = unsteady = ""
+    unsteady: frozenset[str] = frozenset()
     if masked is None or not _BY_OTHER_RUNS.isdisjoint(request.scopes):
         again = run_once(engine_name, spec, verify=False)
         masked = not _same_outcome(recording, again) if masked is None else masked
-        incomparable = outcomes_comparable(recording, again, bindings)
-        unsteady = unsteady_versions(recording, again, bindings, masked)
+        unsteady = unsteady_roles(recording, again, bindings)
+        unsteady |= unsteady_versions(recording, again, bindings, masked)
     judged = Judged(bindings=bindings, inferred=not request.bindings, masked=masked, invariants=request.invariants)
     expectation = expectation_for(recording, judged)
     judge = judge_for(expectation, judged)
+    incomparable = why_incomparable(expectation, unsteady)
     explorations: dict[StateClass, Exploration] = {}
     spent_ms: dict[StateClass, float] = {}
     for name in request.classes:
@@ -176,13 +181,15 @@ def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest)
     )
 
 
-def unsteady_versions(first: Recording, again: Recording, bindings: tuple[FileBinding, ...], masked: bool) -> str:
-    """Return which documents two undisturbed runs wrote differently, in words; empty where they agree.
+def unsteady_versions(
+    first: Recording, again: Recording, bindings: tuple[FileBinding, ...], masked: bool
+) -> frozenset[str]:
+    """Return the keys of the documents that two undisturbed runs wrote differently.
 
     A pid or a time in a file makes another run's bytes strange to the recorded run without anything being wrong.
     """
     if first.trace is None or again.trace is None:
-        return ""
+        return frozenset()
     seen = []
     for trace in (first.trace, again.trace):
         expectation = Expectation.from_trace(trace, bindings, masked=masked)
@@ -197,8 +204,16 @@ def unsteady_versions(first: Recording, again: Recording, bindings: tuple[FileBi
                 for key, document in expectation.documents.items()
             }
         )
-    differing = [key for key in seen[0] if seen[0][key] != seen[1].get(key)]
-    return f"{', '.join(differing[:3])}: not the same in two undisturbed runs" if differing else ""
+    return frozenset(key for key in seen[0] if seen[0][key] != seen[1].get(key))
+
+
+def why_incomparable(expectation: Expectation, unsteady: frozenset[str]) -> str:
+    """Return why runs cannot be held against each other at all: they differ in every file that is judged."""
+    judged = {*expectation.records, *expectation.documents}
+    steady = {key for key in judged if key not in unsteady and path_role(key) not in unsteady}
+    if not unsteady or steady:
+        return ""
+    return f"two undisturbed runs differ in {', '.join(sorted(unsteady)[:_SHOWN])} even after masking"
 
 
 def _not_measured(

@@ -30,7 +30,7 @@ from harness.checks.judge import Judge
 from harness.checks.lister import lists_session
 from harness.checks.listing import judge_listing, list_sessions, sessions_to_resume
 from harness.checks.messages_api import ApiError, validate
-from harness.checks.outcome import judge_outcome, outcomes_comparable
+from harness.checks.outcome import judge_outcome, unsteady_roles
 from harness.checks.paths import path_key, same_path
 from harness.checks.reading import ABSENT, Read, judge_reads, read_of
 from harness.checks.recovery import LossReport, judge_recovery
@@ -81,11 +81,11 @@ __all__ = [
     "judge_trace",
     "list_sessions",
     "lists_session",
-    "outcomes_comparable",
     "path_key",
     "read_of",
     "resume_outcome",
     "same_path",
     "sessions_to_resume",
+    "unsteady_roles",
     "validate",
 ]

@@ -4,8 +4,8 @@
 tree of the undisturbed run, temporary files aside. A fault that is neither was swallowed. What a reported failure
 left behind is judged like any other tree (:class:`harness.checks.judge.Judge` under ``errno`` or ``short``).
 
-Trees of two runs are compared by role, with uuids, timestamps and long numbers masked; where even two undisturbed
-runs differ, see :func:`outcomes_comparable`.
+Trees of two runs are compared by role, with uuids, timestamps and long numbers masked; roles in which even two
+undisturbed runs differ (:func:`unsteady_roles`) are left out.
 """
 
 from __future__ import annotations
@@ -31,9 +31,6 @@ from harness.core.verdict import Violation
 _LONG_NUMBER = re.compile(rb"[0-9]{10,}(?:\.[0-9]+)?")
 """Milliseconds or nanoseconds since the epoch: the clock, never data of a workload."""
 
-_SHOWN = 4
-
-
 class OutcomeView(NamedTuple):
     """Two runs of one workload: undisturbed, and with ``fault_class`` ("short" or "errno") delivered."""
 
@@ -44,6 +41,7 @@ class OutcomeView(NamedTuple):
     fault_class: str
     operation: str
     histories: Mapping[str, History] = {}
+    unsteady: frozenset[str] = frozenset()
 
 
 def judge_outcome(
@@ -51,8 +49,11 @@ def judge_outcome(
     run: Recording,
     bindings: Iterable[FileBinding] | Bindings = (),
     invariants: Iterable[str] | None = None,
+    unsteady: frozenset[str] = frozenset(),
 ) -> tuple[Violation, ...]:
     """Return W1 or W8 where ``run`` swallowed the fault it met; nothing where no fault was delivered.
+
+    ``unsteady`` are the path roles that differ between undisturbed runs already: nothing is read from those.
 
     Raises ``ValueError`` when the undisturbed recording has no trace (temporary files could not be told).
     """
@@ -65,7 +66,7 @@ def judge_outcome(
     first = run.delivered[0]
     fault_class = "short" if _is_short(run) else "errno"
     operation = first.operation.kind if first.operation is not None else ""
-    view = OutcomeView(null, run, bound, names, fault_class, operation, histories)
+    view = OutcomeView(null, run, bound, names, fault_class, operation, histories, unsteady)
     return tuple(v for function in checks_of(select(invariants), "outcome", "errno") for v in function(view))
 
 
@@ -114,23 +115,24 @@ def _fingerprints(tree: Tree, names: Names, bindings: Bindings) -> Counter[tuple
     return found
 
 
-def outcomes_comparable(null: Recording, again: Recording, bindings: Iterable[FileBinding] = ()) -> str:
-    """Return why two undisturbed runs cannot be compared; empty if they can. Then W1 and W8 are not measured."""
+def unsteady_roles(null: Recording, again: Recording, bindings: Iterable[FileBinding] = ()) -> frozenset[str]:
+    """Return the roles of files that two undisturbed runs leave differently, even after masking.
+
+    Raises ``ValueError`` when the first recording has no trace (temporary files could not be told).
+    """
     if null.trace is None:
-        return "the recording has no trace"
+        raise ValueError("the recording of the undisturbed run has no trace")
     bound = Bindings(bindings)
     names = replay_histories(null.trace, bound)[0]
-    different = tree_differences(null.final, again.final, names, bound)
-    if different:
-        return f"two undisturbed runs differ in {', '.join(different[:_SHOWN])} even after masking"
-    return ""
+    return frozenset(tree_differences(null.final, again.final, names, bound))
 
 
 def swallowed(view: OutcomeView) -> list[str]:
     """Return the roles left different by a fault that nobody was told of."""
     if view.run.ending != "exited" or how_reported(view.null, view.run):
         return []
-    return tree_differences(view.null.final, view.run.final, view.names, view.bindings)
+    different = tree_differences(view.null.final, view.run.final, view.names, view.bindings)
+    return [role for role in different if role not in view.unsteady]
 
 
 def _verdict(view: OutcomeView, invariant: str, what: str) -> Iterator[Violation]:

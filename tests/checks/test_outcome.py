@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trees import DOCUMENT, LOG, document_run, log_run, names, record
 
-from harness.checks import judge_outcome, outcomes_comparable
+from harness.checks import judge_outcome, unsteady_roles
 from harness.core.run import Delivered, Recording, RunSpec
 from harness.core.tree import tree_of
 from harness.explore.script import Script
@@ -106,10 +106,14 @@ def test_random_names_times_and_counters_of_the_clock_are_masked() -> None:
     assert names(judge_outcome(null, struck("short", other, short), ())) == [("W1", "silent")]
 
 
-def test_two_undisturbed_runs_that_differ_cannot_be_compared() -> None:
+def test_what_differs_between_undisturbed_runs_is_left_out_and_nothing_else() -> None:
     other = recording(log_run(), final=tree_of({"log.jsonl": b"something else\n"}))
-    assert outcomes_comparable(NULL, NULL, BOTH) == ""
-    assert "log.jsonl" in outcomes_comparable(NULL, other, BOTH)
+    assert unsteady_roles(NULL, NULL, BOTH) == frozenset()
+    assert unsteady_roles(NULL, other, BOTH) == {"log.jsonl"}
+    torn = struck("short", log_run(), {**TORN, "noise.bin": b"1"})
+    null = recording(log_run(), final=tree_of({**WHOLE, "noise.bin": b"2"}))
+    assert names(judge_outcome(null, torn, BOTH, unsteady=frozenset({"noise.bin"}))) == [("W1", "silent")]
+    assert judge_outcome(null, torn, BOTH, unsteady=frozenset({"noise.bin", "log.jsonl"})) == ()
 
 
 def test_only_the_rows_asked_for() -> None:
