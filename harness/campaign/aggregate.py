@@ -157,6 +157,7 @@ def case_result(
             item = msgspec.structs.replace(item, verdict="inconclusive", reason=unjudged)
         classes.append(msgspec.structs.replace(item, not_measured=dict(reasons.get(name, {}))))
     quiet = [row for row in lives if row.fault_class == "none"]
+    quiet += [row for row in mine if _is_phase(row, case, "canary") and row.fault_class == "none"]
     if null is not None and (null.verdict == "violated" or quiet):
         classes.insert(0, _null_result(case, null, quiet))
     return CaseResult(

@@ -1,7 +1,8 @@
 """The phase of a user's or target's own check: a program judges copies of crash states by its exit code.
 
-The check is tested first. It must accept the state of the undisturbed run and reject some damage; one that does
-not can prove nothing, and what only it could judge is *inconclusive*. One that neither accepts nor rejects the
+The check is tested first. It must accept something and reject some damage; one that does not can prove nothing, and
+what only it could judge is *inconclusive*. If it rejects the state of the undisturbed run, and accepts one on the way
+there, that is a finding: no fault needed. One that neither accepts nor rejects the
 state of the undisturbed run (another exit code, a signal, ten seconds) is *broken*.
 """
 
@@ -15,11 +16,13 @@ import msgspec
 from harness.campaign.context import Context, Measured
 from harness.campaign.examine import check_violations, spread, state_result
 from harness.campaign.executor import Call
+from harness.campaign.observe import Observation
 from harness.campaign.programs import CheckRequest, run_check
 from harness.campaign.trials import Result, Trial, harness_failure, run_trials
 from harness.campaign.work import describe
 from harness.catalog import ManifestError
 from harness.core.damage import damaged
+from harness.core.fault import NO_FAULTS, FaultClass
 from harness.core.tree import EMPTY_TREE, Tree
 from harness.core.verdict import Verdict
 from harness.explore import CrashState
@@ -28,7 +31,15 @@ from harness.sandbox.command import CommandResult
 SHORT_STATES = 60
 """How many states of cut writes a check is shown: enough to find a cut that matters, few enough for a budget."""
 ACKED = "{acked}"
+REJECTS_ALL = "your check rejects the state of an undisturbed run, and all on the way there"
+NO_FAULT_NEEDED = "your check rejects the state of an undisturbed run: it takes no fault to break this program"
 ACCEPTS_DAMAGE = "your check accepts an empty directory, files cut in half and files full of NULs"
+
+_STATES_TRIED = 12
+"""States on the way there that a check which rejects the end is tried on, before it is held to reject anything."""
+
+State = tuple[Tree, tuple[str, ...]]
+"""A tree, and the acknowledgements before it."""
 
 _VERDICTS: dict[int | None, Verdict] = {0: "held", 1: "violated"}
 
@@ -53,14 +64,10 @@ def require_one_actor(measured: Measured) -> None:
         )
 
 
-def _ask(ctx: Context, measured: Measured, trees: tuple[Tree, ...]) -> tuple[CommandResult, ...] | str:
-    """Return what the check says of each tree, all acknowledgements given; or why it could not be asked."""
-    acks = measured.explored.recording.acks
-    request = CheckRequest(
-        spec=measured.case.subject.spec,
-        argv=measured.case.subject.check,
-        states=tuple((tree, acks) for tree in trees),
-    )
+def _ask(ctx: Context, measured: Measured, states: Iterable[State]) -> tuple[CommandResult, ...] | str:
+    """Return what the check says of each tree with its acknowledgements; or why it could not be asked."""
+    subject = measured.case.subject
+    request = CheckRequest(spec=subject.spec, argv=subject.check, states=tuple(states))
     (outcome,) = ctx.executor.run([Call(run_check, (request,))])
     answers: tuple[CommandResult, ...] = outcome.value
     return harness_failure(outcome) or answers
@@ -68,15 +75,20 @@ def _ask(ctx: Context, measured: Measured, trees: tuple[Tree, ...]) -> tuple[Com
 
 def _canary(ctx: Context, measured: Measured) -> tuple[Verdict, str]:
     """Return what the check can be trusted with, and why that is not everything: *held* is a check that works."""
-    final = measured.explored.recording.final
-    answers = _ask(ctx, measured, (final,))
+    recording = measured.explored.recording
+    answers = _ask(ctx, measured, [(recording.final, recording.acks)])
     if isinstance(answers, str):
         return "broken", f"your check could not be tested: {answers}"
     (whole,) = answers
+    if whole.exit_code == 1:
+        states = [(state.tree, recording.acks[: state.acked]) for state in spread(measured.killed)[:_STATES_TRIED]]
+        answers = _ask(ctx, measured, states)
+        if not isinstance(answers, str) and any(result.exit_code == 0 for result in answers):
+            return "violated", NO_FAULT_NEEDED
+        return "inconclusive", f"{REJECTS_ALL}: {describe(whole, said=True)}"
     if whole.exit_code != 0:
-        verdict: Verdict = "inconclusive" if whole.exit_code == 1 else "broken"
-        return verdict, f"your check does not accept the state of an undisturbed run: {describe(whole)}"
-    answers = _ask(ctx, measured, damaged_trees(final))
+        return "broken", f"your check cannot judge the state of an undisturbed run: {describe(whole, said=True)}"
+    answers = _ask(ctx, measured, [(tree, recording.acks) for tree in damaged_trees(recording.final)])
     if isinstance(answers, str):
         return "broken", f"your check could not be tested: {answers}"
     accepts = all(result.exit_code == 0 for result in answers)
@@ -123,8 +135,8 @@ class Unchecked(NamedTuple):
 def check_phase(ctx: Context, cases: Iterable[Measured]) -> Unchecked:
     """Let each case's own check judge its crash states.
 
-    A check that accepts damage, or rejects the undisturbed run, is not trusted. Raises :class:`ManifestError` for a
-    check that asks for what is ambiguous.
+    A check that accepts damage, or rejects all it is shown, is not trusted. Raises :class:`ManifestError` for a check
+    that asks for what is ambiguous.
     """
     cases = [measured for measured in cases if measured.case.subject.check]
     for measured in cases:
@@ -135,13 +147,29 @@ def check_phase(ctx: Context, cases: Iterable[Measured]) -> Unchecked:
         case = measured.case
         verdict, problem = _canary(ctx, measured)
         if problem:
-            untrusted[case.id] = problem
             ctx.notice(problem, case)
-            row = case.row("canary", f"{case.id}/canary/check", verdict, case.faults[0] if case.faults else "none")
-            ctx.record(msgspec.structs.replace(row, note=problem))
+            _keep_canary(ctx, measured, verdict, problem)
+        if problem and verdict != "violated":
+            untrusted[case.id] = problem
         elif reason := _check_states(ctx, measured):
             unseen[case.id] = reason
     return Unchecked(untrusted, unseen)
+
+
+def _keep_canary(ctx: Context, measured: Measured, verdict: Verdict, problem: str) -> None:
+    """Keep the row of a check that failed its test; a state it rejects without a fault is a finding of its own."""
+    case, trial_id = measured.case, f"{measured.case.id}/canary/check"
+    fault_class: FaultClass = "none" if verdict == "violated" else next(iter(case.faults), "none")
+    names: tuple[str, ...] = ()
+    if verdict == "violated":
+        (violation,) = check_violations(CommandResult(exit_code=1))
+        final = measured.explored.recording.final
+        seen = Observation(violation=violation, fault_class="none", plan=NO_FAULTS, runs=1, tree=final)
+        ctx.ledger.begin_phase()
+        names = ctx.ledger.observe(case, [seen], trial_id, 0)
+        ctx.ledger.save(names)
+    row = case.row("canary", trial_id, verdict, fault_class)
+    ctx.record(msgspec.structs.replace(row, note=problem, findings=names))
 
 
 def _check_states(ctx: Context, measured: Measured) -> str:

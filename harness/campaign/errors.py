@@ -8,6 +8,7 @@ tree that was read from disk at its end.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import zip_longest
 
 from harness.campaign.context import Case, Context, Measured
 from harness.campaign.examine import check_violations
@@ -17,12 +18,20 @@ from harness.core.fault import FaultPlan
 from harness.core.trace import Trace
 from harness.explore import errno_plans
 
+RUNS_LEAST = 12
+"""How many plans of a case are run even when its budget is used up: a class that was asked for is measured."""
+
 
 def plans_for(case: Case, trace: Trace) -> tuple[list[FaultPlan], int]:
-    """Return the plans to run, the most telling first, and how many there would be without ``errno_max``."""
-    wanted = {"errno", "short"} & set(case.faults)
-    plans = [plan for plan in errno_plans(trace) if plan.fault_class in wanted] if wanted else []
-    return plans[: case.errno_max], len(plans)
+    """Return the plans to run, the most telling first, and how many there would be without ``errno_max``.
+
+    The classes take turns, so that neither a limit nor a budget leaves one of them untried.
+    """
+    wanted = [name for name in ("short", "errno") if name in case.faults]
+    plans = list(errno_plans(trace)) if wanted else []
+    by_class = [[plan for plan in plans if plan.fault_class == name] for name in wanted]
+    turns = [plan for each in zip_longest(*by_class) for plan in each if plan is not None]
+    return turns[: case.errno_max], len(turns)
 
 
 def judge_error_run(trial: Trial, examined: Examined) -> Result:
@@ -33,14 +42,13 @@ def judge_error_run(trial: Trial, examined: Examined) -> Result:
 def errno_phase(ctx: Context, cases: Iterable[Measured]) -> None:
     """Fail each operation of each case in turn, once and persistently, and cut its writes short."""
     trials = []
+    possible: dict[str, int] = {}
     for measured in cases:
         case = measured.case
-        plans, possible = plans_for(case, measured.trace)
+        plans, possible[case.id] = plans_for(case, measured.trace)
         if not plans:
             continue
         ctx.phase("errno", case, len(plans))
-        if len(plans) < possible and not case.control:
-            ctx.notice(f"{len(plans)} of {possible} error plans are run, the most telling first", case)
         request = ExamineRequest(check=case.subject.check)
         trials += [
             Trial(
@@ -54,6 +62,10 @@ def errno_phase(ctx: Context, cases: Iterable[Measured]) -> None:
             for index, plan in enumerate(plans)
         ]
     # Controls run whatever the budget: a campaign that had no time for them would be broken, not short.
-    left = run_trials(ctx, trials, judge_error_run, lambda trial: bool(trial.case.control) or not ctx.expired())
-    if left:
-        ctx.notice(f"{len(left)} of {len(trials)} error plans were not run: the budget is used up")
+    least = {trial.id for trial in trials if trial.case.control or int(trial.id.rpartition("/")[2]) < RUNS_LEAST}
+    left = run_trials(ctx, trials, judge_error_run, lambda trial: trial.id in least or not ctx.expired())
+    for case in {trial.case.id: trial.case for trial in trials if not trial.case.control}.values():
+        planned, missed = (sum(trial.case.id == case.id for trial in each) for each in (trials, left))
+        if planned - missed < possible[case.id]:
+            why = "the budget is used up (--budget)" if missed else "the most telling first"
+            ctx.notice(f"{planned - missed} of {possible[case.id]} error plans were run: {why}", case)

@@ -15,7 +15,7 @@ from harness.campaign.context import Case, Context, Measured
 from harness.campaign.executor import Call, Executor
 from harness.campaign.observe import Observation, died_by
 from harness.campaign.trials import harness_failure, serious
-from harness.campaign.work import Explored, ExploreRequest, record_and_explore, set_up
+from harness.campaign.work import Explored, ExploreRequest, last_words, record_and_explore, set_up
 from harness.checks import INVARIANTS
 from harness.checks.invariant import Scope
 from harness.core.fault import NO_FAULTS, FaultClass
@@ -106,7 +106,9 @@ def null_problem(recording: Recording) -> tuple[Verdict, str] | None:
     if recording.signal is not None and not told:
         return "inconclusive", f"the run without a fault died of signal {recording.signal}"
     if recording.exit_code and not told:
-        return "inconclusive", f"the run without a fault failed with exit code {recording.exit_code}"
+        words = last_words(recording.stderr_tail)
+        said = f"; it said: {words}" if words else ""
+        return "inconclusive", f"the run without a fault failed with exit code {recording.exit_code}{said}"
     if recording.acks_buffered:
         return (
             "inconclusive",
@@ -214,8 +216,8 @@ def _say_what_is_not_measured(ctx: Context, case: Case, explored: Explored) -> N
     opaque = [binding.glob for binding in explored.judged.bindings if binding.format == "opaque"]
     opaque = [glob for glob in opaque if explored.judged.inferred and not case.subject.check]
     if explored.unsteady:
-        names = ", ".join(sorted(explored.unsteady)[:_UNDECIDED_SHOWN])
-        ctx.notice(f"two undisturbed runs differ in {names}: only its form is judged after a fault", case)
+        differing = ", ".join(sorted(explored.unsteady)[:_UNDECIDED_SHOWN])
+        ctx.notice(f"two undisturbed runs differ in {differing}: only its form is judged after a fault", case)
     if opaque:
         ctx.notice(f"not judged, because nobody said what form it has: {', '.join(opaque[:4])}; --check can", case)
     if not case.subject.check:

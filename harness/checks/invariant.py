@@ -150,7 +150,7 @@ define(
 )
 define(
     "M10",
-    "every intact session is listed and resumed, or a warning names it",
+    "every intact session is listed or named in a warning, and resumed by its id",
     faults="PCLD",
     source="#59811, #25032",
 )

@@ -60,10 +60,10 @@ class ListingView(NamedTuple):
         """Whether the target lists the entry's session."""
         return self.listed is not None and not self.listed.isdisjoint(self.ids_of(entry))
 
-    def warns_of(self, entry: Entry) -> bool:
-        """Whether a warning names the entry, by id or by file name."""
+    def warns_of(self, entry: Entry, *, by_alias: bool = True) -> bool:
+        """Whether a warning names the entry, by id or by file name; ``by_alias``: or by another id of its session."""
         name = entry.path.rsplit("/", 1)[-1]
-        ids = self.ids_of(entry)
+        ids = self.ids_of(entry) if by_alias else {entry.id}
         return any(name in text or any(each in text for each in ids) for text in self.warned)
 
 
@@ -194,7 +194,7 @@ def bad_entry_hides_no_other(view: ListingView) -> Iterator[Violation]:
     bad = [entry for entry in found if entry.problem]
     for entry in found:
         if entry.problem:
-            if not view.warns_of(entry):
+            if not view.warns_of(entry, by_alias=False):
                 yield Violation(
                     invariant="M4",
                     path=entry.path,
@@ -215,23 +215,23 @@ def bad_entry_hides_no_other(view: ListingView) -> Iterator[Violation]:
 
 @check("M10", "listing")
 def intact_session_is_reached(view: ListingView) -> Iterator[Violation]:
-    """Each session with an intact transcript is listed and can be resumed by its id, or a warning names it."""
+    """Each session with an intact transcript is listed, or a warning names it; and it can be resumed by its id."""
     for entry in entries(view.tree, view.bindings):
         if entry.problem or not entry.shown or not _is_transcript(view.bindings, entry):
             continue
-        unlisted = view.listed is not None and not view.lists(entry)
+        unlisted = view.listed is not None and not view.lists(entry) and not view.warns_of(entry)
         tried = [view.resumed[name] for name in view.ids_of(entry) if name in view.resumed]
         unresumed = bool(tried) and not any(tried)
-        if not (unlisted or unresumed) or view.warns_of(entry) or not _is_owed(view, entry):
+        if not (unlisted or unresumed) or not _is_owed(view, entry):
             continue
-        ways = (["no lister shows it"] if unlisted else []) + (
+        ways = (["no lister shows it and no warning names it"] if unlisted else []) + (
             ["resume by id does not find it"] if unresumed else []
         )
         yield Violation(
             invariant="M10",
             path=entry.path,
             damage="unreadable",
-            message=f"the transcript is intact, {' and '.join(ways)}, and no warning names it",
+            message=f"the transcript is intact, and {', and '.join(ways)}",
             ids=(entry.id,),
         )
 

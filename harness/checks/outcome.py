@@ -31,6 +31,7 @@ from harness.core.verdict import Violation
 _LONG_NUMBER = re.compile(rb"[0-9]{10,}(?:\.[0-9]+)?")
 """Milliseconds or nanoseconds since the epoch: the clock, never data of a workload."""
 
+
 class OutcomeView(NamedTuple):
     """Two runs of one workload: undisturbed, and with ``fault_class`` ("short" or "errno") delivered."""
 

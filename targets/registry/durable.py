@@ -43,6 +43,7 @@ def start(root):
         for session, entry in list(registry.entries(directory)):
             if entry is None:
                 rebuild(root, directory, session)
+        report_losses(directory)
 
 
 def rebuild(root, directory, session):
@@ -55,8 +56,15 @@ def rebuild(root, directory, session):
     keep_aside(path)
     cli, place = transcript
     replace(path, registry.padded(0, stub(directory, session, cli, records(place))))
-    for key in LOST.values():
-        say({"lost": key, "id": session})
+
+
+def report_losses(directory):
+    """Say what rebuilt entries lack, at every start until it is set again: the start that rebuilt one may have died."""
+    for session, entry in registry.entries(directory):
+        if entry is not None and os.path.exists(os.path.join(directory, session + ".json.corrupted-bak")):
+            for key, field in LOST.items():
+                if key not in entry:
+                    say({"lost": field, "id": session})
 
 
 def find_transcript(root, directory, session):

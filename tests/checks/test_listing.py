@@ -112,7 +112,9 @@ def test_m10_a_damaged_registry_entry_hides_an_intact_transcript() -> None:
         ("M4", "silent"),
         ("M10", "unreadable"),
     ]
-    assert reached(DAMAGED, [], "r/local_a.json", resumed={"a": False}, acked=1) == []  # named: the user can act
+    # Named, the user can act; but a session that no id resumes is out of reach whatever the lister says.
+    assert reached(DAMAGED, [], "r/local_a.json", resumed={"a": True}, acked=1) == []
+    assert reached(DAMAGED, [], "r/local_a.json", resumed={"a": False}, acked=1) == [("M10", "unreadable")]
 
 
 def test_m10_found_with_a_warning_or_by_the_transcript_alone() -> None:
@@ -151,7 +153,6 @@ def test_the_sessions_to_resume_are_the_intact_ones_the_struck_ones_first() -> N
 def test_m10_holds_exactly_where_all_are_reached(listed: set[str], resumed: dict[str, bool], warned: bool) -> None:
     tree = tree_of({"p/a.jsonl": PROMPT, "p/b.jsonl": PROMPT})
     found = judge_listing(tree, BOTH, listed, ["a"] if warned else [], resumed=resumed, invariants=("M10",))
-    bad = {name for name in "ab" if name not in listed or not resumed.get(name, True)} - (
-        {"a"} if warned else set()
-    )
+    named = listed | ({"a"} if warned else set())
+    bad = {name for name in "ab" if name not in named or not resumed.get(name, True)}
     assert {v.ids[0] for v in found} == bad

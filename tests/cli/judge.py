@@ -20,7 +20,10 @@ if BEHAVIOUR == "accepts":
     sys.exit(0)
 if BEHAVIOUR == "rejects":
     sys.exit(1)
+if BEHAVIOUR == "rejects_the_last":
+    sys.exit(sys.argv[3] == "4")
 if BEHAVIOUR == "crashes":
+    sys.stderr.write("oh\n")
     sys.exit(9)
 if BEHAVIOUR == "dies":
     os.kill(os.getpid(), signal.SIGABRT)

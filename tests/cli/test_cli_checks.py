@@ -31,10 +31,15 @@ def last_line(ended: Ended, start: str) -> str:
             "rejects",
             3,
             "Inconclusive: ",
-            "your check does not accept the state of an undisturbed run: exit code 1",
+            "your check rejects the state of an undisturbed run, and all on the way there: exit code 1",
         ),
-        ("crashes", 4, "Broken: ", "your check does not accept the state of an undisturbed run: exit code 9"),
-        ("dies", 4, "Broken: ", "your check does not accept the state of an undisturbed run: died of signal 6"),
+        (
+            "crashes",
+            4,
+            "Broken: ",
+            "your check cannot judge the state of an undisturbed run: exit code 9; it said: oh",
+        ),
+        ("dies", 4, "Broken: ", "your check cannot judge the state of an undisturbed run: died of signal 6"),
     ],
 )
 @pytest.mark.parametrize("faults", ["kill", "errno"])
@@ -44,6 +49,15 @@ def test_a_check_that_can_prove_nothing(
     ended = probe("good", "--faults", faults, "--check", check(behaviour), cwd=here)
     assert ended.exit_code == code, ended.out
     assert words in last_line(ended, start)
+
+
+def test_a_check_that_rejects_only_the_end_has_found_what_needs_no_fault(here: Path) -> None:
+    ended = probe("good", "--json", "--faults", "kill", "--check", check("rejects_the_last", "{acked}"), cwd=here)
+    document = ended.document
+    assert document["exit_code"] == 1
+    found = {item["finding"]["fault_class"]: item["finding"] for item in document["result"]["findings"]}
+    assert found["none"]["invariant"] == "check"
+    assert found["none"]["confirmation"]["confirmed"] == 3
 
 
 def test_a_check_that_hangs_is_ended(here: Path) -> None:
