@@ -126,7 +126,7 @@ def replay(
     """Replay a token ``times`` times against ``subject``."""
     finding = finding_of(record)
     classes: tuple[FaultClass, ...] = (record.fault_class,) if record.fault_class != "none" else ()
-    case = Case(subject=subject, faults=classes, invariants=frozenset(INVARIANTS), sample_max=0, check_max=0)
+    case = Case(subject=subject, faults=classes, invariants=frozenset(INVARIANTS), sample_max=1, check_max=0)
     (case,) = prepare_cases(executor, [case])
     request = explore_request(case)
     (outcome,) = executor.run([Call(record_and_explore, (engine, case.subject.spec, request))])

@@ -42,7 +42,7 @@ class Conditions:
 
     def _condition(self, binding: FileBinding | None, content: Content) -> Hashable:
         if binding is None or binding.litter or not content.size:
-            return bool(content.size)
+            return "something" if content.size else "empty"
         key = (binding.glob, content.digest)
         if key not in self._known:
             self._known[key] = self._look(binding, content)

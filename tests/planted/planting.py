@@ -24,7 +24,7 @@ PATCHES = Path(__file__).with_name("patches")
 WORKLOADS = {
     "reference": Workload(sessions=2, updates=4, record_bytes=(60, 9_000)),
     "transcript": Workload(sessions=2, updates=2, record_bytes=(200, 9_000), tools=Tools(parallel=3)),
-    "registry": Workload(sessions=2, updates=4, record_bytes=(60, 3_000)),
+    "registry": Workload(sessions=3, updates=4, record_bytes=(60, 3_000)),
     "sessions_index": Workload(sessions=3, updates=9, record_bytes=(60, 1_500)),
 }
 _TOGETHER = (Life(instances=2, advance="1d"),) * 3

@@ -1,0 +1,42 @@
+"""Which states are alike to a repair, and that a sample has one of each."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from trees import DOCUMENT, HEALED, record
+
+from harness.checks import FileBinding
+from harness.checks.binding import Bindings
+from harness.checks.condition import Conditions, by_condition
+from harness.core.tree import tree_of
+
+CONDITIONS = Conditions(Bindings((HEALED, DOCUMENT, FileBinding("p/*.jsonl", "transcript"))))
+
+
+def alike(*files: dict[str, bytes]) -> bool:
+    return len({CONDITIONS.of(tree_of(each)) for each in files}) == 1
+
+
+def test_how_much_was_written_makes_no_difference() -> None:
+    assert alike({"log.jsonl": record(1)}, {"log.jsonl": record(1) + record(2)})
+    assert alike({"log.jsonl": record(1)[:5]}, {"log.jsonl": record(1) + record(2)[:9]})
+    assert alike({"state.json": b"{}"}, {"state.json": b'{"n": 1}'})
+
+
+def test_a_tail_a_document_and_a_name_make_one() -> None:
+    tails = [{"log.jsonl": tail} for tail in (record(1), record(1)[:-1], record(1)[:-3], b"")]
+    documents = [{"state.json": data} for data in (b"{}", b"{", b"")]
+    assert len({CONDITIONS.of(tree_of(files)) for files in (*tails, *documents, {}, {"x.tmp": b"1"})}) == 9
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=30))
+def test_any_beginning_has_each_condition_as_often(conditions: list[str]) -> None:
+    items = list(range(len(conditions)))
+    ordered = by_condition(items, conditions)
+    assert sorted(ordered) == items
+    kinds = set(conditions)
+    assert {conditions[item] for item in ordered[: len(kinds)]} == kinds
+    for kind in kinds:
+        mine = [item for item in ordered if conditions[item] == kind]
+        assert mine == sorted(mine)
