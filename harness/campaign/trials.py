@@ -114,7 +114,7 @@ def _broken(trial: Trial, failure: str) -> TrialRow:
     return msgspec.structs.replace(row, fault=fault, note=f"the harness failed: {failure}")
 
 
-_BY_COMPARISON = frozenset({"M1", "B5", "B6"})
+_BY_COMPARISON = frozenset({"M1", "M3", "B5", "B6"})
 """The invariants that hold a tree against the bytes of the recorded run."""
 
 
@@ -192,8 +192,10 @@ def tells_without_comparison(expectation: Expectation, tree: Tree, violation: Vi
     """
     if violation.invariant not in _BY_COMPARISON:
         return True
-    if violation.invariant == "B5":
-        return violation.damage in ("lost", "missing") and not set(violation.ids) <= record_ids(expectation, tree)
+    if violation.invariant in ("B5", "M3") and violation.damage in ("lost", "missing"):
+        return not set(violation.ids) <= record_ids(expectation, tree)
+    if violation.invariant == "M3":
+        return True
     if violation.invariant != "M1":
         return False
     node = tree.node_at(violation.path)

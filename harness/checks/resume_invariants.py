@@ -91,10 +91,10 @@ def _transcripts(view: RecoveryView, tree: Tree) -> Iterator[tuple[str, Judged]]
 
 @check("G4", "recovery")
 def resume_reaches_as_much(view: RecoveryView) -> Iterator[Violation]:
-    """The leaf reaches no fewer records after a resume than before, unless a compaction came between.
+    """The leaf reaches after a resume what it reached before, unless a compaction came between.
 
-    Where acknowledgements name records, a rollback may remove those in flight; what is still in the file has to be
-    reached.
+    What is still in the file has to be reached. What is not may have been rolled back: where acknowledgements name
+    records, those in flight; where they do not, as many as the resume has added.
     """
     for path, old in _transcripts(view, view.before):
         node = view.after.node_at(path)
@@ -102,21 +102,24 @@ def resume_reaches_as_much(view: RecoveryView) -> Iterator[Violation]:
             continue  # M8 says that the file is gone
         new = view.expectation.conversations.of(node.content)
         reached, left = len(old.conversation.reached), len(new.conversation.reached)
-        if left >= reached or _boundaries(new) > _boundaries(old):
+        if _boundaries(new) > _boundaries(old):
             continue
         gone = [old.conversation.records[i].uuid for i in old.conversation.order]
         kept = {new.conversation.records[i].uuid for i in new.conversation.order}
         unreached = [name for name in gone if name not in kept]
         there = {record.uuid for record in new.conversation.records}
-        if all(name not in there and _in_flight(view, path, name) for name in unreached):
+        cut_off = any(name in there for name in unreached)
+        lost = left < reached and not all(_in_flight(view, path, name) for name in unreached)
+        if not cut_off and not lost:
             continue
         yield Violation(
             invariant="G4",
             path=path,
             damage="unlinked",
-            message=f"the conversation reached {reached} records before recovery and {left} after it and one more",
+            message=f"of {reached} records that the conversation reached before recovery, {len(unreached)} are not "
+            "reached after it and one more",
             offset=new.offsets[new.conversation.leaf] if new.conversation.leaf >= 0 else -1,
-            ids=tuple(name for name in gone if name not in kept)[:_IDS_SHOWN],
+            ids=tuple(unreached)[:_IDS_SHOWN],
         )
 
 

@@ -15,10 +15,13 @@ def damaged(tree: Tree, path: str, damage: FileDamage, start: Tree = EMPTY_TREE)
     node, old = tree.node_at(path), start.node_at(path)
     if not isinstance(node, File) or (damage == "stale" and not isinstance(old, File)):
         return tree
+    size = node.content.size
     if damage == "torn":
-        left = node.content.read(0, node.content.size // 2)
+        left = node.content.read(0, size // 2)
+    elif damage == "holed":
+        left = bytes(size // 2) + node.content.read(size // 2, size)
     elif isinstance(old, File) and damage == "stale":
         left = old.content.to_bytes()
     else:
-        left = bytes(node.content.size) if damage == "nul" else b""
+        left = bytes(size) if damage == "nul" else b""
     return tree.with_node(tree.names[path], File(content_of(left), node.mode, node.mtime_ns))

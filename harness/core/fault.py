@@ -17,9 +17,9 @@ FaultClass = Literal["none", "kill", "signal", "short", "errno", "concurrency", 
 FAULT_CLASSES: tuple[FaultClass, ...] = ("kill", "signal", "short", "errno", "concurrency", "damage", "power")
 Phase = Literal["before", "torn", "after"]
 Victim = Literal["actor", "process", "tree"]
-FileDamage = Literal["torn", "nul", "empty", "stale"]
-"""What became of a damaged file: its first half is left, NULs in its full size, no bytes, what it
-held when the run began."""
+FileDamage = Literal["torn", "holed", "nul", "empty", "stale"]
+"""What became of a damaged file: its first half is left, its first half is NULs, NULs in its full size, no bytes, what
+it held when the run began."""
 
 
 class CrashPoint(msgspec.Struct, frozen=True, kw_only=True):

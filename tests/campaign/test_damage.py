@@ -142,7 +142,7 @@ def test_programs_are_started_on_damaged_documents_and_judged(tmp_path: Path, ta
         assert (item.fault_class, item.is_confirmed) == ("damage", True), item
         assert item.confirmation.confirmed == item.confirmation.attempts == 3
     kinds = {row.fault["faults"][0]["damage"] for row in rows if row.kind == "damage" and row.fault}
-    assert kinds == {"torn", "nul", "empty"}  # no index, so nothing that is only old
+    assert kinds == {"torn", "holed", "nul", "empty"}  # no index, so nothing that is only old
 
     silent = next(item for item in findings if item.variant == "silent")
     with scratch_workspace() as workspace:

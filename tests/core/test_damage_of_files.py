@@ -21,6 +21,7 @@ def test_each_way_of_damaging_a_file(data: bytes, other: bytes, old: bytes) -> N
     tree, start = tree_of({"a": data, "b": other}), tree_of({"a": old})
     expected: dict[FileDamage, bytes] = {
         "torn": data[: len(data) // 2],
+        "holed": bytes(len(data) // 2) + data[len(data) // 2 :],
         "nul": bytes(len(data)),
         "empty": b"",
         "stale": old,
