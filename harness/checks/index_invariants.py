@@ -244,7 +244,7 @@ def _lag(index: _Index) -> Iterator[Violation]:
         if entry is None or entry.modified_ms < 0:
             continue
         lag = _newest(index, file) - entry.modified_ms
-        if NEWEST.of(file.content) >= 0 and entry.modified_ms - NEWEST.of(file.content) > DAY_MS:
+        if _is_ahead(index, entry, file):
             ahead.append(name)
         if lag > limit and not (index.fresh and _was_behind(index, name, file, limit)):
             behind[name] = lag
@@ -255,6 +255,13 @@ def _lag(index: _Index) -> Iterator[Violation]:
         )
     if ahead:
         yield index.violation("other", "over a day younger than any record of the transcript", ahead)
+
+
+def _is_ahead(index: _Index, entry: IndexEntry, file: FileView) -> bool:
+    """Whether an entry is over a day younger than its transcript, and was not so when the run began."""
+    newest, old = NEWEST.of(file.content), index.start.get(entry.session_id)
+    was = index.fresh and old is not None and old.modified_ms == entry.modified_ms
+    return newest >= 0 and entry.modified_ms - newest > DAY_MS and not was
 
 
 def _newest(index: _Index, file: FileView) -> int:

@@ -74,6 +74,11 @@ def test_m6_a_rollback_against_the_start_and_against_earlier_versions() -> None:
     assert wrong({A: prompt(), AT: index(row("a", T0 + 14 * DAY, 30))}, script, 0) == []
 
 
+def test_m6_an_entry_younger_than_any_record() -> None:
+    assert wrong({**WHOLE, AT: index(row("a", T0 + DAY), row("b"))}) == []
+    assert wrong({**WHOLE, AT: index(row("a", T0 + DAY + 1), row("b"))}) == [("other", ("a",))]
+
+
 def test_m6_more_than_a_day_behind() -> None:
     files = {A: prompt() + prompt(1, T0 + DAY), AT: index(row("a"))}
     assert wrong(files, written(*files.items(), "1"), 1) == []
