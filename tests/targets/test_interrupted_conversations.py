@@ -40,8 +40,8 @@ TRIES = 5
 
 ONE_OPEN = (
     'API Error: 400 {"type":"error","error":{"type":"invalid_request_error","message":"messages.29: `tool_use` ids '
-    "were found without `tool_result` blocks immediately after: toolu_013ckU2JwQXpVxFdvi3xKT6T. Each `tool_use` block must "
-    'have a corresponding `tool_result` block in the next message."}}'
+    "were found without `tool_result` blocks immediately after: toolu_013ckU2JwQXpVxFdvi3xKT6T. Each `tool_use` "
+    'block must have a corresponding `tool_result` block in the next message."}}'
 )
 TWO_OPEN = (
     'API Error: 400 {"type":"error","error":{"type":"invalid_request_error","message":"messages.9: `tool_use` ids were '
@@ -51,8 +51,8 @@ TWO_OPEN = (
 )
 ORPHAN = (
     'API Error: 400 {"type":"error","error":{"type":"invalid_request_error","message":"messages.6.content.0: '
-    "unexpected `tool_use_id` found in `tool_result` blocks: toolu_012UKNLZsKcnA6fXh1k8qWop. Each `tool_result` block must have a "
-    'corresponding `tool_use` block in the previous message."}}'
+    "unexpected `tool_use_id` found in `tool_result` blocks: toolu_012UKNLZsKcnA6fXh1k8qWop. Each `tool_result` block "
+    'must have a corresponding `tool_use` block in the previous message."}}'
 )
 """As the seed has them: a turn after fourteen others, after four, and after three prompts."""
 
