@@ -125,6 +125,7 @@ def _by_check(writer: Bench, trace: Trace, acks: tuple[str, ...]) -> Counted:
     return Counted(len(states), 0, wrong)
 
 
+@pytest.mark.timeout(3000)  # two minutes of one processor, and of what a busy machine leaves of it
 def test_every_state_of_every_correct_writer_holds(bench: Make, evidence: bool) -> None:
     with contextlib.suppress(NotAvailableError):
         if evidence:
