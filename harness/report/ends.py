@@ -14,8 +14,8 @@ from harness.report.view import RunView
 
 TITLE = "What each end leaves of the index"
 NOTE = (
-    "Index files written at the end of such lives, and while they ran; then the entries of the sessions that they "
-    "wrote: current, missing, stale and by how much; entries lost, and how far one went back."
+    "Index files written at the end of such lives, and while they ran. Then the entries of the sessions",
+    "that they wrote: current, missing, stale and by how much; lost; how far one went back.",
 )
 HEAD = ("end", "lives", "at end", "alive", "current", "missing", "stale", "by", "lost", "back")
 _NAMES: Mapping[str, str] = MappingProxyType(
@@ -50,7 +50,7 @@ def _ordered(ends: Iterable[EndFigures]) -> list[EndFigures]:
 def _row(end: EndFigures) -> tuple[str, ...]:
     name = _NAMES.get(end.exit, end.exit) + (", 2 at once" if end.several else "")
     if not end.measured:
-        return (name, str(end.lives), "not measured", *[""] * (len(HEAD) - 3))
+        return (name, str(end.lives), *["-"] * (len(HEAD) - 2))
     current = f"{end.current} of {end.written}"
     return (
         name,

@@ -119,7 +119,7 @@ def report(view: RunView, *, content: bool = False) -> str:
             counts=lambda line: counts(line, escape.markdown),
             controls=[control_line(case, line, escape.code) for case in view.controls for line in case.classes],
             timed=[(case.name, timed_rate(case)) for case in view.cases if timed_rate(case)],
-            ends={"title": TITLE, "note": NOTE, "head": HEAD, "tables": end_tables(view)},
+            ends={"title": TITLE, "note": " ".join(NOTE), "head": HEAD, "tables": end_tables(view)},
             facts=_facts(view.started.environment),
             not_asked=not_asked(view),
         )

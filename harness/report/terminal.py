@@ -241,7 +241,7 @@ def _ends(console: Console, view: RunView) -> None:
     tables = end_tables(view)
     if not tables:
         return
-    _section(console, TITLE, [NOTE])
+    _section(console, TITLE, list(NOTE))
     for writer, rows in tables:
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
         for name in HEAD:
