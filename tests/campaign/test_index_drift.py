@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.campaign.plan import Options, plan_scenario
+from harness.campaign.plan import Options, Plan, plan_scenario
 from harness.campaign.run import run_campaign
 from harness.campaign.store import RunStore
 from harness.catalog import Scenario, load_scenario
@@ -15,6 +15,7 @@ from harness.core.drift import EndFigures, EntryFigures, IndexFigures, LifeFigur
 from harness.core.event import AnyEvent
 from harness.core.json_record import parse_json
 from harness.engines import engine
+from harness.sandbox.workspace import Workspace
 
 pytestmark = [
     pytest.mark.real,
@@ -54,21 +55,24 @@ class Lived(msgspec.Struct):
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Lived]:
-    """Every keeper after its lives. Crash states are another test's business."""
-    scenario: Scenario = msgspec.structs.replace(load_scenario("index_drift"), samples=0, invariants=("M6",))
+    """Every keeper after its lives. Crash states and controls are other tests' business."""
+    scenario: Scenario = msgspec.structs.replace(
+        load_scenario("index_drift"), samples=0, attempts=1, invariants=("M6",)
+    )
     options = Options(jobs=2)
     out, seen = {}, list[AnyEvent]()
+
+    def make_plan(workspace: Workspace) -> Plan:
+        return msgspec.structs.replace(plan_scenario(scenario, options, workspace), controls=())
+
     with RunStore.create(str(tmp_path_factory.mktemp("drift"))) as store:
-        finished = run_campaign(
-            lambda space: plan_scenario(scenario, options, space), store, options, seen.append, "-"
-        )
+        finished = run_campaign(make_plan, store, options, seen.append, "-")
         for case in finished.summary["cases"]:
-            if not case["control"]:
-                name = case["id"].replace("/", "-")
-                document = parse_json(store.read_artifact(f"lives/{name}.json") or b"{}")
-                figures = msgspec.convert(document["index"], IndexFigures)
-                assert figures == msgspec.convert(case["index"], IndexFigures)
-                out[case["variant"]] = Lived(figures, document["lives"])
+            name = case["id"].replace("/", "-")
+            document = parse_json(store.read_artifact(f"lives/{name}.json") or b"{}")
+            figures = msgspec.convert(document["index"], IndexFigures)
+            assert figures == msgspec.convert(case["index"], IndexFigures)
+            out[case["variant"]] = Lived(figures, document["lives"])
     return out
 
 

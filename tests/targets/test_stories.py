@@ -157,6 +157,7 @@ def test_every_vulnerable_variant_has_a_story() -> None:
     assert vulnerable == {*STORIES, NEVER_RUNS}
 
 
+@pytest.mark.timeout(3000)  # three minutes of a processor, and of what a busy machine leaves of it
 def test_variants_are_violated_for_the_reason_that_their_story_tells(tmp_path: Path, evidence: bool) -> None:
     if evidence:
         with contextlib.suppress(NotAvailableError):
