@@ -23,6 +23,8 @@ from harness.campaign.observe import Observation, evidence_of
 from harness.campaign.proof import match
 from harness.campaign.trials import harness_failure
 from harness.catalog.lives import LifeRun
+from harness.checks.index_figures import Stage, has_index, index_figures
+from harness.core.drift import IndexFigures
 from harness.core.json_record import encode_document
 from harness.core.tree import Tree
 from harness.core.verdict import Confirmation, Finding, TrialRow
@@ -157,13 +159,28 @@ def tree_digest(tree: Tree) -> str:
     return f"{tree.key:032x}"
 
 
+def figures_of(item: Measured, lived: Iterable[Lived]) -> IndexFigures | None:
+    """Return what the lives of a case did to its indexes; ``None`` if it keeps none."""
+    bindings = item.explored.judged.bindings
+    if not has_index(bindings):
+        return None
+    return index_figures([_stage(*pair) for pair in zip(item.case.lives, lived, strict=False)], bindings)
+
+
+def _stage(life: LifeRun, lived: Lived) -> Stage:
+    ended = (*lived.between, lived.tree) if lived.died_by else ()
+    return Stage(life.exit, life.now_ms, len(life.specs), lived.start, lived.idle, ended)
+
+
 def _tell(ctx: Context, item: Measured, lived: list[Lived]) -> None:
     """Write the lives of a case down, and say what each end left."""
     pairs = list(zip(item.case.lives, lived, strict=False))
+    figures = figures_of(item, lived)
     document = {
         "format_version": LIVES_FORMAT_VERSION,
         "case": item.case.id,
         "lives": [life_document(life, each) for life, each in pairs],
+        **({"index": msgspec.to_builtins(figures)} if figures is not None else {}),
     }
     ctx.store.write_artifact(f"lives/{item.case.file_name}.json", encode_document(document).encode("ascii"))
     for life, each in pairs:

@@ -3,14 +3,16 @@
 Each life runs twice on the tree that the life before left. Once watched, to its graceful end: what it acknowledges
 there is what a state of it owes, even where an instance of it failed. Once unwatched, to the end that is asked for:
 that tree is judged, and the next life begins on it. A tree read while the target waits tells what it wrote in its life
-from what it wrote because of its end.
+from what it wrote because of its end. Instances that exit by themselves do so one after the other, the last started
+first, as people close their windows; a tree is read in between.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import MappingProxyType
 
 import msgspec
@@ -47,6 +49,10 @@ _SIGNALS: Mapping[Exit, tuple[tuple[int, str], ...]] = MappingProxyType(
 _SAID: tuple[Exit, ...] = ("graceful", "suspend_resume")
 """The ends that come because the target is asked to exit."""
 _INSTANCES = "instances.json"
+_ENDED = "ended"
+_END_S = 10.0
+"""How long one instance may take to exit before the next is asked to."""
+_TICK_S = 2e-3
 
 
 class LifeRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,12 +67,15 @@ class LifeRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 class Lived(msgspec.Struct, frozen=True, kw_only=True):
     """One life that was lived. ``alive`` and ``at_end`` are what it changed while it ran and because of its end:
-    sizes before and after by path, ``None`` where there is no file."""
+    sizes before and after by path, ``None`` where there is no file. ``idle`` is the tree when all instances waited,
+    ``between`` are those after each but the last had exited."""
 
     verdict: Verdict
     note: str = ""
     start: Tree = EMPTY_TREE
     tree: Tree = EMPTY_TREE
+    idle: Tree | None = None
+    between: tuple[Tree, ...] = ()
     alive: Mapping[str, tuple[int | None, int | None]] = {}
     at_end: Mapping[str, tuple[int | None, int | None]] = {}
     acks: tuple[str, ...] = ()
@@ -113,11 +122,13 @@ def live(request: LifeRequest) -> Lived:
         return Lived(verdict="inconclusive", note=note, start=start, tree=start)
     recorded = _run(request, engine_named(request.engine), ask=True)
     idle: list[Tree] = []
-    recording = _run(request, None, idle=idle)
+    recording = _run(request, None, seen=idle)
     told = Lived(
         verdict="inconclusive",
         start=start,
         tree=recording.final,
+        idle=idle[0] if idle else None,
+        between=tuple(idle[1:]),
         alive=changes(start, idle[0]) if idle else changes(start, recording.final),
         at_end=changes(idle[0], recording.final) if idle else {},
         acks=recording.acks,
@@ -155,11 +166,11 @@ def _problem(life: LifeRun, recording: Recording, idle: bool) -> str:
 
 
 def _run(
-    request: LifeRequest, engine: Engine | None, *, ask: bool = False, idle: list[Tree] | None = None
+    request: LifeRequest, engine: Engine | None, *, ask: bool = False, seen: list[Tree] | None = None
 ) -> Recording:
     """Run a life: to its graceful end where ``engine`` is given, else to its own, under the timed engine.
 
-    ``idle`` receives the tree that was there when all instances waited.
+    ``seen`` receives the tree that was there when all instances waited, and those between their exits.
     """
     life = request.life
     with ExitStack() as stack:
@@ -177,15 +188,33 @@ def _run(
                 tree = read_tree(spec.root, spec.limits.state_bytes).tree
             except StateTooLargeError:
                 return
-            if idle is not None:
-                idle.append(tree)
+            if seen is not None:
+                seen.append(tree)
 
         def say_exit() -> None:
-            for service in services:
+            for count, service in enumerate(reversed(services), 1):
                 service.say_exit()
+                if count < len(services):
+                    _wait_for_ends(_ended_file(spec), count)
+                    look()
 
         hooks = Hooks(at_clock=look, after_faults=say_exit if life.exit in _SAID else None)
         return TimedEngine(hooks).run(spec, plan_of(life) if life.exit in _SIGNALS else NO_FAULTS)
+
+
+def _ended_file(spec: RunSpec) -> str:
+    """Return where instances that ran together note their ends; it is emptied before each run."""
+    return os.path.join(spec.environment["TMPDIR"], _ENDED)
+
+
+def _wait_for_ends(path: str, count: int) -> None:
+    """Wait until so many instances have ended, but not for ever: one that hangs is for the run's limit to end."""
+    end = time.monotonic() + _END_S
+    while time.monotonic() < end:
+        with suppress(OSError):
+            if os.path.getsize(path) >= count:
+                return
+        time.sleep(_TICK_S)
 
 
 def _together(life: LifeRun, services: list[Service], start: Tree) -> RunSpec:
@@ -204,7 +233,7 @@ def _together(life: LifeRun, services: list[Service], start: Tree) -> RunSpec:
     files = {name: data for spec in life.specs for name, data in spec.files.items()}
     return msgspec.structs.replace(
         first,
-        argv=(real_python(), "-BEsS", os.path.abspath(instances.__file__), path),
+        argv=(real_python(), "-BEsS", os.path.abspath(instances.__file__), path, _ended_file(first)),
         files={**files, path: msgspec.json.encode(listed)},
         start=start,
     )

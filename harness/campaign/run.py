@@ -35,7 +35,7 @@ from harness.campaign.errors import errno_phase
 from harness.campaign.examine import recovery_phase
 from harness.campaign.executor import Executor
 from harness.campaign.ledger import Ledger
-from harness.campaign.lives import lives_phase
+from harness.campaign.lives import figures_of, lives_phase
 from harness.campaign.plan import Options, Plan
 from harness.campaign.probe import torn_tail_hint
 from harness.campaign.record import prepare_cases, record_cases
@@ -44,6 +44,7 @@ from harness.campaign.scratch import canonical_base, claimed_workspace
 from harness.campaign.signals import signal_phase
 from harness.campaign.store import RunStore
 from harness.campaign.timed import Window, timed_phase
+from harness.core.drift import IndexFigures
 from harness.core.event import CampaignFinished, CampaignStarted, Notice, Subscriber
 from harness.sandbox.machine import machine
 from harness.sandbox.workspace import Workspace
@@ -152,6 +153,7 @@ class _Phases(NamedTuple):
     measured: list[Measured]
     windows: dict[str, Window]
     unchecked: Unchecked
+    drift: dict[str, IndexFigures]
 
 
 def _phases(ctx: Context, plan: Plan) -> _Phases:
@@ -165,11 +167,12 @@ def _phases(ctx: Context, plan: Plan) -> _Phases:
     windows = timed_phase(ctx, measured)
     signal_phase(ctx, measured)
     concurrency_phase(ctx, measured)
-    lives_phase(ctx, measured)
+    lived = lives_phase(ctx, measured)
+    figures = {item.case.id: figures_of(item, lived[item.case.id]) for item in measured if item.case.id in lived}
     ctx.ledger.settle(join_timed(ctx.ledger.by_key(), ctx.ledger.damages))
     add_tokens(ctx, measured, plan.digest)
     confirm_phase(ctx, measured)
-    return _Phases(measured, windows, unchecked)
+    return _Phases(measured, windows, unchecked, {name: each for name, each in figures.items() if each})
 
 
 def _finish(ctx: Context, plan: Plan, options: Options, phases: _Phases) -> CampaignFinished:
@@ -195,6 +198,8 @@ def _finish(ctx: Context, plan: Plan, options: Options, phases: _Phases) -> Camp
     for entry in data["cases"]:
         if entry["id"] in phases.windows:
             entry["timed_window"] = msgspec.to_builtins(phases.windows[entry["id"]])
+        if entry["id"] in phases.drift:
+            entry["index"] = msgspec.to_builtins(phases.drift[entry["id"]])
     data["control_problem"] = trouble
     data["never_measured"] = {**{item.what: item.reason for item in plan.not_measured}, **never}
     data["required"] = [item.what for item in plan.not_available] if options.require_all else []

@@ -75,9 +75,16 @@ def _starts(lives: Iterable[Life], now_ms: int) -> Iterator[tuple[Life, int]]:
 
 
 def life_data(lives: Iterable[Life], now_ms: int) -> tuple[dict[str, Any], ...]:
-    """Return ``life`` of the workload file: one entry per instance, in the order of their indices."""
-    entries = [(life.exit, moment) for life, moment in _starts(lives, now_ms) for _ in range(life.instances)]
-    return tuple({"index": index, "exit": kind, "now_ms": ms} for index, (kind, ms) in enumerate(entries))
+    """Return ``life`` of the workload file: one entry per instance, in the order of their indices.
+
+    ``instance`` counts those that run at once, so that a program may have each do work of its own.
+    """
+    entries = [
+        {"exit": life.exit, "now_ms": moment, "instance": number}
+        for life, moment in _starts(lives, now_ms)
+        for number in range(life.instances)
+    ]
+    return tuple({"index": index, **entry} for index, entry in enumerate(entries))
 
 
 def compile_lives(

@@ -319,7 +319,8 @@ def _missing(
 def replacement_is_whole(view: TreeView) -> Iterator[Violation]:
     """A log that the run replaces in place holds what was acknowledged, or all of what replaces it.
 
-    Neither emptied nor half rewritten, unless the run published just that, or all that it lacks is elsewhere.
+    Neither emptied nor half rewritten, unless the run published just that (or ended so), or all that it lacks is
+    elsewhere.
     """
     if view.acked_ids is not None:
         return
@@ -331,7 +332,9 @@ def replacement_is_whole(view: TreeView) -> Iterator[Violation]:
             continue
         files = view.keyed(key)
         if not files:
-            if view.acked in expected.histories[0].made_again_at and not _is_elsewhere(view, owed, None):
+            history = expected.histories[0]
+            ended_so = history.last is None and view.acked == len(history.at_ack) - 1
+            if view.acked in history.made_again_at and not ended_so and not _is_elsewhere(view, owed, None):
                 yield _half_replaced(view, key, "missing", "the log is gone: it is removed and made again", owed)
             continue
         file = files[0]

@@ -19,7 +19,10 @@ _TITLE = re.compile(rb'"customTitle": ?"((?:[^"\\]|\\.)*)"', re.DOTALL)
 
 @check("M7", "file", frozenset({"transcript"}))
 def last_title_is_found(file: FileView) -> Sequence[Violation]:
-    """A strict parse finds the acknowledged title or a later one, and a scan of the last 64 KiB finds the same."""
+    """A strict parse finds the acknowledged title or a later one, and a scan of the last 64 KiB finds the same.
+
+    A title in a torn tail that the next opener cuts off is one in flight: the scan is asked of what stays.
+    """
     history = _history(file)
     if history is None or file.off_script:
         return ()
@@ -30,7 +33,8 @@ def last_title_is_found(file: FileView) -> Sequence[Violation]:
     titles = TITLES.of(file.content)
     if not _allowed(history, at, held).intersection(titles):
         return (_violation(file, "lost", "a strict parse does not find the acknowledged title"),)
-    scanned = scan_title(file.content)
+    healed = file.binding.torn_tail == "healed"
+    scanned = scan_title(file.content, file.lines.tail_start if healed else file.content.size)
     if scanned == titles[-1]:
         return ()
     damage: Damage = "unreadable" if scanned is None else "stale"
@@ -54,9 +58,9 @@ def _allowed(history: History, at: int, held: Content) -> set[str]:
     return {known[-1], *(title for version in later for title in TITLES.of(version)[len(known) :])}
 
 
-def scan_title(content: Content) -> str | None:
-    """Return the last title that a text search of the last 64 KiB finds."""
-    found = _TITLE.findall(content.read(max(0, content.size - HEAD_BYTES), content.size))
+def scan_title(content: Content, end: int) -> str | None:
+    """Return the last title that a text search of the 64 KiB before ``end`` finds."""
+    found = _TITLE.findall(content.read(max(0, end - HEAD_BYTES), end))
     if not found:
         return None
     raw: bytes = found[-1]

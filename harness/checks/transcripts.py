@@ -1,4 +1,4 @@
-"""What the complete records of a transcript say of it as a whole: the titles it was given, its newest time."""
+"""What the complete records of a transcript say of it as a whole: its titles, its newest time, how many messages."""
 
 from __future__ import annotations
 
@@ -87,9 +87,18 @@ class _Newest(_RecordFold[int]):
         return max(before, time_ms(record.get("timestamp")))
 
 
+class _Messages(_RecordFold[int]):
+    mark = b'"message"'
+
+    def add(self, before: int, record: dict[str, Any]) -> int:
+        return before + (record.get("type") in ("user", "assistant") and not record.get("isSidechain"))
+
+
 TITLES = _Titles(())
 """The custom titles of a transcript, in order, by a strict parse of its complete lines."""
 SAVED = _SavedRecords(None)
 """The last complete record of a transcript that has a uuid, and through it those before."""
 NEWEST = _Newest(-1)
 """The newest ``timestamp`` of a transcript's complete records in milliseconds, or -1."""
+MESSAGES = _Messages(0)
+"""How many messages of the main conversation a transcript's complete records are."""

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from harness.core.verdict import Finding
 from harness.report import escape
 from harness.report.causes import Cause, causes
+from harness.report.ends import HEAD, NOTE, TITLE, end_tables
 from harness.report.hexdump import window
 from harness.report.sentence import (
     cause_headline,
@@ -118,6 +119,7 @@ def report(view: RunView, *, content: bool = False) -> str:
             counts=lambda line: counts(line, escape.markdown),
             controls=[control_line(case, line, escape.code) for case in view.controls for line in case.classes],
             timed=[(case.name, timed_rate(case)) for case in view.cases if timed_rate(case)],
+            ends={"title": TITLE, "note": " ".join(NOTE), "head": HEAD, "tables": end_tables(view)},
             facts=_facts(view.started.environment),
             not_asked=not_asked(view),
         )

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from harness.core.event import AnyEvent, CampaignFinished, CampaignStarted, Notice, PhaseStarted, TrialFinished
 from harness.report.causes import Cause, causes
+from harness.report.ends import HEAD, NOTE, TITLE, end_tables
 from harness.report.escape import plain
 from harness.report.sentence import (
     cause_headline,
@@ -177,6 +178,7 @@ def print_view(console: Console, view: RunView) -> None:
         "Timed kills",
         [f"{plain(case.name)}: {timed_rate(case)}" for case in view.cases if timed_rate(case)],
     )
+    _ends(console, view)
     enumerated, distinct = view.states
     _say(console, "")
     _say(
@@ -233,6 +235,21 @@ def _table(view: RunView) -> Table:
                 Text(counts(line, plain)),
             )
     return table
+
+
+def _ends(console: Console, view: RunView) -> None:
+    tables = end_tables(view)
+    if not tables:
+        return
+    _section(console, TITLE, list(NOTE))
+    for writer, rows in tables:
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+        for name in HEAD:
+            table.add_column(name, header_style="bold", overflow="fold", min_width=len(name))
+        for row in rows:
+            table.add_row(*(Text(plain(text)) for text in row))
+        _say(console, plain(writer), indent=2)
+        _print_table(console, table)
 
 
 def _verdict(verdict: str, mark: str = "") -> Text:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from harness.core.drift import IndexFigures
 from harness.core.event import (
     AnyEvent,
     CampaignFinished,
@@ -59,7 +60,7 @@ class TimedWindow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CaseView(msgspec.Struct, frozen=True, kw_only=True):
-    """One variant: its classes, its run without a fault, its timed kills."""
+    """One variant: its classes, its run without a fault, its timed kills, what its lives did to its indexes."""
 
     id: str
     target: str
@@ -73,6 +74,7 @@ class CaseView(msgspec.Struct, frozen=True, kw_only=True):
     timed_bad: int = 0
     timed_inconclusive: int = 0
     timed_window: TimedWindow | None = None
+    index: IndexFigures | None = None
 
     @property
     def name(self) -> str:

@@ -1,7 +1,10 @@
-"""Several instances of one program at once, as one program: starts them, waits for all. Its argument is a JSON file.
+"""Several instances of one program at once, as one program: starts them, waits for all.
 
-The file lists {"argv", "environment"}. The instances share its streams and its process group, so what signals the
-group reaches each of them; the signals that a program can catch do not end the waiting. The standard library only.
+    instances.py LIST ENDED
+
+LIST is a JSON file of {"argv", "environment"}; ENDED gets a byte for each instance that has ended, the last started
+first. The instances share the streams and the process group, so what signals the group reaches each of them; the
+signals that a program can catch do not end the waiting. The standard library only.
 """
 
 from __future__ import annotations
@@ -12,16 +15,20 @@ import subprocess
 import sys
 
 
-def main(path: str) -> int:
+def main(path: str, ended: str) -> int:
     """Run the instances; return the exit code of the worst, 128 and the signal's number for one that was signalled."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):  # a handler, not SIG_IGN: that would be inherited
             signal.signal(getattr(signal, name), lambda *_: None)
     with open(path, encoding="utf-8") as stream:
         started = [subprocess.Popen(each["argv"], env=each["environment"]) for each in json.load(stream)]
-    codes = [process.wait() for process in started]
+    codes = []
+    for process in reversed(started):
+        codes.append(process.wait())
+        with open(ended, "ab") as stream:
+            stream.write(b".")
     return max(code if code >= 0 else 128 - code for code in codes)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -91,6 +91,8 @@ class Workload:
         self.lives = len(data.get("life", ()))
         self.steps = [step["session"] for step in data.get("steps", ()) if step.get("do") == "update"]
         self.life = int(os.environ["TORNWRITE_LIFE"]) if os.environ.get("TORNWRITE_LIFE") else None
+        mine = [each for each in data.get("life", ()) if each["index"] == self.life]
+        self.instance = mine[0].get("instance", 0) if mine else 0
 
 
 # -- durable writing -------------------------------------------------------------------------------------------

@@ -28,10 +28,10 @@ def test_times_as_people_write_them(text: str, expected: int) -> None:
 def test_every_instance_has_an_index_and_the_calendar_goes_on() -> None:
     lives = (Life(advance="7d"), Life(exit="sigterm", instances=2, advance="1d"), Life(exit="sigkill"))
     assert life_data(lives, 1_000) == (
-        {"index": 0, "exit": "graceful", "now_ms": 1_000},
-        {"index": 1, "exit": "sigterm", "now_ms": 1_000 + 7 * DAY_MS},
-        {"index": 2, "exit": "sigterm", "now_ms": 1_000 + 7 * DAY_MS},
-        {"index": 3, "exit": "sigkill", "now_ms": 1_000 + 8 * DAY_MS},
+        {"index": 0, "exit": "graceful", "now_ms": 1_000, "instance": 0},
+        {"index": 1, "exit": "sigterm", "now_ms": 1_000 + 7 * DAY_MS, "instance": 0},
+        {"index": 2, "exit": "sigterm", "now_ms": 1_000 + 7 * DAY_MS, "instance": 1},
+        {"index": 3, "exit": "sigkill", "now_ms": 1_000 + 8 * DAY_MS, "instance": 0},
     )
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from trees import (
     DOCUMENT,
@@ -79,6 +79,9 @@ def test_judging_one_tree_after_another_equals_judging_each_afresh(
 
 
 @given(STEPS)
+@example(
+    [("put", "log.jsonl", record(1)), ("ack", 1), *[("unlink", "log.jsonl"), ("put", "log.jsonl", b"{}")] * 2][:-1]
+)
 def test_the_last_state_of_a_run_breaks_no_promise_of_order_or_version(steps: list[tuple]) -> None:
     script = run(steps)
     trace = script.trace()

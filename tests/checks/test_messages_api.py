@@ -305,3 +305,24 @@ def test_a_call_or_result_moved_to_the_other_role(messages: list[Json], data: st
         f"messages.{target}.content.0: `{block['type']}` blocks can only be in `{messages[n]['role']}` messages"
     )
     assert said(broken) == (empty if empty and n < target else place)
+
+
+@given(valid_messages(), st.data())
+def test_a_text_moved_to_the_other_role(messages: list[Json], data: st.DataObject) -> None:
+    """It is refused only for what it leaves empty, or where it now stands before results."""
+    texts = [(n, m) for n, m in places(messages) if messages[n]["content"][m]["type"] == "text"]
+    if not texts:
+        return
+    n, m = data.draw(st.sampled_from(texts))
+    others = [k for k, message in enumerate(messages) if message["role"] != messages[n]["role"]]
+    target = data.draw(st.sampled_from(others))
+    broken = copy.deepcopy(messages)
+    block = broken[n]["content"].pop(m)
+    to = data.draw(st.integers(0, len(broken[target]["content"])))
+    broken[target]["content"].insert(to, block)
+    late = {each["tool_use_id"] for each in broken[target]["content"][to:] if each["type"] == "tool_result"}
+    expected = emptied(messages, n) or ""
+    if not expected and late:
+        asked = [each["id"] for each in broken[target - 1]["content"] if each["type"] == "tool_use"]
+        expected = UNANSWERED.format(target - 1, ", ".join(name for name in asked if name in late))
+    assert said(broken) == expected

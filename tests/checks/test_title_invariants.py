@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sessions import TRANSCRIPTS, line, prompt, title, written
 from trees import explored, judge
 
+from harness.checks import FileBinding
 from harness.core.tree import tree_of
 from harness.explore.script import Script
 
@@ -55,6 +56,18 @@ def test_m7_a_scan_that_finds_another_title() -> None:
     stray = line(type="user", uuid="u5", toolUseResult={"customTitle": "stray"})
     script = appended(title("one"), stray)
     assert wrong(title("one") + stray, 2, script) == ["stale"]
+
+
+def test_m7_a_title_in_a_torn_tail_is_in_flight_where_the_next_opener_cuts_it_off() -> None:
+    healed = FileBinding(TRANSCRIPTS.glob, "transcript", id_key="uuid", torn_tail="healed")
+    long = line(type="custom-title", customTitle="two", sessionId="s" * 40)
+    torn = title("one") + long[: long.index(b'"two"') + 6]
+    script = appended(title("one"), long)
+    for binding, expected in ((TRANSCRIPTS, ["stale"]), (healed, [])):
+        found = judge(script, binding, {A: torn}, 1, fault_class="short", invariants="M7")
+        assert [v.damage for v in found] == expected
+    (kept,) = judge(script, healed, {A: torn + LONG[:9]}, 2, fault_class="short", invariants="M7")
+    assert kept.damage == "lost"
 
 
 def test_m7_a_title_is_compared_as_text_not_as_it_is_escaped() -> None:
