@@ -6,7 +6,9 @@ anywhere. What a trial contributes does not depend on when it ended.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import msgspec
@@ -74,6 +76,14 @@ def harness_failure(outcome: Outcome) -> str:
     raise outcome.error
 
 
+def in_turn(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials so that the cases take turns: whatever the budget ends, each has had its share."""
+    by_case: dict[str, list[Trial]] = {}
+    for trial in trials:
+        by_case.setdefault(trial.case.id, []).append(trial)
+    return [trial for together in zip_longest(*by_case.values()) for trial in together if trial is not None]
+
+
 def run_trials(
     ctx: Context,
     trials: Sequence[Trial],
@@ -82,6 +92,8 @@ def run_trials(
 ) -> list[Trial]:
     """Run the trials that have no row yet, judge them, keep their rows; return those that ``may_start`` kept back."""
     ctx.ledger.begin_phase()
+    if ctx.deadline < math.inf and all(trial.plan is not None for trial in trials):
+        trials = in_turn(trials)  # programs that look at states have a bound of their own for each case
     kept_back: list[Trial] = []
     places = {trial.id: index for index, trial in enumerate(trials)}
 
