@@ -10,7 +10,7 @@ JOBS ?= auto
 
 run: $(VENV)/.installed
 	$(BIN)/tornwrite targets install fork_session
-	$(BIN)/tornwrite run fork_session
+	$(BIN)/tornwrite run five_stories
 
 demo: $(VENV)/.installed
 	$(BIN)/tornwrite demo

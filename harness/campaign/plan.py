@@ -199,7 +199,11 @@ def plan_scenario(
     for part in parts:
         faults, not_measured = _split_classes(options.faults or part.faults)
         invariants, unknown = known_invariants(part.invariants)
-        missing |= {item.what: item for item in (*not_measured, *unknown)}
+        unread = (
+            Unmeasured(what=f"profile {name}", reason="this version models no power loss")
+            for name in part.profiles
+        )
+        missing |= {item.what: item for item in (*not_measured, *unknown, *unread)}
         for each in chosen[part.name]:
             case = _case(part, each, faults, invariants, options, workspace, seed)
             if isinstance(case, Unmeasured):

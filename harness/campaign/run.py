@@ -41,13 +41,12 @@ from harness.campaign.record import prepare_cases, record_cases
 from harness.campaign.replay import add_tokens
 from harness.campaign.scratch import canonical_base, claimed_workspace
 from harness.campaign.shares import Shares
-from harness.campaign.store import RunStore
+from harness.campaign.store import RUN_FORMAT_VERSION, RunStore
 from harness.campaign.timed import Window, timed_phase
 from harness.core.event import CampaignFinished, CampaignStarted, Notice, Subscriber
 from harness.sandbox.machine import machine
 from harness.sandbox.workspace import Workspace
 
-RUN_FORMAT_VERSION = 1
 NO_DEADLINE = float("inf")
 
 

@@ -58,7 +58,7 @@ def command(
     Several scenarios make one campaign. Without any name, the scenario five_stories runs.
 
     \b
-    tornwrite run                            the five stories: what loses a session, and what helps
+    tornwrite run                            what loses a session, and what helps
     tornwrite run reference/buggy            one writer
     tornwrite run fork_session --trials 300  with 300 random kills per version
     """

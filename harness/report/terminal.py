@@ -7,10 +7,9 @@ Every text of a target passes :func:`harness.report.escape.plain`; nothing is ev
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
-from typing import IO
+from typing import IO, cast
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -24,6 +23,7 @@ from harness.report.answer import Group, Row, groups, tally
 from harness.report.causes import Cause, causes, rank
 from harness.report.escape import plain
 from harness.report.notes import short_notes
+from harness.report.patient import PatientStream
 from harness.report.remedy import remedy
 from harness.report.sentence import (
     cause_headline,
@@ -46,23 +46,13 @@ _HEADINGS = ("writer", "verdict", "under what, how often", "why")
 _STYLES = {"held": "green", "violated": "red", "inconclusive": "yellow", "broken": "bold red"}
 
 
-class _PatientConsole(Console):
-    """Goes silent when its reader goes away (``| head``): a campaign still has its verdict and its files to write."""
-
-    def on_broken_pipe(self) -> None:
-        """Drop what would still be printed."""
-        self.quiet = True
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
-
-
 def console_for(stream: IO[str], width: int | None = None) -> Console:
     """Return a console on ``stream``: colours and its real width on a terminal, plain and 100 wide elsewhere."""
     terminal = stream.isatty()
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")  # a name its encoding cannot show must not end the report
-    return _PatientConsole(
-        file=stream,
+    return Console(
+        file=cast(IO[str], PatientStream(stream)),
         width=width or (None if terminal else _plain_width()),
         markup=False,
         highlight=False,
@@ -70,6 +60,11 @@ def console_for(stream: IO[str], width: int | None = None) -> Console:
         soft_wrap=False,
         no_color=None if terminal else True,
     )
+
+
+def lost_output(console: Console) -> OSError | None:
+    """Return why what was printed did not arrive, where it had a reader; ``None`` if it did."""
+    return console.file.failure if isinstance(console.file, PatientStream) else None
 
 
 def _plain_width() -> int:
