@@ -16,6 +16,9 @@ from harness.campaign.errors import plans_for
 BOUNDED = ("recover", "errno", "timed", "concurrency")
 """The phases that a budget bounds, in the order in which they come."""
 
+WINDOW_TRIALS = 6
+"""What it costs to find where to aim timed kills: three runs one after the other, while the other workers wait."""
+
 
 def planned(measured: Measured) -> dict[str, int]:
     """Return how many trials a case asks of each bounded phase. Controls run whatever the budget."""
@@ -25,7 +28,7 @@ def planned(measured: Measured) -> dict[str, int]:
     return {
         "recover": case.sample_max if "kill" in case.faults else 0,
         "errno": len(plans_for(case, measured.trace)[0]),
-        "timed": case.timed + case.signals,
+        "timed": case.timed + case.signals + (WINDOW_TRIALS if case.timed + case.signals else 0),
         "concurrency": case.runs,
     }
 

@@ -77,11 +77,11 @@ def harness_failure(outcome: Outcome) -> str:
 
 
 def in_turn(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials so that the cases take turns: whatever the budget ends, each has had its share."""
-    by_case: dict[str, list[Trial]] = {}
+    """Return the trials so that cases, and the fault classes of each, take turns: each has its share of a budget."""
+    queues: dict[tuple[str, FaultClass], list[Trial]] = {}
     for trial in trials:
-        by_case.setdefault(trial.case.id, []).append(trial)
-    return [trial for together in zip_longest(*by_case.values()) for trial in together if trial is not None]
+        queues.setdefault((trial.case.id, trial.fault_class), []).append(trial)
+    return [trial for together in zip_longest(*queues.values()) for trial in together if trial is not None]
 
 
 def run_trials(

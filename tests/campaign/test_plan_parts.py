@@ -15,6 +15,7 @@ from harness.campaign.context import Context
 from harness.campaign.plan import Options, plan_scenario
 from harness.campaign.trials import Trial, in_turn
 from harness.catalog import ManifestError, Scenario, Workload, load_scenario, select
+from harness.core.fault import FaultPlan, Timed
 from harness.sandbox.workspace import Workspace
 
 ONE = Scenario(
@@ -126,6 +127,15 @@ class _Of:
         self.case = type("Case", (), {"id": name})
 
 
-def test_cases_take_turns() -> None:
-    trials = [Trial(f"{name}/{n}", cast(Any, _Of(name)), "timed", print, ()) for name in "abc" for n in range(3 - (name == "b"))]  # fmt: skip  # noqa: E501
-    assert [trial.id for trial in in_turn(trials)] == ["a/0", "b/0", "c/0", "a/1", "b/1", "c/1", "a/2", "c/2"]
+def test_cases_and_their_classes_take_turns() -> None:
+    kill, term = (FaultPlan(faults=(Timed(delay_us=1, signal=name),)) for name in ("SIGKILL", "SIGTERM"))
+    trials = [
+        Trial(f"{name}/{plan.fault_class}/{number}", cast(Any, _Of(name)), "timed", print, (), plan=plan)
+        for name in "ab"
+        for plan in (kill, term)
+        for number in range(3 if name == "a" else 1)
+    ]
+    assert [trial.id for trial in in_turn(trials)] == [
+        *("a/kill/0", "a/signal/0", "b/kill/0", "b/signal/0"),
+        *("a/kill/1", "a/signal/1", "a/kill/2", "a/signal/2"),
+    ]
