@@ -241,12 +241,9 @@ def control_lines(view: RunView, show: Show) -> list[str]:
     for case in view.controls:
         well = [line for line in case.classes if line.as_expected]
         if well:
-            classes = ", ".join(line.fault_class for line in well)
-            states, runs = sum(line.distinct for line in well), sum(line.runs for line in well)
-            out.append(
-                f"{show(case.name)} {well[0].verdict} under {classes}, as it must: {states:,} distinct states, "
-                f"{runs:,} runs"
-            )
+            under = ", ".join(line.fault_class for line in well)
+            told = f"{sum(line.distinct for line in well):,} distinct states, {sum(line.runs for line in well):,} runs"
+            out.append(f"{show(case.name)} {well[0].verdict} under {under}, as it must: {told}")
         out += [control_line(case, line, show) for line in case.classes if not line.as_expected]
     return out
 

@@ -1,4 +1,4 @@
-"""Wrong values: in scenario and target files, on the command line, in runs and tokens, and outputs that take nothing.
+"""Wrong values: in scenario and target files, on the command line, in runs and tokens.
 
 Each is one line that says what, where and what would be right; code 2; no run left and no traceback.
 """
@@ -6,17 +6,14 @@ Each is one line that says what, where and what would be right; code 2; no run l
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_line import environment, in_process, one_line, start
+from command_line import in_process, one_line
 
 from harness.campaign.store import RunStore
 from harness.campaign.token import ReplayRecord, encode
-from harness.cli.output import open_standard_streams
 from harness.core.fault import FAULT_CLASSES
 
 SCENARIO = '[scenario]\nname = "s"\ntargets = ["reference/buggy"]\n'
@@ -262,77 +259,6 @@ def test_reports_in_the_place_of_something_else(here: Path, engine: None) -> Non
     assert (here / "out" / "runs").read_text() == "mine"
     (here / "out" / "latest").symlink_to("nowhere")
     assert "leads nowhere" in one_line(in_process("report", "--out", "out"))
-
-
-# -- outputs that take nothing ---------------------------------------------------------------------------------------
-
-FULL = Path("/dev/full")
-
-
-def _ended(*args: str, cwd: Path, redirect: str) -> tuple[int, str]:
-    command = subprocess.run(
-        ["/bin/sh", "-c", f'exec "$@" {redirect}', "sh", sys.executable, "-m", "harness", *args],
-        cwd=cwd,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        timeout=120,
-        check=False,
-    )
-    return command.returncode, command.stderr.decode()
-
-
-@pytest.mark.real
-@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
-@pytest.mark.parametrize(
-    "args", [("scenarios", "list"), ("engines", "--json"), ("run", "nothing", "--json")], ids=" ".join
-)
-def test_a_full_disk_behind_the_output(args: tuple[str, ...], here: Path) -> None:
-    code, said = _ended(*args, cwd=here, redirect="> /dev/full")
-    assert code == 2
-    assert said.startswith("tornwrite: ")
-    assert said.count("\n") == 1
-    assert ("No space left on device" in said) or ("nothing" in said)
-
-
-@pytest.mark.real
-@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
-def test_a_campaign_outlives_a_full_disk_behind_its_output(
-    form: tuple[str, ...], here: Path, traced: None
-) -> None:
-    code, said = _ended("run", "reference/durable", "--faults", "kill", *form, cwd=here, redirect="> /dev/full")
-    assert code == 2
-    assert said.startswith("tornwrite: cannot write to standard output: No space left on device")
-    assert said.count("\n") == 1
-    document = in_process("report", "--json").document
-    assert document["result"]["finished"] is True
-    assert document["result"]["verdict"] == "held"
-
-
-@pytest.mark.real
-@pytest.mark.skipif(os.name != "posix", reason="closes descriptors in a shell")
-@pytest.mark.parametrize("redirect", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_a_campaign_outlives_a_closed_output(redirect: str, here: Path, traced: None) -> None:
-    code, said = _ended("run", "reference/durable", "--faults", "kill", cwd=here, redirect=redirect)
-    assert (code, said) == (0, "")
-    assert in_process("report", "--json").document["result"]["verdict"] == "held"
-
-
-def test_an_open_stream_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = sys.stdin, sys.stdout, sys.stderr
-    open_standard_streams()
-    assert (sys.stdin, sys.stdout, sys.stderr) == before
-
-
-@pytest.mark.real
-def test_a_reader_that_takes_one_line(here: Path) -> None:
-    read, write = os.pipe()
-    with start("targets", "list", cwd=here, stdout=write, stderr=subprocess.PIPE) as process:
-        os.close(write)
-        os.close(read)
-        _, said = process.communicate(timeout=60)
-    assert (process.returncode, said) == (0, b"")
 
 
 def test_the_help_of_faults_lists_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
