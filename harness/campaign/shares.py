@@ -1,6 +1,6 @@
 """How a budget is shared, so that what comes last is not what goes without: between phases, and between cases.
 
-A phase may use of what is left as large a share as it has of the trials still planned; what it does not use goes to
+A phase may use of what is left as large a share as it has of the work still planned; what it does not use goes to
 those behind it. Within a phase the cases take turns (``trials.run_trials``). Without a budget nothing changes.
 """
 
@@ -19,17 +19,24 @@ BOUNDED = ("recover", "errno", "timed", "concurrency")
 WINDOW_TRIALS = 6
 """What it costs to find where to aim timed kills: three runs one after the other, while the other workers wait."""
 
+WATCHED = 2
+"""A run whose operations are watched costs about two plain ones."""
+WHOLE = 2
+"""A run that nothing ends costs about two that are killed."""
+
 
 def planned(measured: Measured) -> dict[str, int]:
-    """Return how many trials a case asks of each bounded phase. Controls run whatever the budget."""
+    """Return how much work a case asks of each bounded phase, in trials of a plain run. Controls run whatever the
+    budget.
+    """
     case = measured.case
     if case.control:
         return {}
     return {
         "recover": case.sample_max if "kill" in case.faults else 0,
-        "errno": len(plans_for(case, measured.trace)[0]),
+        "errno": WATCHED * len(plans_for(case, measured.trace)[0]),
         "timed": case.timed + case.signals + (WINDOW_TRIALS if case.timed + case.signals else 0),
-        "concurrency": case.runs,
+        "concurrency": WHOLE * case.runs,
     }
 
 
