@@ -35,7 +35,8 @@ NotMeasured = Mapping[str, Mapping[FaultClass, Mapping[str, str]]]
 class ClassResult(msgspec.Struct, frozen=True, kw_only=True):
     """One variant under one fault class; ``none`` is the run without a fault.
 
-    ``runs`` are measured executions, ``bad`` those that violated; ``not_measured`` gives reasons by invariant.
+    ``runs`` are measured executions, ``bad`` those that violated, ``bad_states`` the distinct states that do;
+    ``not_measured`` gives reasons by invariant.
     """
 
     fault_class: FaultClass
@@ -43,6 +44,7 @@ class ClassResult(msgspec.Struct, frozen=True, kw_only=True):
     expected: Verdict
     states: int = 0
     distinct: int = 0
+    bad_states: int = 0
     runs: int = 0
     bad: int = 0
     inconclusive: int = 0
@@ -57,7 +59,7 @@ class ClassResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One case, all its classes."""
+    """One case, all its classes. ``part`` and ``story``: the scenario that asked, and what the variant does."""
 
     id: str
     target: str
@@ -70,6 +72,8 @@ class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
     timed_runs: int = 0
     timed_bad: int = 0
     timed_inconclusive: int = 0
+    part: str = ""
+    story: str = ""
 
 
 def _null_result(case: Case, null: TrialRow, lives: Sequence[TrialRow]) -> ClassResult:
@@ -109,6 +113,7 @@ def _class_result(case: Case, rows: list[TrialRow], name: FaultClass, null: Tria
         expected=expected,
         states=sum(row.states for row in explored),
         distinct=sum(row.distinct or row.states for row in explored),
+        bad_states=sum(row.bad_states if row.distinct else row.verdict == "violated" for row in explored),
         runs=sum(row.verdict in ("held", "violated") for row in runs),
         bad=sum(row.verdict == "violated" for row in runs),
         inconclusive=sum(row.verdict == "inconclusive" for row in runs),
@@ -172,6 +177,8 @@ def case_result(
         timed_runs=sum(row.verdict in ("held", "violated") for row in timed),
         timed_bad=sum(row.verdict == "violated" for row in timed),
         timed_inconclusive=sum(row.verdict == "inconclusive" for row in timed),
+        part=case.part,
+        story=case.story,
     )
 
 

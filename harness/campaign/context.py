@@ -35,7 +35,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     signals that can be caught, at moments of the same window, ``runs`` the runs without any fault; ``lives`` are its
     starts one after the other. ``errno_max``, ``check_max`` and ``sample_max`` bound the injected runs, the states a
     real check judges, and the states the target's own programs are shown; ``confirmations`` are the real runs that
-    each finding gets.
+    each finding gets. ``part`` is the scenario that asks, ``story`` what the variant does, in a sentence.
     """
 
     subject: Subject
@@ -50,6 +50,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     check_max: int = 2_000
     sample_max: int = 24
     confirmations: int = 3
+    part: str = ""
+    story: str = ""
 
     @property
     def id(self) -> str:

@@ -18,6 +18,7 @@ from harness.catalog import (
     load_target,
     select,
 )
+from harness.catalog.parts import narrowed, refuse_twice
 from harness.catalog.scenario import DEFAULT_FAULTS
 from harness.checks import INVARIANTS
 from harness.core.fault import FaultClass
@@ -74,6 +75,14 @@ class Unmeasured(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class PlannedPart(msgspec.Struct, frozen=True, kw_only=True):
+    """A scenario in a campaign, as reports tell it."""
+
+    name: str
+    story: str = ""
+    seed_story: str = ""
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The cases of a campaign, and what it leaves out."""
 
@@ -94,6 +103,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What follows a probe's token on the command line that replays it."""
     requested: tuple[str, ...] = ()
     """Invariants asked for by id: one that nothing measures makes a campaign without violations inconclusive."""
+    parts: tuple[PlannedPart, ...] = ()
 
     @property
     def everything(self) -> tuple[Case, ...]:
@@ -172,46 +182,87 @@ def plan_scenario(
     selected: Iterable[Selected] | None = None,
     asked: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
 ) -> Plan:
-    """Return the plan of a scenario. Raises :class:`harness.catalog.ManifestError` for targets it cannot find.
+    """Return the plan of a scenario, or of all its parts. Raises :class:`harness.catalog.ManifestError`.
 
-    ``asked`` are the words of the command line (names, selectors); a resumed run finds them in ``run.json``.
+    ``selected`` are the variants to run; of a scenario with parts each must belong to one. ``asked`` are the words of
+    the command line (names, selectors); a resumed run finds them in ``run.json``.
     """
     seed = options.seed if options.seed is not None else scenario.seed
-    faults, not_measured = _split_classes(options.faults or scenario.faults)
-    invariants, unknown = known_invariants(scenario.invariants)
-    cases, unavailable = [], []
-    for chosen in selected if selected is not None else select(scenario.targets):
-        subject: Subject = compile_subject(chosen.target, chosen.variant, workspace, scenario.workload, seed)
-        if subject.not_available:
-            unavailable.append(Unmeasured(what=subject.label, reason=subject.not_available))
-            continue
-        cases.append(
-            Case(
-                subject=subject,
-                faults=faults,
-                invariants=invariants,
-                timed=_kills(faults, options, scenario.timed),
-                signals=_signals(faults, options, scenario.timed),
-                runs=(scenario.runs or DEFAULT_RUNS) if "concurrency" in faults else 0,
-                lives=compile_lives(
-                    chosen.target, chosen.variant, workspace, scenario.workload, seed, scenario.life
-                ),
-                sample_max=scenario.samples,
-                confirmations=scenario.attempts,
-            )
+    parts = scenario.parts or (scenario,)
+    chosen = {part.name: select(part.targets) if scenario.parts or selected is None else () for part in parts}
+    if selected is not None:
+        chosen = narrowed(chosen, tuple(selected)) if scenario.parts else {scenario.name: tuple(selected)}
+    refuse_twice(chosen)
+    cases: list[Case] = []
+    unavailable: list[Unmeasured] = []
+    missing: dict[str, Unmeasured] = {}
+    requested: dict[str, None] = {}
+    for part in parts:
+        faults, not_measured = _split_classes(options.faults or part.faults)
+        invariants, unknown = known_invariants(part.invariants)
+        unread = (
+            Unmeasured(what=f"profile {name}", reason="this version models no power loss")
+            for name in part.profiles
         )
-    budget_s = scenario.budget_s if options.budget_s is None else options.budget_s
+        missing |= {item.what: item for item in (*not_measured, *unknown, *unread)}
+        for each in chosen[part.name]:
+            case = _case(part, each, faults, invariants, options, workspace, seed)
+            if isinstance(case, Unmeasured):
+                unavailable.append(case)
+            else:
+                cases.append(case)
+                # A part that asks for less than its scenario does cannot miss what only the rest can violate.
+                judged = (name for name in part.invariants if name in invariants)
+                requested |= dict.fromkeys(name for name in judged if not scenario.parts or _can(name, faults))
+    classes = tuple(name for name in MEASURABLE if any(name in case.faults for case in cases))
     return Plan(
         name=scenario.name,
         cases=tuple(cases),
-        controls=control_cases(workspace, faults) if cases else (),
+        controls=control_cases(workspace, classes) if cases else (),
         not_available=tuple(unavailable),
-        not_measured=(*not_measured, *unknown),
-        requested=tuple(name for name in scenario.invariants if name in invariants),
+        not_measured=tuple(missing.values()),
+        requested=tuple(requested),
         seed=seed,
-        budget_s=budget_s,
+        budget_s=scenario.budget_s if options.budget_s is None else options.budget_s,
         names=asked[0],
         selectors=asked[1],
+        parts=tuple(
+            PlannedPart(name=part.name, story=part.story, seed_story=part.seed_story)
+            for part in parts
+            if chosen[part.name]
+        ),
+    )
+
+
+def _can(invariant: str, faults: tuple[FaultClass, ...]) -> bool:
+    return any(INVARIANTS[invariant].judges(name) for name in faults)
+
+
+def _case(
+    part: Scenario,
+    chosen: Selected,
+    faults: tuple[FaultClass, ...],
+    invariants: frozenset[str],
+    options: Options,
+    workspace: Workspace,
+    seed: int,
+) -> Case | Unmeasured:
+    """Return one variant under the faults of its part, or why it cannot run here."""
+    subject: Subject = compile_subject(chosen.target, chosen.variant, workspace, part.workload, seed)
+    if subject.not_available:
+        return Unmeasured(what=subject.label, reason=subject.not_available)
+    return Case(
+        subject=subject,
+        faults=faults,
+        invariants=invariants,
+        timed=_kills(faults, options, part.timed),
+        signals=_signals(faults, options, part.timed),
+        runs=(part.runs or DEFAULT_RUNS) if "concurrency" in faults else 0,
+        lives=compile_lives(chosen.target, chosen.variant, workspace, part.workload, seed, part.life),
+        sample_max=part.samples,
+        confirmations=part.attempts,
+        part=part.name,
+        story=chosen.variant.story,
     )
 
 

@@ -185,6 +185,7 @@ def _state_rows(ctx: Context, case: Case, explored: Explored, index: int) -> int
             case.row("state", trial_id, "violated" if names else "held", name),
             states=exploration.enumerated,
             distinct=exploration.distinct,
+            bad_states=exploration.violated,
             findings=tuple(names),
             engine=explored.recording.engine,
             cpu_ms=explored.explore_cpu_ms.get(name, 0.0),

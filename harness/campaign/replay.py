@@ -29,6 +29,7 @@ from harness.campaign.token import ReplayRecord, TokenError, encode
 from harness.campaign.trials import point_of, struck
 from harness.campaign.work import record_and_explore
 from harness.catalog import NotAvailableError, Subject, Workload, compile_subject, find_variant, load_target
+from harness.catalog.workload import problem
 from harness.checks import INVARIANTS
 from harness.core.fault import FaultClass, FaultPlan, Timed
 from harness.core.proportion import spell_rate
@@ -94,6 +95,8 @@ def subject_of(record: ReplayRecord, workspace: Workspace) -> Subject:
         workload = msgspec.convert(record.workload, Workload)
     except msgspec.ValidationError as error:
         raise TokenError(f"the token's workload is not one of this version: {error}") from None
+    if wrong := problem(workload):
+        raise TokenError(f"the token's workload is none that can be made: {wrong}")
     subject = compile_subject(target, variant, workspace, workload, record.seed)
     if subject.not_available:
         raise NotAvailableError(f"{subject.label}: not available: {subject.not_available}")

@@ -41,15 +41,15 @@ from harness.campaign.probe import torn_tail_hint
 from harness.campaign.record import prepare_cases, record_cases
 from harness.campaign.replay import add_tokens
 from harness.campaign.scratch import canonical_base, claimed_workspace
+from harness.campaign.shares import Shares
 from harness.campaign.signals import signal_phase
-from harness.campaign.store import RunStore
+from harness.campaign.store import RUN_FORMAT_VERSION, RunStore
 from harness.campaign.timed import Window, timed_phase
 from harness.core.drift import IndexFigures
 from harness.core.event import CampaignFinished, CampaignStarted, Notice, Subscriber
 from harness.sandbox.machine import machine
 from harness.sandbox.workspace import Workspace
 
-RUN_FORMAT_VERSION = 1
 NO_DEADLINE = float("inf")
 
 
@@ -161,12 +161,13 @@ def _phases(ctx: Context, plan: Plan) -> _Phases:
     measured = record_cases(ctx, cases)
     unchecked = check_phase(ctx, measured)
     measured = [without_check(item) if item.case.id in unchecked.untrusted else item for item in measured]
-    recovery_phase(ctx, measured)
-    damage_phase(ctx, measured)
-    errno_phase(ctx, measured)
-    windows = timed_phase(ctx, measured)
-    signal_phase(ctx, measured)
-    concurrency_phase(ctx, measured)
+    shares = Shares(ctx, measured)
+    recovery_phase(shares.of("recover"), measured)
+    damage_phase(shares.of("damage"), measured)
+    errno_phase(shares.of("errno"), measured)
+    windows = timed_phase(shares.of("timed"), measured)
+    signal_phase(shares.of("signal"), measured)
+    concurrency_phase(shares.of("concurrency"), measured)
     lived = lives_phase(ctx, measured)
     figures = {item.case.id: figures_of(item, lived[item.case.id]) for item in measured if item.case.id in lived}
     ctx.ledger.settle(join_timed(ctx.ledger.by_key(), ctx.ledger.damages))
@@ -202,6 +203,7 @@ def _finish(ctx: Context, plan: Plan, options: Options, phases: _Phases) -> Camp
             entry["index"] = msgspec.to_builtins(phases.drift[entry["id"]])
     data["control_problem"] = trouble
     data["never_measured"] = {**{item.what: item.reason for item in plan.not_measured}, **never}
+    data["parts"] = msgspec.to_builtins(plan.parts)
     data["required"] = [item.what for item in plan.not_available] if options.require_all else []
     return CampaignFinished(verdict=verdict, exit_code=code, summary=data)
 

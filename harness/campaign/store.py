@@ -42,6 +42,7 @@ from harness.core.verdict import Finding, TrialRow
 
 DEFAULT_REPORTS = "reports"
 SYNC_INTERVAL_S = 0.2
+RUN_FORMAT_VERSION = 1
 FINDING_FORMAT_VERSION = 1
 READ_LIMIT_BYTES = 1 << 30
 """No file of a store larger than this is read (1 GiB)."""
@@ -227,6 +228,11 @@ class RunStore:
             raise StoreError(f"{self.path('run.json')!r}: {error}") from None
         if not isinstance(value, dict):
             raise StoreError(f"{self.path('run.json')!r}: not a JSON object")
+        version = value.get("format_version", RUN_FORMAT_VERSION)
+        if version != RUN_FORMAT_VERSION:
+            raise StoreError(
+                f"{self.path('run.json')!r}: of format version {version!r}; this program reads {RUN_FORMAT_VERSION}"
+            )
         return value
 
     def keep(self, event: AnyEvent) -> None:

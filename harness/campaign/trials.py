@@ -6,7 +6,9 @@ anywhere. What a trial contributes does not depend on when it ended.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import msgspec
@@ -75,6 +77,14 @@ def harness_failure(outcome: Outcome) -> str:
     raise outcome.error
 
 
+def in_turn(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials so that cases, and the fault classes of each, take turns: each has its share of a budget."""
+    queues: dict[tuple[str, FaultClass], list[Trial]] = {}
+    for trial in trials:
+        queues.setdefault((trial.case.id, trial.fault_class), []).append(trial)
+    return [trial for together in zip_longest(*queues.values()) for trial in together if trial is not None]
+
+
 def run_trials(
     ctx: Context,
     trials: Sequence[Trial],
@@ -83,6 +93,8 @@ def run_trials(
 ) -> list[Trial]:
     """Run the trials that have no row yet, judge them, keep their rows; return those that ``may_start`` kept back."""
     ctx.ledger.begin_phase()
+    if ctx.deadline < math.inf and all(trial.plan is not None for trial in trials):
+        trials = in_turn(trials)  # programs that look at states have a bound of their own for each case
     kept_back: list[Trial] = []
     places = {trial.id: index for index, trial in enumerate(trials)}
 

@@ -7,6 +7,7 @@ from harness.catalog.install import install, install_package
 from harness.catalog.listing import Listing, found_session, parse_listing, parse_losses
 from harness.catalog.lives import Life, LifeRun, compile_lives
 from harness.catalog.manifest import Package, Target, Variant, load_manifest
+from harness.catalog.parts import joined
 from harness.catalog.placeholder import fill
 from harness.catalog.scenario import Scenario, list_scenarios, load_scenario
 from harness.catalog.schema import ManifestError
@@ -38,6 +39,7 @@ __all__ = [
     "found_session",
     "install",
     "install_package",
+    "joined",
     "list_scenarios",
     "list_targets",
     "load_manifest",

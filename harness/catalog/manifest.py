@@ -106,7 +106,7 @@ def load_manifest(directory: str) -> Target:
     directory = os.path.abspath(directory)
     path = os.path.join(directory, MANIFEST_NAME)
     shown = in_checkout(path)
-    return compile_manifest(shown, read_toml(path), directory)
+    return compile_manifest(shown, read_toml(path, shown), directory)
 
 
 def compile_manifest(shown: str, tables: dict[str, object], directory: str) -> Target:
@@ -148,6 +148,8 @@ def _check_variant(where: str, section: VariantSection, directory: str) -> None:
         check_placeholders(f"{where} environment.{name}", value, STATIC_NAMES)
     if not any("{dir}" in text for text in (*section.run, *section.environment.values())):
         raise ManifestError(f"{where} run: names {{dir}} nowhere, so the writer cannot know its state directory")
+    if section.check and not any("{dir}" in text for text in (*section.check, *section.environment.values())):
+        raise ManifestError(f"{where} check: names {{dir}} nowhere, so it cannot know the state it is to judge")
     if not (math.isfinite(section.timeout_s) and 0 < section.timeout_s <= _MAX_TIMEOUT_S):
         raise ManifestError(
             f"{where} timeout_s: {section.timeout_s} is not between 0 and {_MAX_TIMEOUT_S:g} seconds"
@@ -199,6 +201,8 @@ def _check_commands(where: str, section: VariantSection, directory: str) -> None
                 program = os.path.join(directory, item.removeprefix("{target}/"))
                 if not os.path.exists(program):
                     raise ManifestError(f"{where} {key}: no file {item.removeprefix('{target}/')!r} in the target")
+        if argv and key in ("read", "resume") and not any("{id}" in item for item in argv):
+            raise ManifestError(f"{where} {key}: names {{id}} nowhere, so it cannot know which session is meant")
     if section.package is None and any("{package}" in item for argv, _ in commands.values() for item in argv):
         raise ManifestError(f"{where}: uses {{package}} but names no package")
 

@@ -1,6 +1,7 @@
 """Scenario files: targets × workload × faults × invariants, as ``scenarios/<name>.toml``.
 
-A scenario says what is done; what is expected stands with the target.
+A scenario says what is done; what is expected stands with the target. One that is made of ``[[part]]`` tables takes
+other scenarios into one campaign, each with its own workload, faults and invariants (:mod:`harness.catalog.parts`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import msgspec
 
 from harness.catalog.data import scenario_files
 from harness.catalog.lives import Life, problem_of_lives
+from harness.catalog.parts import PART_KEYS, Part, compile_parts
 from harness.catalog.schema import ManifestError, convert, in_checkout, read_toml, suggestion
 from harness.catalog.workload import DEFAULT_WORKLOAD, Workload, problem
 from harness.core.fault import FAULT_CLASSES, FaultClass
@@ -39,7 +41,7 @@ class ScenarioSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """
 
     name: str
-    targets: tuple[str, ...]
+    targets: tuple[str, ...] = ()
     story: str = ""
     seed_story: str = ""
     faults: tuple[FaultClass, ...] = ()
@@ -59,13 +61,17 @@ class ScenarioFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     scenario: ScenarioSection
     workload: Workload = DEFAULT_WORKLOAD
     life: tuple[Life, ...] = ()
+    part: tuple[Part, ...] = ()
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """A scenario as it runs. ``path`` is empty for one that was made on the command line."""
+    """A scenario as it runs. ``path`` is empty for one that was made on the command line.
+
+    One with ``parts`` runs these; nothing else of it but name, story, seed and budget counts.
+    """
 
     name: str
-    targets: tuple[str, ...]
+    targets: tuple[str, ...] = ()
     story: str = ""
     seed_story: str = ""
     faults: tuple[FaultClass, ...] = ("kill", "short", "errno")
@@ -80,6 +86,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     workload: Workload = DEFAULT_WORKLOAD
     life: tuple[Life, ...] = ()
     path: str = ""
+    parts: tuple[Scenario, ...] = ()
 
 
 DEFAULT_FAULTS: tuple[FaultClass, ...] = ("kill", "short", "errno")
@@ -109,21 +116,41 @@ def compile_scenario(shown: str, tables: dict[str, object], path: str = "") -> S
     """Return the scenario that the tables of a file describe; ``shown`` is what messages call the file."""
     parsed = convert(shown, tables, ScenarioFile)
     section = parsed.scenario
-    _check_section(shown, section)
+    _check_section(shown, section, made_of_parts=bool(parsed.part))
     if wrong := problem(parsed.workload):
         raise ManifestError(f"{shown}: [workload] {wrong}")
     if wrong := problem_of_lives(parsed.life):
         raise ManifestError(f"{shown}: {wrong}")
     fields = {name: getattr(section, name) for name in section.__struct_fields__}
     fields["faults"] = section.faults or DEFAULT_FAULTS
-    return Scenario(**fields, workload=parsed.workload, life=parsed.life, path=path)
+    parts: tuple[Scenario, ...] = ()
+    if parsed.part:
+        _refuse_what_parts_say(shown, tables)
+        parts = compile_parts(
+            shown, _tables_of_parts(tables), os.path.dirname(path), compile_scenario, section.seed
+        )
+    return Scenario(**fields, workload=parsed.workload, life=parsed.life, path=path, parts=parts)
 
 
-def _check_section(shown: str, section: ScenarioSection) -> None:
+def _tables_of_parts(tables: dict[str, object]) -> list[dict[str, object]]:
+    found = tables["part"]
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _refuse_what_parts_say(shown: str, tables: dict[str, object]) -> None:
+    """Raise where a scenario made of parts says something that only a part can mean."""
+    section = tables["scenario"]
+    said = [f"[scenario] {key}" for key in PART_KEYS if isinstance(section, dict) and key in section]
+    said += [f"[{key}]" for key in ("workload", "life") if key in tables]
+    if said:
+        raise ManifestError(f"{shown}: {said[0]}: a scenario made of [[part]] tables leaves this to its parts")
+
+
+def _check_section(shown: str, section: ScenarioSection, made_of_parts: bool) -> None:
     where = f"{shown}: [scenario]"
     if not _NAME.fullmatch(section.name):
         raise ManifestError(f"{where} name: {section.name!r} is not of the form {_NAME.pattern}")
-    if not section.targets or not all(section.targets):
+    if not made_of_parts and (not section.targets or not all(section.targets)):
         raise ManifestError(f"{where} targets: must name at least one target")
     for fault in section.faults:
         if fault not in FAULT_CLASSES:

@@ -51,24 +51,27 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f"; valid: {', '.join(names)}" if names else ""
 
 
-def read_toml(path: str) -> dict[str, Any]:
-    """Return the tables of a TOML file. Raises :class:`ManifestError`."""
+def read_toml(path: str, shown: str = "") -> dict[str, Any]:
+    """Return the tables of a TOML file; messages call it ``shown``. Raises :class:`ManifestError`."""
+    shown = shown or path
     try:
         with open(path, "rb") as stream:
             raw = stream.read(MANIFEST_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ManifestError(f"{path}: cannot be read: {reason}") from None
+        raise ManifestError(f"{shown}: cannot be read: {reason}") from None
     if len(raw) > MANIFEST_BYTES:
-        raise ManifestError(f"{path}: larger than {MANIFEST_BYTES} bytes")
+        raise ManifestError(f"{shown}: larger than {MANIFEST_BYTES} bytes")
     try:
-        return tomllib.loads(raw.decode("utf-8"))
+        return tomllib.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise ManifestError(f"{path}: not UTF-8 at byte {error.start}") from None
+        raise ManifestError(f"{shown}: not UTF-8 at byte {error.start}") from None
     except RecursionError:
-        raise ManifestError(f"{path}: nested too deeply") from None
-    except ValueError as error:  # TOMLDecodeError, and int() on thousands of digits
-        raise ManifestError(f"{path}: not TOML: {error}") from None
+        raise ManifestError(f"{shown}: nested too deeply") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ManifestError(f"{shown}: not TOML: {error}") from None
+    except ValueError:  # int() on thousands of digits
+        raise ManifestError(f"{shown}: not TOML: a number of thousands of digits") from None
 
 
 def convert(path: str, tables: dict[str, Any], kind: type[T]) -> T:

@@ -21,7 +21,7 @@ import click
 
 from harness import __version__
 from harness.cli.failures import EXIT_USAGE, Failure, failure_of
-from harness.cli.output import forget_standard_output, print_line, say
+from harness.cli.output import OutputLostError, forget_standard_output, open_standard_streams, print_line, say
 from harness.report.json_document import result_document
 
 _GROUPS = frozenset({"scenarios", "targets"})
@@ -112,9 +112,13 @@ def _command_name(words: Sequence[str]) -> str:
 
 def _fail(failure: Failure, args: Sequence[str]) -> NoReturn:
     words = _words_before_command(args)
-    if "--json" in words:
-        print_line(result_document(_command_name(words), failure.exit_code, None, (failure.text,)))
-    else:
+    as_json = "--json" in words and not failure.is_mute
+    if as_json:
+        try:
+            print_line(result_document(_command_name(words), failure.exit_code, None, (failure.text,)))
+        except OutputLostError:
+            as_json = False
+    if not as_json:
         say(failure.text)
     sys.exit(failure.exit_code)
 
@@ -143,6 +147,7 @@ def _interrupted_by_signals() -> Iterator[None]:
 def run_app(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line, ``sys.argv`` if ``args`` is not given; every way to fail is one line and an exit code."""
     words = list(sys.argv[1:] if args is None else args)
+    open_standard_streams()
     try:
         with _interrupted_by_signals():
             code: Any = app(args=words, prog_name="tornwrite", standalone_mode=False)

@@ -12,12 +12,12 @@ from harness.campaign.run import run_campaign
 from harness.campaign.scratch import scratch_workspace
 from harness.campaign.store import DEFAULT_REPORTS, RunStore
 from harness.cli.failures import InterruptedRunError, NothingToMeasureError
-from harness.cli.output import print_line
+from harness.cli.output import OutputLostError, print_line
 from harness.cli.reports import write_reports
 from harness.core.event import AnyEvent, CampaignFinished
 from harness.report.json_document import campaign_result, result_document
 from harness.report.sentence import reasons
-from harness.report.terminal import TerminalReport, console_for
+from harness.report.terminal import TerminalReport, console_for, lost_output
 from harness.report.view import Collector
 from harness.sandbox.workspace import Workspace
 
@@ -47,9 +47,13 @@ def rehearse(make_plan: Callable[[Workspace], Plan]) -> None:
         )
 
 
+def _place(out: str) -> str:
+    return "" if out == DEFAULT_REPORTS else f" --out {shlex.quote(out)}"
+
+
 def _how_to_go_on(name: str, store: RunStore, out: str) -> str:
     """Return what to type after an interrupt."""
-    place = "" if out == DEFAULT_REPORTS else f" --out {shlex.quote(out)}"
+    place = _place(out)
     again = f"; to go on: tornwrite run --resume {store.run_id}{place}" if name == "run" else ""
     return f"what it had measured: tornwrite report {store.run_id}{place}{again}"
 
@@ -65,11 +69,13 @@ def campaign(
 ) -> tuple[CampaignFinished, Collector]:
     """Carry out a campaign with its subscribers and write its reports, also when it is interrupted.
 
-    ``out`` is where its run is kept, as it was typed. Raises :class:`InterruptedRunError` after an interrupt.
+    ``out`` is where its run is kept, as it was typed. Raises :class:`InterruptedRunError` after an interrupt, and
+    :class:`OutputLostError` where nobody could read it: then the run is whole all the same.
     """
     collector = Collector()
     subscribers: list[Callable[[AnyEvent], None]] = [store.keep, collector]
-    terminal = None if as_json or quiet else TerminalReport(console_for(sys.stdout))
+    console = console_for(sys.stdout)
+    terminal = None if as_json or quiet else TerminalReport(console)
     if terminal is not None:
         subscribers.append(terminal)
 
@@ -88,4 +94,7 @@ def campaign(
     if as_json:
         view = collector.view()
         print_line(result_document(name, finished.exit_code, campaign_result(view), reasons(view, str)))
+    lost = lost_output(console) if terminal is not None else None
+    if lost is not None:
+        raise OutputLostError(lost, f"the run is whole: tornwrite report {store.run_id}{_place(out)}")
     return finished, collector

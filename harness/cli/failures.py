@@ -10,17 +10,20 @@ from typing import NamedTuple
 
 import click
 
+from harness.cli.output import OutputLostError
 from harness.report.escape import plain
 
 EXIT_USAGE, EXIT_BROKEN, EXIT_NOTHING, EXIT_INTERRUPTED = 2, 4, 5, 130
 
 
 class Failure(NamedTuple):
-    """How a command failed. ``is_bug``: nobody foresaw it, so the traceback is worth showing."""
+    """How a command failed. ``is_bug``: nobody foresaw it, so the traceback is worth showing. ``is_mute``: standard
+    output takes nothing, not even an error in JSON."""
 
     text: str
     exit_code: int
     is_bug: bool = False
+    is_mute: bool = False
 
 
 class InterruptedRunError(KeyboardInterrupt):
@@ -102,6 +105,8 @@ def failure_of(error: BaseException) -> Failure:
         return _of_click(error)
     if isinstance(error, NoEngineError | NothingToMeasureError):
         return Failure(one_line(str(error)), EXIT_NOTHING)
+    if isinstance(error, OutputLostError):
+        return Failure(one_line(str(error)), EXIT_USAGE, is_mute=True)
     if isinstance(error, _usage_errors()):
         return Failure(one_line(str(error)), EXIT_USAGE)
     if isinstance(error, _machinery_errors()):

@@ -32,16 +32,18 @@ def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     return seconds
 
 
-def _fault_list(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+def _fault_list(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...] | None:
     """Return the fault classes of a comma-separated list, each once, in the order given."""
-    if value is None:
+    if not values:
         return None
-    words = [word.strip() for word in value.split(",") if word.strip()]
+    if len(values) > 1:
+        raise click.BadParameter(f"given {len(values)} times; one list holds all: {','.join(values)}")
+    words = [word.strip() for word in values[0].split(",") if word.strip()]
     if not words:
         raise click.BadParameter(f"an empty list; valid: {', '.join(FAULT_CLASSES)}")
     for word in words:
         if word not in FAULT_CLASSES:
-            close = difflib.get_close_matches(word, FAULT_CLASSES, n=1)
+            close = difflib.get_close_matches(word.lower(), FAULT_CLASSES, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise click.BadParameter(f"no fault class {word!r}{hint}; valid: {', '.join(FAULT_CLASSES)}")
     return tuple(dict.fromkeys(words))
@@ -77,6 +79,8 @@ class Number(click.ParamType):  # type: ignore[type-arg]
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the number; anything else is a usage error that names the bounds."""
         try:
+            if not str(value).isascii() or "_" in str(value):
+                raise ValueError
             number = float(value) if self._fraction else int(value)
         except (ValueError, OverflowError):
             number = math.nan
@@ -92,10 +96,27 @@ budget_option = click.option(
     "--budget", callback=_duration, metavar="TIME", help="Wall time for what is optional, e.g. 30s or 5m."
 )
 faults_option = click.option(
-    "--faults", callback=_fault_list, metavar="LIST", help="Fault classes, e.g. kill,short,errno."
+    "--faults",
+    callback=_fault_list,
+    multiple=True,
+    metavar="LIST",
+    help=f"Fault classes, with commas between: any of {', '.join(FAULT_CLASSES)}.",
 )
+
+
+def _directory(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if not value.strip():
+        raise click.BadParameter("an empty name; valid: a directory, made where it is missing")
+    return value
+
+
 out_option = click.option(
-    "--out", default="reports", show_default=True, type=click.Path(file_okay=False), help="Where runs are kept."
+    "--out",
+    default="reports",
+    show_default=True,
+    type=click.Path(file_okay=False),
+    callback=_directory,
+    help="Where runs are kept.",
 )
 content_option = click.option(
     "--show-content", is_flag=True, help="Let evidence quote bytes of files. Off: ids, sizes, offsets, hashes."

@@ -18,13 +18,24 @@ WIDTH = 80
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 
 
+class OutputLostError(Exception):
+    """Standard output does not take what is printed, and not because its reader went away."""
+
+    def __init__(self, error: OSError, rest: str = "") -> None:
+        reason = error.strerror or type(error).__name__
+        super().__init__(f"cannot write to standard output: {reason}" + (f"; {rest}" if rest else ""))
+
+
 def print_line(text: str) -> None:
-    """Print one line to standard output, whatever its encoding can hold."""
+    """Print one line to standard output, whatever its encoding can hold. Raises :class:`OutputLostError`."""
     encoding = sys.stdout.encoding or "utf-8"
     try:
         click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
     except BrokenPipeError:
         forget_standard_output()
+    except OSError as error:
+        forget_standard_output()
+        raise OutputLostError(error) from None
 
 
 def print_folded(label: str, text: str, indent: int = 0) -> None:
@@ -40,6 +51,21 @@ def say(text: str) -> None:
     with contextlib.suppress(OSError):
         encoding = sys.stderr.encoding or "utf-8"
         click.echo(f"tornwrite: {text}".encode(encoding, "backslashreplace").decode(encoding), err=True)
+
+
+def open_standard_streams() -> None:
+    """Put something where a standard stream is closed: the next file to be opened must not become it."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is not None:
+            continue
+        with contextlib.suppress(OSError):
+            os.fstat(number)
+            continue  # taken by a file of ours already
+        descriptor = os.open(os.devnull, os.O_RDWR)
+        if descriptor != number:
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 def forget_standard_output() -> None:

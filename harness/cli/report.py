@@ -7,7 +7,7 @@ import sys
 import click
 
 from harness.cli.options import content_option, out_option
-from harness.cli.output import json_option, print_line
+from harness.cli.output import OutputLostError, json_option, print_line
 
 
 @click.command("report")
@@ -26,7 +26,7 @@ def command(run: str, markdown: bool, show_content: bool, out: str, as_json: boo
     from harness.report.json_document import campaign_result, result_document
     from harness.report.markdown import report
     from harness.report.replay import replay_events
-    from harness.report.terminal import console_for, print_view
+    from harness.report.terminal import console_for, lost_output, print_view
     from harness.report.view import collect
 
     store = RunStore.open(find_run(run, out), writable=False)
@@ -38,5 +38,9 @@ def command(run: str, markdown: bool, show_content: bool, out: str, as_json: boo
     elif markdown:
         print_line(report(view, content=show_content))
     else:
-        print_view(console_for(sys.stdout), view)
+        console = console_for(sys.stdout)
+        print_view(console, view)
+        lost = lost_output(console)
+        if lost is not None:
+            raise OutputLostError(lost)
     return 0

@@ -55,10 +55,10 @@ def command(
     """Run scenarios or targets: record, explore every crash state, inject errors, confirm, report.
 
     NAMES are scenarios ("tornwrite scenarios list"), or targets ("tornwrite targets list"), or scenario files.
-    Without any, the scenario fork_session runs.
+    Several scenarios make one campaign. Without any name, the scenario five_stories runs.
 
     \b
-    tornwrite run                            the published SDK and a proposed fix
+    tornwrite run                            what loses a session, and what helps
     tornwrite run reference/buggy            one writer
     tornwrite run fork_session --trials 300  with 300 random kills per version
     """

@@ -7,8 +7,15 @@ from typing import Any
 import click
 import msgspec
 
+from harness.catalog import Scenario
+from harness.catalog.parts import PART_KEYS
 from harness.cli.output import json_option, print_folded, print_line
 from harness.report.json_document import result_document
+
+
+def _targets(scenario: Scenario) -> tuple[str, ...]:
+    """Return what a scenario is about; of one made of parts, what all of them are about."""
+    return tuple(dict.fromkeys(name for part in scenario.parts or (scenario,) for name in part.targets))
 
 
 @click.group("scenarios")
@@ -24,7 +31,7 @@ def list_(as_json: bool) -> int:
 
     found = list_scenarios()
     if as_json:
-        rows = [{"name": item.name, "story": item.story, "targets": item.targets} for item in found]
+        rows = [{"name": item.name, "story": item.story, "targets": _targets(item)} for item in found]
         print_line(result_document("scenarios list", 0, rows))
         return 0
     width = max((len(item.name) for item in found), default=0)
@@ -41,15 +48,30 @@ def show(name: str, as_json: bool) -> int:
     from harness.catalog import load_scenario
 
     scenario = load_scenario(name)
-    fields = msgspec.to_builtins(scenario)
-    fields.pop("path", None)
+    fields = _fields(scenario)
     if as_json:
-        print_line(result_document("scenarios show", 0, fields))
+        print_line(
+            result_document("scenarios show", 0, {**fields, "parts": [_fields(part) for part in scenario.parts]})
+        )
         return 0
+    _print_fields(fields)
+    for part in scenario.parts:
+        print_line("")
+        _print_fields(_fields(part))
+    return 0
+
+
+def _fields(scenario: Scenario) -> dict[str, Any]:
+    """Return what a scenario says; of one made of parts, what it says itself."""
+    fields: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(scenario, parts=()))
+    left_out = ("path", "parts", *((*PART_KEYS, "workload", "life") if scenario.parts else ()))
+    return {key: value for key, value in fields.items() if key not in left_out}
+
+
+def _print_fields(fields: dict[str, Any]) -> None:
     for key, value in fields.items():
         if value not in ("", (), [], {}):
             print_folded(f"{key:12} ", _spelt(value))
-    return 0
 
 
 def _spelt(value: Any) -> str:

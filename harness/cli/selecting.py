@@ -11,12 +11,12 @@ import msgspec
 from harness.campaign.durable import StoreError
 from harness.campaign.plan import Options, Plan, plan_scenario
 from harness.campaign.store import RunStore
-from harness.catalog import ManifestError, Scenario, Selected, list_scenarios, load_scenario, select
+from harness.catalog import ManifestError, Scenario, Selected, joined, list_scenarios, load_scenario, select
 from harness.catalog.data import target_directories
 from harness.catalog.schema import suggestion
 from harness.sandbox.workspace import Workspace
 
-DEFAULT_NAME = "fork_session"
+DEFAULT_NAME = "five_stories"
 
 
 def _is_scenario(name: str) -> bool:
@@ -32,27 +32,27 @@ def _checked(name: str) -> str:
     return name
 
 
-def scenario_of(names: tuple[str, ...], targets: tuple[str, ...]) -> tuple[Scenario, tuple[Selected, ...] | None]:
+def scenario_of(
+    names: tuple[str, ...], targets: tuple[str, ...], seed: int | None = None
+) -> tuple[Scenario, tuple[Selected, ...] | None]:
     """Return the scenario to run and, where targets were named, which variants of it.
 
-    A scenario's name wins over a target's. Targets without a scenario run under the default workload.
+    A scenario's name wins over a target's. Several scenarios are the parts of one campaign. Targets without a scenario
+    run under the default workload.
     """
     scenarios = [load_scenario(name) for name in names if _is_scenario(name)]
     wanted = [_checked(name) for name in (*names, *targets) if name in targets or not _is_scenario(name)]
-    if len(scenarios) > 1:
-        listed = ", ".join(item.name for item in scenarios)
-        raise ManifestError(f"one scenario at a time, not {listed}: each has a workload and a seed of its own")
     if not scenarios and not wanted:
         scenarios = [load_scenario(DEFAULT_NAME)]
     chosen = select(wanted) if wanted else None
     if scenarios:
-        return scenarios[0], chosen
+        return joined(scenarios, seed), chosen
     return Scenario(name=" ".join(wanted), targets=tuple(wanted)), chosen
 
 
 def planner(names: tuple[str, ...], targets: tuple[str, ...], options: Options) -> Callable[[Workspace], Plan]:
     """Return what makes the plan of a command line. Raises :class:`ManifestError` for a name that is none."""
-    scenario, selected = scenario_of(names, targets)
+    scenario, selected = scenario_of(names, targets, options.seed)
 
     def make_plan(workspace: Workspace) -> Plan:
         return plan_scenario(scenario, options, workspace, selected, (names, targets))

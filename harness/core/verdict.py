@@ -83,6 +83,8 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     expected: Verdict | Literal[""] = ""
     """The verdict that the manifest, or a control's role, states for this trial; empty where none does."""
+    bad_states: int = 0
+    """Of ``distinct`` crash states, those that violate anything."""
 
 
 class Confirmation(msgspec.Struct, frozen=True, kw_only=True):

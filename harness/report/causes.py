@@ -40,7 +40,8 @@ class Cause(NamedTuple):
         )
 
 
-def _rank(finding: Finding) -> tuple[int, bool]:
+def rank(finding: Finding) -> tuple[int, bool]:
+    """Return how much a finding says to a user, the least number first; of two the proven one."""
     place = _TELLING.index(finding.invariant) if finding.invariant in _TELLING else len(_TELLING)
     return place, not finding.is_confirmed
 
@@ -59,16 +60,16 @@ def causes(findings: Iterable[Finding]) -> tuple[Cause, ...]:
         grouped.setdefault(_key(finding), []).append(finding)
     out = []
     for members in grouped.values():
-        lead = min(members, key=_rank)
+        lead = min(members, key=rank)
         others = tuple(item for item in members if item is not lead and item.version == lead.version)
         elsewhere = tuple(item for item in members if item.version != lead.version)
-        out.append(Cause(lead, tuple(sorted(others, key=_rank)), elsewhere))
+        out.append(Cause(lead, tuple(sorted(others, key=rank)), elsewhere))
     return tuple(sorted(out, key=_order))
 
 
 def _order(cause: Cause) -> tuple[bool, int, int, bool, int]:
     lead = cause.lead
-    rank, unproven = _rank(lead)
+    telling, unproven = rank(lead)
     place = _CLASSES.index(lead.fault_class) if lead.fault_class in _CLASSES else len(_CLASSES)
     # A run that needs no fault to break a discipline says less than one that loses data.
-    return lead.expected, place if lead.fault_class != "none" else len(_CLASSES), rank, unproven, -lead.states
+    return lead.expected, place if lead.fault_class != "none" else len(_CLASSES), telling, unproven, -lead.states

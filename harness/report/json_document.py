@@ -13,8 +13,9 @@ import msgspec
 from harness.core.event import AnyEvent
 from harness.core.json_record import encode_record
 from harness.core.verdict import Finding, Verdict
+from harness.report.remedy import remedy
 from harness.report.sentence import headline, replay_command
-from harness.report.view import CaseView, Rate, RunView, rate_of
+from harness.report.view import CaseView, PartView, Rate, RunView, rate_of
 
 FORMAT_VERSION = 1
 
@@ -30,12 +31,13 @@ class ResultDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FindingResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A finding with its sentence and the command that replays it."""
+    """A finding with its sentence, what a user can do now, and the command that replays it."""
 
     summary: str
     finding: Finding
     confirmed: bool
     replay: str = ""
+    remedy: str = ""
 
 
 class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +66,7 @@ class CampaignResult(msgspec.Struct, frozen=True, kw_only=True):
     notices: tuple[str, ...] = ()
     control_problem: str = ""
     environment: dict[str, Any] = {}
+    parts: tuple[PartView, ...] = ()
 
 
 def _case(case: CaseView) -> CaseResult:
@@ -91,12 +94,14 @@ def campaign_result(view: RunView) -> CampaignResult:
                 finding=finding,
                 confirmed=finding.is_confirmed,
                 replay=replay_command(finding, view),
+                remedy=remedy(finding, str),
             )
             for finding in view.findings
         ),
         notices=tuple(f"{item.target}: {item.text}" if item.target else item.text for item in view.notices),
         control_problem=view.control_problem,
         environment=view.started.environment,
+        parts=view.parts,
     )
 
 

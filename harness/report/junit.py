@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from harness.core.verdict import Finding
 from harness.report.escape import plain, xml
+from harness.report.remedy import remedy
 from harness.report.sentence import counts, headline, how_confirmed, how_often, replay_command
 from harness.report.view import CaseView, ClassLine, RunView
 
@@ -24,7 +25,7 @@ def _details(view: RunView, findings: Iterable[Finding]) -> str:
     lines = []
     for finding in findings:
         lines += [headline(finding, plain), f"  {plain(finding.message)}", f"  {how_often(view, finding)}"]
-        lines += [f"  {plain(how_confirmed(finding))}"]
+        lines += [f"  {plain(how_confirmed(finding))}", f"  What you can do now: {remedy(finding, plain)}"]
         command = replay_command(finding, view)
         lines += [f"  {command}"] if command else []
     return "\n".join(lines)

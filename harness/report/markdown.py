@@ -14,9 +14,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness.core.verdict import Finding
 from harness.report import escape
+from harness.report.answer import groups
 from harness.report.causes import Cause, causes
 from harness.report.ends import HEAD, NOTE, TITLE, end_tables
 from harness.report.hexdump import window
+from harness.report.remedy import remedy
 from harness.report.sentence import (
     cause_headline,
     control_line,
@@ -85,7 +87,7 @@ def _cause(view: RunView, cause: Cause, content: bool) -> dict[str, Any]:
         **_finding(view, cause.lead, content),
         "headline": cause_headline(cause, escape.code),
         "also": [
-            (item, how_often(view, item), how_confirmed(item))
+            (item, how_often(view, item), how_confirmed(item), remedy(item, escape.code))
             for item in (*cause.others, *cause.elsewhere)[:_ALSO_SHOWN]
         ],
     }
@@ -97,6 +99,7 @@ def _finding(view: RunView, finding: Finding, content: bool) -> dict[str, Any]:
         "headline": headline(finding, escape.code),
         "how_often": how_often(view, finding),
         "how_confirmed": how_confirmed(finding),
+        "remedy": remedy(finding, escape.code),
         "finding": finding,
         "evidence": _evidence(finding),
         "dumps": _dumps(finding) if content else [],
@@ -122,6 +125,7 @@ def report(view: RunView, *, content: bool = False) -> str:
             ends={"title": TITLE, "note": " ".join(NOTE), "head": HEAD, "tables": end_tables(view)},
             facts=_facts(view.started.environment),
             not_asked=not_asked(view),
+            answer=groups(view, escape.markdown),
         )
         text = _tidy(text)
         if len(text) <= MAX_CHARS or not shown:

@@ -235,6 +235,19 @@ def control_line(case: CaseView, line: ClassLine, show: Show) -> str:
     return f"{show(case.name)} {line.verdict} under {line.fault_class}, {ending}: {counts(line, show)}"
 
 
+def control_lines(view: RunView, show: Show) -> list[str]:
+    """Return the controls, one line for the classes in which each did as it must, and one for each in which not."""
+    out = []
+    for case in view.controls:
+        well = [line for line in case.classes if line.as_expected]
+        if well:
+            under = ", ".join(line.fault_class for line in well)
+            told = f"{sum(line.distinct for line in well):,} distinct states, {sum(line.runs for line in well):,} runs"
+            out.append(f"{show(case.name)} {well[0].verdict} under {under}, as it must: {told}")
+        out += [control_line(case, line, show) for line in case.classes if not line.as_expected]
+    return out
+
+
 def reasons(view: RunView, show: Show) -> tuple[str, ...]:
     """Return, one line each, why something asked for was not measured, or cannot be trusted."""
     out = [show(view.control_problem)] if view.control_problem else []

@@ -1,34 +1,36 @@
 """What people see while a campaign runs and when it ends. Progress on a terminal, plain lines elsewhere.
 
-Fits 80 columns; where the output is no terminal, the table is 100 wide, or as wide as COLUMNS says, a sentence is one
-line, and there are no escape sequences. Every text
-of a target passes :func:`harness.report.escape.plain`; nothing is ever read as rich's markup.
+The table reads as the answer: does it lose data, how often, why, what helps. It fits 80 columns; where the output is
+no terminal it is 100 wide, or as wide as COLUMNS says, a sentence is one line, and there are no escape sequences.
+Every text of a target passes :func:`harness.report.escape.plain`; nothing is ever read as rich's markup.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
-from typing import IO
+from typing import IO, cast
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from harness.core.event import AnyEvent, CampaignFinished, CampaignStarted, Notice, PhaseStarted, TrialFinished
-from harness.report.causes import Cause, causes
+from harness.core.event import AnyEvent, CampaignFinished, CampaignStarted, PhaseStarted, TrialFinished
+from harness.report.answer import Group, Row, groups, tally
+from harness.report.causes import Cause, causes, rank
 from harness.report.ends import HEAD, NOTE, TITLE, end_tables
 from harness.report.escape import plain
+from harness.report.notes import short_notes
+from harness.report.patient import PatientStream
+from harness.report.remedy import remedy
 from harness.report.sentence import (
     cause_headline,
-    control_line,
-    counts,
+    control_lines,
     how_confirmed,
     how_often,
-    not_asked,
     replay_command,
     timed_rate,
     verdict_sentence,
@@ -39,17 +41,10 @@ _PLAIN_WIDTH = 100
 _LEAST_WIDTH = 40
 _CAUSES_SHOWN = 8
 _NOTICES_SHOWN = 12
+_RATES_SHOWN = 4
+_GAP = 2
+_HEADINGS = ("writer", "verdict", "under what, how often", "why")
 _STYLES = {"held": "green", "violated": "red", "inconclusive": "yellow", "broken": "bold red"}
-
-
-class _PatientConsole(Console):
-    """Goes silent when its reader goes away (``| head``): a campaign still has its verdict and its files to write."""
-
-    def on_broken_pipe(self) -> None:
-        """Drop what would still be printed."""
-        self.quiet = True
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
 def console_for(stream: IO[str], width: int | None = None) -> Console:
@@ -57,8 +52,8 @@ def console_for(stream: IO[str], width: int | None = None) -> Console:
     terminal = stream.isatty()
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")  # a name its encoding cannot show must not end the report
-    return _PatientConsole(
-        file=stream,
+    return Console(
+        file=cast(IO[str], PatientStream(stream)),
         width=width or (None if terminal else _plain_width()),
         markup=False,
         highlight=False,
@@ -66,6 +61,11 @@ def console_for(stream: IO[str], width: int | None = None) -> Console:
         soft_wrap=False,
         no_color=None if terminal else True,
     )
+
+
+def lost_output(console: Console) -> OSError | None:
+    """Return why what was printed did not arrive, where it had a reader; ``None`` if it did."""
+    return console.file.failure if isinstance(console.file, PatientStream) else None
 
 
 def _plain_width() -> int:
@@ -83,6 +83,7 @@ class TerminalReport:
         self._progress: Progress | None = None
         self._planned = 0
         self._done = 0
+        self._told = ""
 
     def __call__(self, event: AnyEvent) -> None:
         """Take one event."""
@@ -112,8 +113,6 @@ class TerminalReport:
             if self._progress is not None:
                 total = max(self._planned, self._done)
                 self._progress.update(self._progress.task_ids[0], completed=self._done, total=total)
-        elif isinstance(event, Notice):
-            self._line(f"  note: {_notice(event)}")
 
     def _phase(self, event: PhaseStarted) -> None:
         self._planned += event.trials or 1
@@ -123,8 +122,9 @@ class TerminalReport:
             self._progress.update(
                 self._progress.task_ids[0], total=planned, description=plain(f"{event.phase} {name}", 40)
             )
-        else:
-            self._line(f"{event.phase} {name}" + (f", {event.trials} trials" if event.trials else ""))
+        elif event.phase != self._told:  # one line per phase: a campaign of twenty writers has twenty of each
+            self._told = event.phase
+            self._line(f"{event.phase} …")
 
     def _start_progress(self) -> None:
         self._progress = Progress(
@@ -163,21 +163,18 @@ def _say(console: Console, text: str, style: str = "", indent: int = 0, unbroken
         console.print(Padding(Text(text, style=style, overflow="fold"), (0, 0, 0, indent)))
 
 
-def _notice(notice: Notice) -> str:
-    return (f"{plain(notice.target)}: " if notice.target else "") + plain(notice.text)
-
-
 def print_view(console: Console, view: RunView) -> None:
-    """Print the end of a campaign: verdicts, findings, controls, rates, what was not measured."""
-    _say(console, "")
-    _print_table(console, _table(view))
+    """Print the end of a campaign: the answer, findings and remedies, controls, rates, what was not measured."""
+    told = groups(view, plain)
+    widths = _widths([row for group in told for row in group.rows], console.width)
+    for number, group in enumerate(told):
+        _say(console, "")
+        _group(console, group, widths, heading=not number)
     _findings(console, view)
-    _section(console, "Controls", [control_line(c, line, plain) for c in view.controls for line in c.classes])
-    _section(
-        console,
-        "Timed kills",
-        [f"{plain(case.name)}: {timed_rate(case)}" for case in view.cases if timed_rate(case)],
-    )
+    _section(console, "Controls", control_lines(view, plain))
+    rates = [f"{plain(case.name)}: {timed_rate(case)}" for case in view.cases if timed_rate(case)]
+    if len(rates) <= _RATES_SHOWN:
+        _section(console, "Timed kills", rates)
     _ends(console, view)
     enumerated, distinct = view.states
     _say(console, "")
@@ -185,18 +182,13 @@ def print_view(console: Console, view: RunView) -> None:
         console,
         f"{enumerated:,} crash states enumerated, {distinct:,} distinct; {view.inconclusive:,} inconclusive trials",
     )
-    notices = [_notice(notice) for notice in view.notices]
+    notices = short_notes(view)
     more = len(notices) - _NOTICES_SHOWN
-    _section(
-        console,
-        "Not measured, and other notes",
-        [
-            *notices[:_NOTICES_SHOWN],
-            *([f"… and {more} more in the report"] if more > 0 else []),
-            *filter(None, [not_asked(view)]),
-        ],
-    )
+    last = [f"… and {more} more in the report"] if more > 0 else []
+    _section(console, "Not measured, and other notes", [*notices[:_NOTICES_SHOWN], *last])
     _say(console, "")
+    if len(view.parts) > 1:
+        _say(console, tally(view))
     if view.control_problem:
         _say(console, f"The harness failed its own control: {plain(view.control_problem)}", "bold red")
     _say(console, verdict_sentence(view, plain), _STYLES.get(view.verdict, ""))
@@ -215,26 +207,15 @@ def _print_table(console: Console, table: Table) -> None:
         console.print(Text(line.rstrip()), soft_wrap=True)
 
 
-def _table(view: RunView) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
-    for name in ("target", "fault", "verdict", "expected", "measured"):
-        table.add_column(name, overflow="fold", header_style="bold", no_wrap=False)
-    for case in view.cases:
-        if case.null_verdict not in ("held", "violated"):  # a violation has a line of its own
-            reason = plain(case.null_note, 120) or "a run without any fault"
-            table.add_row(
-                Text(plain(case.name)), Text("none"), _verdict(case.null_verdict), Text("-"), Text(reason)
-            )
-        for line in case.classes:
-            mark = " (!)" if line.surprise else ""
-            table.add_row(
-                Text(plain(case.name)),
-                Text(line.fault_class),
-                _verdict(line.verdict, mark),
-                Text(line.expected or "-"),
-                Text(counts(line, plain)),
-            )
-    return table
+def _widths(rows: list[Row], width: int) -> tuple[int, ...]:
+    """Return the widths of the columns, the same for all tables; the last two share what the others leave."""
+    room = max(_LEAST_WIDTH, width) - _GAP * (len(_HEADINGS) - 1)
+    writer = min(max([len(_HEADINGS[0]), *(cell_len(row.writer) for row in rows)]), max(12, room * 32 // 100))
+    verdict = min(max([len(_HEADINGS[1]), *(cell_len(_word(row)) for row in rows)]), max(12, room * 14 // 100))
+    rest = max(16, room - writer - verdict)
+    lines = [cell_len(line) for row in rows for line in row.often.split("\n")]
+    often = min(max([len(_HEADINGS[2]), *lines]), rest * 3 // 5)
+    return writer, verdict, often, rest - often
 
 
 def _ends(console: Console, view: RunView) -> None:
@@ -252,19 +233,62 @@ def _ends(console: Console, view: RunView) -> None:
         _print_table(console, table)
 
 
-def _verdict(verdict: str, mark: str = "") -> Text:
-    return Text(verdict + mark, style=_STYLES.get(verdict, ""))
+def _word(row: Row) -> str:
+    return row.verdict + (" (!)" if row.surprise else "")
+
+
+def _group(console: Console, group: Group, widths: tuple[int, ...], heading: bool) -> None:
+    """Print one part: its title, its rows, what helps. The names of the columns stand above the first."""
+    if group.title:
+        _fold(console, group.title, "bold")
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), show_edge=False, show_header=heading)
+    for name, width in zip(_HEADINGS, widths, strict=True):
+        table.add_column(name, overflow="fold", header_style="bold", no_wrap=False, width=width)
+    for row in group.rows:
+        word = Text(_word(row), style=_STYLES.get(row.verdict, ""))
+        table.add_row(Text(row.writer), word, Text(row.often), Text(row.why))
+    _print_table(console, table)
+    for line in group.helps:
+        _fold(console, f"helps: {line}", "green")
+
+
+def _fold(console: Console, text: str, style: str = "") -> None:
+    """Print a line that belongs to the table: folded at its width everywhere, continued under itself."""
+    lines = Text(text, style=style).wrap(console, max(_LEAST_WIDTH, console.width) - _GAP)
+    for number, line in enumerate(lines):
+        line.rstrip()
+        console.print(Text(" " * _GAP if number else "", style=style) + line, soft_wrap=True)
+
+
+def _chosen(view: RunView, found: tuple[Cause, ...]) -> list[Cause]:
+    """Return the causes to show: the first ones, of a campaign of several parts the first of each and what is news."""
+    if len(view.parts) < 2:
+        return list(found[:_CAUSES_SHOWN])
+    part_of = {(case.target, case.variant, case.version): case.part for case in view.cases}
+    first: dict[str, Cause] = {}
+    # A proven finding under a fault says more than one that needs none: that one is about a discipline.
+    for cause in sorted(
+        found, key=lambda item: (not item.lead.is_confirmed, item.lead.fault_class == "none", rank(item.lead))
+    ):
+        lead = cause.lead
+        first.setdefault(part_of.get((lead.target, lead.variant, lead.version), ""), cause)
+    news = [cause for cause in found if not cause.lead.expected][:_CAUSES_SHOWN]
+    return [
+        *news,
+        *(first[part.name] for part in view.parts if part.name in first and first[part.name] not in news),
+    ]
 
 
 def _findings(console: Console, view: RunView) -> None:
     found = causes(view.findings)
-    for number, cause in enumerate(found[:_CAUSES_SHOWN], 1):
+    shown = _chosen(view, found)
+    for number, cause in enumerate(shown, 1):
         _say(console, "")
         _cause(console, view, number, cause)
-    more = len(found) - _CAUSES_SHOWN
+    more = len(found) - len(shown)
     if more > 0:
         _say(console, "")
-        _say(console, f"… and {more} more of this kind in the report")
+        _say(console, f"… and {more} more in the report, each with what to do and its token")
 
 
 def _cause(console: Console, view: RunView, number: int, cause: Cause) -> None:
@@ -272,8 +296,7 @@ def _cause(console: Console, view: RunView, number: int, cause: Cause) -> None:
     label = "expected" if finding.expected else "UNEXPECTED"
     _say(console, f"{number}. {cause_headline(cause, plain)} [{label}]", "bold" if not finding.expected else "")
     detail: list[str] = [plain(finding.message), f"{how_often(view, finding)} {plain(how_confirmed(finding))}"]
-    if finding.crash_point is not None:
-        detail.append(f"Crash point: {plain(str(finding.crash_point))}")
+    detail.append(f"Now: {remedy(finding, plain)}")
     for line in detail:
         _say(console, line, indent=3)
     command = replay_command(finding, view)

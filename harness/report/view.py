@@ -27,13 +27,17 @@ from harness.core.verdict import Finding, TrialRow, Verdict, worst
 
 
 class ClassLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One variant under one fault class. ``bad`` of ``runs`` measured executions violated an invariant."""
+    """One variant under one fault class.
+
+    ``bad`` of ``runs`` measured executions violated an invariant, and ``bad_states`` of ``distinct`` crash states.
+    """
 
     fault_class: FaultClass
     verdict: Verdict
     expected: Verdict | str = ""
     states: int = 0
     distinct: int = 0
+    bad_states: int = 0
     runs: int = 0
     bad: int = 0
     inconclusive: int = 0
@@ -60,7 +64,10 @@ class TimedWindow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CaseView(msgspec.Struct, frozen=True, kw_only=True):
-    """One variant: its classes, its run without a fault, its timed kills, what its lives did to its indexes."""
+    """One variant: its classes, its run without a fault, its timed kills, what its lives did to its indexes.
+
+    ``part`` is the scenario that asked for it, ``story`` what it does, in a sentence.
+    """
 
     id: str
     target: str
@@ -75,11 +82,21 @@ class CaseView(msgspec.Struct, frozen=True, kw_only=True):
     timed_inconclusive: int = 0
     timed_window: TimedWindow | None = None
     index: IndexFigures | None = None
+    part: str = ""
+    story: str = ""
 
     @property
     def name(self) -> str:
         """``target/variant@version``."""
         return f"{self.target}/{self.variant}" + (f"@{self.version}" if self.version else "")
+
+
+class PartView(msgspec.Struct, frozen=True, kw_only=True):
+    """A scenario of the campaign: what it asks, and the report that it answers to."""
+
+    name: str
+    story: str = ""
+    seed_story: str = ""
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +125,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[TrialRow, ...] = ()
     finished: CampaignFinished | None = None
     control_problem: str = ""
+    parts: tuple[PartView, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -180,6 +198,7 @@ class Collector:
             rows=rows,
             finished=self._finished,
             control_problem=str(summary.get("control_problem", "")),
+            parts=_parts(summary),
         )
 
 
@@ -201,6 +220,13 @@ def _order(finding: Finding) -> tuple[bool, bool, str, str, str, str]:
         finding.version,
         finding.fingerprint,
     )
+
+
+def _parts(summary: dict[str, Any]) -> tuple[PartView, ...]:
+    try:
+        return tuple(convert_record(summary.get("parts", []), tuple[PartView, ...]))
+    except RecordError:
+        return ()  # of another version: the cases are told without headings
 
 
 def _cases(finished: CampaignFinished | None, rows: tuple[TrialRow, ...]) -> list[CaseView]:
@@ -255,6 +281,7 @@ def _class_of_rows(name: FaultClass, rows: list[TrialRow]) -> ClassLine:
         expected=next((row.expected for row in rows if row.expected), ""),
         states=sum(row.states for row in rows),
         distinct=sum(row.distinct for row in rows),
+        bad_states=sum(row.bad_states for row in rows),
         runs=sum(row.verdict != "inconclusive" for row in runs),
         bad=sum(row.verdict == "violated" for row in runs),
         inconclusive=sum(row.verdict == "inconclusive" for row in runs),

@@ -65,7 +65,7 @@ USAGE = [
     (("run", "reference/bugy"), ["'bugy'", "did you mean 'buggy'"]),
     (("run", "reference/buggy@7"), ["buggy@7"]),
     (("run", "--target", "refrence"), ["'refrence'", "did you mean 'reference'"]),
-    (("run", "demo", "reference"), ["one scenario at a time"]),
+    (("run", "demo", "reference"), ["reference/durable", "is in demo and in reference"]),
     (("run", "missing.toml"), ["missing.toml", "No such file"]),
     (("run", "broken.toml"), ["broken.toml", "line"]),
     (("run", "unknown_key.toml"), ["unknown_key.toml", "fautls", "did you mean"]),

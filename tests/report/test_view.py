@@ -160,7 +160,7 @@ def test_the_terminal_ends_cleanly_without_an_end(events: list[AnyEvent]) -> Non
         subscriber(event)
     subscriber.close()
     subscriber.close()
-    assert "record fork_session/published" in stream.getvalue()
+    assert "record …\ntimed …\n" in stream.getvalue()
 
 
 class _Terminal(io.StringIO):
