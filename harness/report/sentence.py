@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from harness.core.fault import FAULT_CLASSES, CrashPoint, Errno, FaultPlan, Kill, Short, Timed
+from harness.core.fault import (
+    FAULT_CLASSES,
+    CrashPoint,
+    Damaged,
+    Errno,
+    Fault,
+    FaultPlan,
+    FileDamage,
+    Kill,
+    Short,
+    Signal,
+    Timed,
+)
 from harness.core.json_record import RecordError, convert_record
 from harness.core.proportion import spell_rate, spell_wild_rate
+from harness.core.role import path_role
 from harness.core.verdict import Finding
 from harness.report.causes import Cause, causes
 from harness.report.escape import plain
@@ -52,6 +65,13 @@ _VERBS = {
     "sync": "sync of",
     "lock": "lock of",
 }
+_FILE_DAMAGE: Mapping[FileDamage, str] = {
+    "torn": "is cut in half",
+    "holed": "begins with NULs",
+    "nul": "is full of NULs",
+    "empty": "is empty",
+    "stale": "is an old version",
+}
 
 
 def ordinal(number: int) -> str:
@@ -78,6 +98,8 @@ def plan_of(finding: Finding) -> FaultPlan:
 def place(point: CrashPoint, show: Show) -> str:
     """Return ``its 2nd write to x.json``."""
     verb = _VERBS.get(point.operation, f"{point.operation} of")
+    if not point.role:
+        verb = "acknowledgement" if point.operation == "ack" else point.operation
     actor = (
         "its"
         if point.actor == "p0"
@@ -85,13 +107,17 @@ def place(point: CrashPoint, show: Show) -> str:
         if (point.actor[1:].isdecimal())
         else "a process's"
     )
-    target = f" {show(point.role)}" if point.role else ""
-    return f"{actor} {ordinal(point.occurrence)} {verb if target else point.operation}{target}"
+    return f"{actor} {ordinal(point.occurrence)} {verb}" + (f" {show(point.role)}" if point.role else "")
 
 
 def circumstance(finding: Finding, show: Show) -> str:
     """Return when it breaks: ``when it is killed after its 2nd write to x.json``."""
-    for fault in plan_of(finding).faults:
+    faults = plan_of(finding).faults
+    if faults and isinstance(faults[0], Damaged):
+        return _start_on(faults[0], faults[1:], show)
+    for fault in faults:
+        if isinstance(fault, Signal):
+            return f"when {show(fault.signal)} comes right after {place(fault.at, show)}"
         if isinstance(fault, Kill):
             return f"when it is killed {_moment(fault.at, show)}"
         if isinstance(fault, Timed):
@@ -112,6 +138,15 @@ def circumstance(finding: Finding, show: Show) -> str:
     if finding.fault_class == "concurrency":
         return "with no fault, when its own work meets"
     return f"under {finding.fault_class}"
+
+
+def _start_on(damaged: Damaged, more: tuple[Fault, ...], show: Show) -> str:
+    """Return on what damage it starts, and where its recovery from that is killed."""
+    what = f"{show(path_role(damaged.path))} that {_FILE_DAMAGE[damaged.damage]}"
+    for fault in more:
+        if isinstance(fault, Kill):
+            return f"when its start on {what} is killed {_moment(fault.at, show)}"
+    return f"when it starts on {what}"
 
 
 def _moment(point: CrashPoint, show: Show) -> str:

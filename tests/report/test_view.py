@@ -255,7 +255,7 @@ def test_one_is_not_many(events: list[AnyEvent]) -> None:
 
 def test_what_was_not_asked_for_is_said(events: list[AnyEvent]) -> None:
     view = collect(events)
-    assert not_asked(view) == "No fault of these classes was tried: concurrency, power."
+    assert not_asked(view) == "No fault of these classes was tried: concurrency, damage, power."
     assert not_asked(view) in report(view)
 
 
