@@ -87,7 +87,7 @@ def judge_recovery(
         known = {(item.invariant, item.path) for item in found}
         found += (
             msgspec.structs.replace(item, message=f"after a second recovery: {item.message}")
-            for item in _still_holds(view, again, rows, fault_class)
+            for item in (*_still_holds(view, again, rows, fault_class), *_still_reached(view, again, rows, fault_class))
             if (item.invariant, item.path) not in known
         )
     return tuple(found)
@@ -105,6 +105,16 @@ def _still_holds(
             for binding in view.expectation.bindings.all
         ]
         yield from Judge(bindings, view.expectation, names).judge(tree, view.acked, fault_class)
+
+
+def _still_reached(
+    view: RecoveryView, again: Tree, rows: tuple[Invariant, ...], fault_class: FaultClass
+) -> Iterator[Violation]:
+    """Yield what the second recovery cuts off a conversation that the first one left whole."""
+    reach = tuple(row for row in rows if row.id == "G4")
+    second = view._replace(before=view.after, after=again, again=None, acked=len(view.expectation.ack_ids))
+    for function in checks_of(reach, "recovery", fault_class):
+        yield from function(second)
 
 
 def _files(tree: Tree) -> dict[str, bytes]:
