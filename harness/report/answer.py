@@ -40,6 +40,7 @@ _BY_INVARIANT = {
     ("W8", "silent"): "success though a write failed",
     ("W2", "torn"): "a half-made session is listed",
     ("W2", "empty"): "an empty session is left",
+    ("W2", "unreadable"): "an unreadable session is left",
     ("W3", "other"): "shares a temporary name",
     ("check", "other"): "its check rejects it",
 }
