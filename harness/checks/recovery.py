@@ -87,7 +87,10 @@ def judge_recovery(
         known = {(item.invariant, item.path) for item in found}
         found += (
             msgspec.structs.replace(item, message=f"after a second recovery: {item.message}")
-            for item in (*_still_holds(view, again, rows, fault_class), *_still_reached(view, again, rows, fault_class))
+            for item in (
+                *_still_holds(view, again, rows, fault_class),
+                *_still_reached(view, again, rows, fault_class),
+            )
             if (item.invariant, item.path) not in known
         )
     return tuple(found)
