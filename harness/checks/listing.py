@@ -185,7 +185,7 @@ def judge_listing(
 
 @check("M4", "listing")
 def bad_entry_hides_no_other(view: ListingView) -> Iterator[Violation]:
-    """Good entries are listed; each bad one is named in a warning."""
+    """Good entries are listed, unless they are in flight; each bad one is named in a warning."""
     if view.listed is None:
         return
     found = entries(view.tree, view.bindings)
@@ -202,7 +202,9 @@ def bad_entry_hides_no_other(view: ListingView) -> Iterator[Violation]:
                     message=f"the entry {entry.problem} and no warning names it",
                     ids=(entry.id,),
                 )
-        elif entry.shown and not view.lists(entry) and not (by_registry and _is_transcript(view.bindings, entry)):
+        elif by_registry and _is_transcript(view.bindings, entry):
+            continue
+        elif entry.shown and not view.lists(entry) and _is_owed(view, entry):
             beside = f" beside {len(bad)} bad entries" if bad else ""
             yield Violation(
                 invariant="M4",

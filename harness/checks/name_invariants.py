@@ -25,7 +25,9 @@ def new_transcript_is_whole(file: FileView) -> Sequence[Violation]:
     if not _is_new(file):
         return ()
     first = file.records.first_count if file.records is not None else 1
-    if file.lines.complete >= first or (file.binding.torn_tail == "healed" and first <= 1):
+    # A start that heals goes on with the name of a session that has not begun; after an error the run itself ended.
+    begun = file.content.size or file.fault_class != "errno"
+    if file.lines.complete >= first or (file.binding.torn_tail == "healed" and first <= 1 and begun):
         return ()
     shown = file.lines.shown
     listed = shown == "yes" or (shown == "unknown" and lists_session(file.content))

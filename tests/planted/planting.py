@@ -27,6 +27,13 @@ WORKLOADS = {
     "registry": Workload(sessions=3, updates=4, record_bytes=(60, 3_000)),
     "sessions_index": Workload(sessions=3, updates=9, record_bytes=(60, 1_500)),
 }
+MEETING = Workload(
+    sessions=2,
+    updates=6,
+    record_bytes=(60, 900),
+    tools=Tools(parallel=4, duration_ms=(0, 3), result_bytes=(20, 900)),
+)
+"""Conversations that leave two instances no time: each appends all the while."""
 _TOGETHER = (Life(instances=2, advance="1d"),) * 3
 """What several writers at once do to each other takes several writers at once."""
 _TARGET = re.compile(r"^--- a/targets/(\w+)/", re.MULTILINE)
@@ -71,8 +78,8 @@ def catch(target: Path, fault: FaultClass, directory: Path) -> list[Finding]:
         name="planted",
         targets=(f"{target}",),
         faults=(fault,),
-        workload=WORKLOADS[target.name],
-        attempts=1,
+        workload=MEETING if (target.name, fault) == ("transcript", "concurrency") else WORKLOADS[target.name],
+        attempts=8 if fault == "concurrency" else 1,  # there chance decides, and one run is enough
         samples=40,
         timed=24 if fault == "signal" else 0,
         runs=24,
