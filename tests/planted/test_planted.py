@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.planted.planting import Planted, catch, plant, planted_bugs
+from harness.core.fault import FaultClass
+from tests.planted.planting import PROJECT, Planted, catch, plant, planted_bugs
 
 pytestmark = [
     pytest.mark.real,
@@ -48,6 +49,14 @@ def test_the_planted_bug_is_caught(bug: Planted, tmp_path: Path) -> None:
     findings = catch(plant(bug, tmp_path), bug.fault, tmp_path)
     caught = [finding for finding in findings if finding.invariant == bug.invariant and finding.is_confirmed]
     assert caught, f"{bug.story}: found only {sorted({f'{f.invariant}/{f.fault_class}' for f in findings})}"
+
+
+@pytest.mark.skipif(not EVIDENCE, reason="every fault class of every family: needs --evidence")
+@pytest.mark.parametrize(("target", "fault"), sorted({(bug.target, bug.fault) for bug in BUGS}))
+def test_without_a_bug_there_is_nothing_to_catch(target: str, fault: FaultClass, tmp_path: Path) -> None:
+    named = {bug.invariant for bug in BUGS if (bug.target, bug.fault) == (target, fault)}
+    found = catch(PROJECT / "targets" / target, fault, tmp_path)
+    assert [finding for finding in found if finding.invariant in named] == []
 
 
 def test_the_bugs_cover_many_invariants() -> None:
