@@ -103,6 +103,7 @@ def life_document(life: LifeRun, lived: Lived) -> dict[str, Any]:
         "files": {path: file.content.size for path, file in sorted(lived.tree.files())},
         "alive": {path: list(sizes) for path, sizes in lived.alive.items()},
         "at_end": {path: list(sizes) for path, sizes in lived.at_end.items()},
+        "indexes": {path: msgspec.to_builtins(each) for path, each in lived.indexes.items()},
         "violations": [msgspec.to_builtins(item) for item in lived.violations],
     }
 

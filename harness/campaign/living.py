@@ -20,6 +20,7 @@ from harness.campaign.observe import died_by
 from harness.campaign.trials import serious, tells_without_comparison
 from harness.campaign.work import Judged, expectation_for, judge_for
 from harness.catalog.lives import Exit, LifeRun
+from harness.checks.index_facts import EntryFacts, index_facts
 from harness.core.fault import NO_FAULTS, FaultClass, FaultPlan, Timed
 from harness.core.run import Recording, RunSpec
 from harness.core.tree import EMPTY_TREE, File, Tree
@@ -61,7 +62,8 @@ class LifeRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 class Lived(msgspec.Struct, frozen=True, kw_only=True):
     """One life that was lived. ``alive`` and ``at_end`` are what it changed while it ran and because of its end:
-    sizes before and after by path, ``None`` where there is no file."""
+    sizes before and after by path, ``None`` where there is no file. ``indexes`` is what the indexes say that it left.
+    """
 
     verdict: Verdict
     note: str = ""
@@ -72,6 +74,7 @@ class Lived(msgspec.Struct, frozen=True, kw_only=True):
     acks: tuple[str, ...] = ()
     violations: tuple[Violation, ...] = ()
     died_by: str = ""
+    indexes: Mapping[str, tuple[EntryFacts, ...]] = {}
     wall_ms: float = 0.0
     cpu_ms: float = 0.0
 
@@ -140,7 +143,12 @@ def live(request: LifeRequest) -> Lived:
         # Another order of threads or instances makes other versions: bytes of the recording prove nothing.
         judged = tuple(item for item in judged if tells_without_comparison(expectation, recording.final, item))
     found = serious(judged)
-    return msgspec.structs.replace(told, verdict="violated" if found else "held", violations=found)
+    return msgspec.structs.replace(
+        told,
+        verdict="violated" if found else "held",
+        violations=found,
+        indexes=index_facts(recording.final, request.judged.bindings, expectation),
+    )
 
 
 def _problem(life: LifeRun, recording: Recording, idle: bool) -> str:

@@ -9,7 +9,8 @@
 
 Messages go to the sessions that the workload's ``update`` steps name; without steps round the sessions, the last one
 into a session that begins in this run. In the life number n of m only the first m - n sessions are still in use: one
-project after the other falls asleep, as on the machine of seed 003.
+project after the other falls asleep, as on the machine of seed 003. Where two instances run at once, the second goes
+on with the session that the first life began in project 0.
 """
 
 import os
@@ -41,7 +42,7 @@ def sessions_of(workload):
     life = workload.life or 0
     active = max(1, min(workload.sessions, workload.lives - life)) if workload.lives else workload.sessions
     for index in range(workload.updates - 1):
-        yield f"s{index % active}"
+        yield f"s{workload.sessions}" if workload.beside else f"s{index % active}"
     yield f"s{workload.sessions * (life + 1)}"  # in project 0
 
 

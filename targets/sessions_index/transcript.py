@@ -91,6 +91,8 @@ class Workload:
         self.lives = len(data.get("life", ()))
         self.steps = [step["session"] for step in data.get("steps", ()) if step.get("do") == "update"]
         self.life = int(os.environ["TORNWRITE_LIFE"]) if os.environ.get("TORNWRITE_LIFE") else None
+        moments = [life.get("now_ms") for life in data.get("life", ())]
+        self.beside = moments[: self.life or 0].count(self.now_ms)  # instances of the same moment before this one
 
 
 # -- durable writing -------------------------------------------------------------------------------------------

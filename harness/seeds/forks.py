@@ -1,0 +1,39 @@
+"""Facts of a fork: by how many writes, under which name, the new transcript is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from harness.catalog import Workload
+from harness.core.apply import trees_before
+from harness.core.operation import Write
+from harness.core.point import operation_path
+from harness.seeds.bench import NotThereError, bench
+from harness.seeds.claim import Claim, Fact
+
+WORKLOAD = Workload(sessions=1, updates=40, record_bytes=(600, 12_000))
+
+
+def writes_of_the_fork(claim: Claim) -> Fact:
+    """How many writes go to a new session's own name, where readers look for it."""
+    with bench(claim.variant, WORKLOAD) as here:
+        recording = here.record()
+    trace = recording.trace
+    if trace is None or recording.exit_code:
+        raise NotThereError(f"{claim.variant}: its run did not succeed")
+    sizes = [
+        len(op.data)
+        for op, before in zip(trace.operations, trees_before(trace), strict=False)
+        if isinstance(op, Write) and _is_new(operation_path(op, before), trace.start.names)
+    ]
+    shown = f"{len(sizes)} writes to the new session's own name" + (f", {sum(sizes):,} bytes" if sizes else "")
+    return Fact(value=len(sizes), shown=shown)
+
+
+def _is_new(path: str, names: Mapping[str, int]) -> bool:
+    return path.endswith(".jsonl") and path not in names
+
+
+MEASUREMENTS: Mapping[str, Callable[[Claim], Fact]] = MappingProxyType({"writes_of_the_fork": writes_of_the_fork})
+"""By the name that a claim gives."""
