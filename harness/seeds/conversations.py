@@ -5,7 +5,6 @@ What resuming sends comes from the target's own ``resume``; what the API says to
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
@@ -14,30 +13,37 @@ from typing import Any
 from harness.catalog import Workload
 from harness.catalog.steps import Tools
 from harness.checks import resume_outcome, validate
-from harness.core.tree import Tree, tree_of
+from harness.core.fault import Errno
+from harness.core.tree import File, Tree, tree_of
 from harness.explore import errno_plans
 from harness.seeds.bench import Bench, NotThereError, bench
 from harness.seeds.claim import Claim, Fact
 
 ACCEPTED = "accepted"
 UNREADABLE = "nothing to resume"
-_PLANS = 60
-"""Of the failing calls that are tried where a claim is about one, at most so many."""
 
 Record = dict[str, Any]
 
 
 def _workload(claim: Claim) -> Workload:
-    tools = Tools(parallel=3, duration_ms=(5, 10), result_bytes=(20, 400))
-    return Workload(sessions=1, updates=claim.updates or 2, record_bytes=(60, 600), tools=tools, steps=claim.steps)
+    # A tool takes longer than a batch of records waits, where one batch alone is to fail.
+    duration_ms = (300, 300) if claim.fault else (5, 10)
+    tools = Tools(parallel=3, duration_ms=duration_ms, result_bytes=(20, 400))
+    sessions = len({step.session for step in claim.steps})
+    return Workload(
+        sessions=max(1, sessions),
+        updates=claim.updates or 2,
+        record_bytes=(60, 600),
+        tools=tools,
+        steps=claim.steps,
+    )
 
 
-def _transcript(state: Tree) -> tuple[str, bytes]:
-    """Return the path and the bytes of the one transcript of a state."""
-    for path, file in state.files():
-        if path.endswith(".jsonl"):
-            return path, file.content.to_bytes()
-    return "", b""
+def _transcript(here: Bench, state: Tree) -> tuple[str, bytes]:
+    """Return the path of the transcript that was there at the start, and its bytes in a state."""
+    path = next(path for path, _ in here.start.files() if path.endswith(".jsonl"))
+    node = state.node_at(path)
+    return path, node.content.to_bytes() if isinstance(node, File) else b""
 
 
 def _records(data: bytes) -> Iterator[Record]:
@@ -50,32 +56,43 @@ def _records(data: bytes) -> Iterator[Record]:
             yield record
 
 
-def _sent(bench_: Bench, state: Tree, *flags: str) -> list[Any] | None:
+def _sent(here: Bench, state: Tree, *flags: str) -> list[Any] | None:
     """Return the messages that resuming sends, or ``None`` where there is nothing to resume."""
-    session = _transcript(state)[0].rpartition("/")[2].removesuffix(".jsonl")
-    result = bench_.resume(state, session, *flags).result
+    session = _transcript(here, state)[0].rpartition("/")[2].removesuffix(".jsonl")
+    result = here.resume(state, session, *flags).result
     said = next(_records(result.stdout), {})
     return said.get("messages") if result.exit_code == 0 else None
 
 
-def _told(bench_: Bench, state: Tree, *flags: str) -> str:
+def _told(here: Bench, state: Tree, *flags: str) -> str:
     """Return what a user sees who resumes: :data:`ACCEPTED`, the API's refusal, or :data:`UNREADABLE`."""
-    messages = _sent(bench_, state, *flags)
+    messages = _sent(here, state, *flags)
     if messages is None:
         return UNREADABLE
     error = validate(messages)
     return ACCEPTED if error is None else error.shown
 
 
-def _left(bench_: Bench, claim: Claim) -> Iterator[Tree]:
-    """Yield what runs leave: of the one without a fault, or of those under each of the first failing calls."""
-    recording = bench_.record()
+def _brief(text: str) -> str:
+    """Return a refusal without its frame and its second sentence."""
+    try:
+        message = json.loads(text.removeprefix("API Error: 400 "))["error"]["message"]
+    except ValueError:
+        return text
+    return f"400 {message.partition('. ')[0]}"
+
+
+def _left(here: Bench, claim: Claim) -> Iterator[Tree]:
+    """Yield what runs leave: the one without a fault, or one run for each write that fails once."""
+    recording = here.record()
     if claim.fault != "errno":
         yield recording.final
         return
     assert recording.trace is not None
-    for plan in itertools.islice(errno_plans(recording.trace), _PLANS):
-        yield bench_.record(plan).final
+    for plan in errno_plans(recording.trace):
+        (fault,) = plan.faults
+        if isinstance(fault, Errno) and fault.at.operation == "write" and not fault.persistent:
+            yield here.record(plan).final
 
 
 def _blocks(record: Record, kind: str) -> Iterator[Record]:
@@ -104,14 +121,15 @@ def refusal(claim: Claim) -> Fact:
     refused = [text for text in seen if text not in (ACCEPTED, UNREADABLE)]
     value = str(claim.claimed) if claim.claimed in seen else (refused or [*seen])[0]
     runs = sum(seen.values())
-    return Fact(value=value, shown=f"{value} ({seen[value]} of {runs} interrupted runs)")
+    how = "runs with one failing write" if claim.fault else "interrupted runs"
+    return Fact(value=value, shown=f"{value} ({seen[value]} of {runs} {how})")
 
 
 def refused(claim: Claim) -> Fact:
     """Whether the API refuses the next message after the run."""
     with bench(claim.variant, _workload(claim)) as here:
         text = _told(here, here.record().final)
-    return Fact(value=text != ACCEPTED, shown=text)
+    return Fact(value=text != ACCEPTED, shown=_brief(text))
 
 
 def still_refused(claim: Claim) -> Fact:
@@ -133,8 +151,10 @@ def outcome(claim: Claim) -> Fact:
         messages = _sent(here, recording.final)
         if messages is None:
             raise NotThereError(f"{claim.variant}: {UNREADABLE}")
-        found = resume_outcome(_records(_transcript(recording.final)[1]), messages, recording.acks)
-    detail = found.text or f"{len(found.lost)} of {len(recording.acks)} acknowledged records are not sent"
+        records = list(_records(_transcript(here, recording.final)[1]))
+        there = [str(record["uuid"]) for record in records if "uuid" in record]
+        found = resume_outcome(records, messages, there)
+    detail = found.text or f"{len(found.lost)} of {len(there)} records in the file are not sent"
     return Fact(value=found.outcome, shown=f"{found.outcome.replace('_', ' ')}: {detail}")
 
 
@@ -143,9 +163,11 @@ def repaired_by_hand(claim: Claim) -> Fact:
     with bench(claim.variant, _workload(claim)) as here:
         state = here.record().final
         before = _told(here, state)
-        path, data = _transcript(state)
+        path, data = _transcript(here, state)
         after = _told(here, tree_of({path: _with_results(data)}))
-    return Fact(value=before != ACCEPTED and after == ACCEPTED, shown=f"before: {before}. After: {after}")
+    return Fact(
+        value=before != ACCEPTED and after == ACCEPTED, shown=f"before: {_brief(before)}. After: {_brief(after)}"
+    )
 
 
 def _with_results(data: bytes) -> bytes:
@@ -175,7 +197,7 @@ def cleaned_by_flag(claim: Claim) -> Fact:
     with bench(claim.variant, _workload(claim)) as here:
         state = here.record().final
         before, after = _told(here, state), _told(here, state, claim.of)
-    shown = f"without {claim.of}: {before}. With it: {after}"
+    shown = f"without {claim.of}: {_brief(before)}. With it: {_brief(after)}"
     return Fact(value=before != ACCEPTED and after == ACCEPTED, shown=shown)
 
 

@@ -58,7 +58,7 @@ def _damaged(here: Bench) -> Damaged | None:
     for state in here.killed():
         for path, data in _entries(state.tree):
             before = old.get(path)
-            if before is not None and _parsed(data) is None:
+            if before is not None and data and _parsed(data) is None:
                 return Damaged(state.tree, path, str(before["sessionId"]), before)
     return None
 

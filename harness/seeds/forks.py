@@ -1,4 +1,4 @@
-"""Facts of a fork: by how many writes, under which name, the new transcript is made."""
+"""Facts of a fork: by how many writes, under which name, it is made, and what becomes of its source."""
 
 from __future__ import annotations
 
@@ -31,9 +31,23 @@ def writes_of_the_fork(claim: Claim) -> Fact:
     return Fact(value=len(sizes), shown=shown)
 
 
+def source_untouched(claim: Claim) -> Fact:
+    """Whether the session that is forked has all its bytes in every state that a kill of the writer leaves."""
+    with bench(claim.variant, WORKLOAD) as here:
+        states, start = here.killed(), dict(here.start.files())
+    harmed = sum(
+        any(path not in found or found[path].content != file.content for path, file in start.items())
+        for found in (dict(state.tree.files()) for state in states)
+    )
+    shown = f"{harmed} of {len(states):,} kill states differ in what was there before the fork"
+    return Fact(value=not harmed, shown=shown)
+
+
 def _is_new(path: str, names: Mapping[str, int]) -> bool:
     return path.endswith(".jsonl") and path not in names
 
 
-MEASUREMENTS: Mapping[str, Callable[[Claim], Fact]] = MappingProxyType({"writes_of_the_fork": writes_of_the_fork})
+MEASUREMENTS: Mapping[str, Callable[[Claim], Fact]] = MappingProxyType(
+    {"source_untouched": source_untouched, "writes_of_the_fork": writes_of_the_fork}
+)
 """By the name that a claim gives."""
