@@ -28,7 +28,7 @@ GROUPS: dict[Group, list[Claim]] = {}
 for each in ASKED:
     if each not in FACTS:
         GROUPS.setdefault(group_of(each), []).append(each)
-CHEAP = {Group("registry", "", "kill")}
+CHEAP = {Group("transcript", "alone", "kill")}
 SLOW_FACTS = {"rebuild_ms", "intact_bytes"}
 TURNED = {"confirmed": "contradicted", "contradicted": "confirmed"}
 EVIDENCE = bool(os.environ.get("TORNWRITE_EVIDENCE"))
