@@ -110,6 +110,13 @@ def written_by_exit(lives: Lives, claim: Claim) -> Fact:
     return Fact(value=bool(mine) and wrote == len(mine), shown=shown)
 
 
+def written_alive(lives: Lives, _claim: Claim) -> Fact:
+    """In how many lives an index was written while the program ran, before its end."""
+    mine = list(_judged(lives))
+    count = sum(any(_is_index(path) for path in life["alive"]) for life in mine)
+    return Fact(value=count, shown=f"{count} of {len(mine)} lives wrote an index before their end")
+
+
 def update_kept(lives: Lives, claim: Claim) -> Fact:
     """Whether the index knows all messages of every life that ended in the way ``of``."""
     mine = [life for life in _judged(lives) if life["exit"] == claim.of]
@@ -156,6 +163,7 @@ MEASUREMENTS: Mapping[str, Callable[[Lives, Claim], Fact]] = MappingProxyType(
         "rolled_back_days": rolled_back_days,
         "stale_projects": stale_projects,
         "update_kept": update_kept,
+        "written_alive": written_alive,
         "written_by_exit": written_by_exit,
     }
 )

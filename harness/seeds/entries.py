@@ -160,10 +160,11 @@ def _after_start(claim: Claim) -> tuple[Damaged, CommandOutcome, Entry | None]:
 
 
 def stub(claim: Claim) -> Fact:
-    """Whether the next start makes an entry again that has the session's directory and transcript."""
+    """Whether the next start makes an entry again: the session's directory and transcript, its last title."""
     found, _, entry = _after_start(claim)
-    keys = ("sessionId", "cliSessionId", "cwd", "worktreePath", "branch")
-    same = [key for key in keys if entry is not None and entry.get(key) == found.before[key]]
+    keys = ("sessionId", "cliSessionId", "cwd", "worktreePath", "branch", "title")
+    owed = found.before | {"title": _title(found)}
+    same = [key for key in keys if entry is not None and entry.get(key) == owed[key]]
     shown = f"as before: {', '.join(same) or 'nothing'}"
     return Fact(value=len(same) == len(keys), shown=shown if entry else "the entry still cannot be read")
 
@@ -186,19 +187,23 @@ def losses_told(claim: Claim) -> Fact:
     return Fact(value=" ".join(told), shown=f"reported lost: {', '.join(told) or 'nothing'}")
 
 
+def _title(found: Damaged) -> str:
+    """Return the last title that a session's transcript was given by its user, else the one a model made."""
+    titles: dict[str, str] = {}
+    for _, data in _entries(found.state, f"projects/*/{found.before['cliSessionId']}.jsonl"):
+        for line in data.split(b"\n"):
+            record = _parsed(line) or {}
+            titles |= {key: record[key] for key in ("customTitle", "aiTitle") if key in record}
+    return titles.get("customTitle") or titles.get("aiTitle", "")
+
+
 def _by_hand(here: Bench, found: Damaged) -> CommandOutcome:
     """Repair a damaged entry with the procedure that the document publishes."""
     registry = found.path.rpartition("/")[0]
     good = next(path for path, data in _entries(found.state) if _parsed(data) is not None)
     old = found.before
-    title = next(
-        json.loads(line)["customTitle"]
-        for _, data in _entries(found.state, f"projects/*/{old['cliSessionId']}.jsonl")
-        for line in [*data.split(b"\n")[:-1][::-1], b'{"customTitle":""}']
-        if b"customTitle" in line
-    )
     words = [good.rpartition("/")[2].removesuffix(".json"), found.session, old["cliSessionId"], old["cwd"]]
-    words += [old["originCwd"], title or "Recovered", str(old["createdAt"]), str(old["lastActivityAt"])]
+    words += [old["originCwd"], _title(found), str(old["createdAt"]), str(old["lastActivityAt"])]
     script = here.path("manual_recovery.py")
     directory = f"{here.subject.spec.root}/{registry}"
     return here.command((real_python(), "-BEsS", script, directory, *words), found.state)

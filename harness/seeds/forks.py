@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from harness.campaign.work import distinct_states
 from harness.catalog import Workload
 from harness.core.apply import trees_before
 from harness.core.operation import Write
 from harness.core.point import operation_path
+from harness.explore import crash_states
 from harness.seeds.bench import NotThereError, bench
 from harness.seeds.claim import Claim, Fact
 
@@ -43,11 +45,29 @@ def source_untouched(claim: Claim) -> Fact:
     return Fact(value=not harmed, shown=shown)
 
 
+def orphan_stays(claim: Claim) -> Fact:
+    """Whether a half-written new session, left by a kill, is still there after the program has started again."""
+    with bench(claim.variant, WORKLOAD) as here:
+        recording = here.record()
+        whole = {path: file.content.size for path, file in recording.final.files()}
+        for state in distinct_states(crash_states(recording.trace, "kill")) if recording.trace else ():
+            for path, file in state.tree.files():
+                if _is_new(path, here.start.names) and file.content.size < whole.get(path, 0):
+                    stays = here.recover(state.tree).after.node_at(path) is not None
+                    shown = f"a new session of {file.content.size:,} of {whole[path]:,} bytes"
+                    return Fact(value=stays, shown=f"{shown} {'stays' if stays else 'goes'}")
+    return Fact(value=False, shown="no kill of this writer leaves a half-written session")
+
+
 def _is_new(path: str, names: Mapping[str, int]) -> bool:
     return path.endswith(".jsonl") and path not in names
 
 
 MEASUREMENTS: Mapping[str, Callable[[Claim], Fact]] = MappingProxyType(
-    {"source_untouched": source_untouched, "writes_of_the_fork": writes_of_the_fork}
+    {
+        "orphan_stays": orphan_stays,
+        "source_untouched": source_untouched,
+        "writes_of_the_fork": writes_of_the_fork,
+    }
 )
 """By the name that a claim gives."""

@@ -101,7 +101,8 @@ def _fact(claim: Claim) -> Evidence:
         return Unmeasured(reason=str(error))
 
 
-def _scenario(group: Group, variants: tuple[str, ...]) -> Scenario:
+def _scenario(group: Group, claims: Iterable[Claim]) -> Scenario:
+    variants = tuple(dict.fromkeys(claim.variant for claim in claims))
     if group.setting == "lives":
         return msgspec.structs.replace(load_scenario(LIVES), targets=variants, faults=("kill",), samples=SAMPLES)
     workload = {"race": RACE, "rate": RATE}.get(group.setting, WORKLOADS[group.family])
@@ -115,6 +116,8 @@ def _scenario(group: Group, variants: tuple[str, ...]) -> Scenario:
         runs=RATE_RUNS if group.setting == "rate" else RACE_RUNS,
         samples=SAMPLES,
         attempts=ATTEMPTS,
+        # What is rare among so many runs would be run again as often, to prove it.
+        invariants=tuple({name for claim in claims for name in claim.finds}) if group.setting == "rate" else (),
         workload=workload,
     )
 
@@ -132,7 +135,7 @@ def _campaign(group: Group, claims: list[Claim], reports: str) -> dict[str, Evid
             seen.append(event.finding)
 
     options = Options()
-    scenario = _scenario(group, tuple(dict.fromkeys(claim.variant for claim in claims)))
+    scenario = _scenario(group, claims)
     with RunStore.create(reports) as store:
         finished = run_campaign(
             lambda workspace: plan_scenario(scenario, options, workspace, select(scenario.targets)),

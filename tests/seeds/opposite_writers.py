@@ -36,6 +36,7 @@ OPPOSITES = {
     "000.18": "transcript/seed000_example_moved",
     "000.19": "transcript/read_modify_write",
     "000.21": "transcript/durable",
+    "000.22": "transcript/seed000_example_moved",
     "001.01": "transcript/durable",
     "001.02": "transcript/durable",
     "001.03": "transcript/per_record",
@@ -105,6 +106,7 @@ OPPOSITES = {
     "003.33": "sessions_index/any_case",
     "003.34": "sessions_index/other_format",
     "003.35": "sessions_index/other_format",
+    "003.38": "sessions_index/durable",
     "004.01": FIX,
     "004.02": FIX,
     "004.03": "fork_session/rewrites_source@0.1.72",
@@ -115,6 +117,7 @@ OPPOSITES = {
     "004.09": FIX,
     "004.10": FIX,
     "004.11": "fork_session/careful@0.1.72",
+    "004.13": FIX,
 }
 """By the id of the claim."""
 
