@@ -122,7 +122,8 @@ def refusal(claim: Claim) -> Fact:
     value = str(claim.claimed) if claim.claimed in seen else (refused or [*seen])[0]
     runs = sum(seen.values())
     how = "runs with one failing write" if claim.fault else "interrupted runs"
-    return Fact(value=value, shown=f"{value} ({seen[value]} of {runs} {how})")
+    same = "word for word, " if value == claim.claimed else ""
+    return Fact(value=value, shown=f"{same}in {seen[value]} of {runs} {how}: {_brief(value)}")
 
 
 def refused(claim: Claim) -> Fact:

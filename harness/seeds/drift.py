@@ -110,6 +110,18 @@ def written_by_exit(lives: Lives, claim: Claim) -> Fact:
     return Fact(value=bool(mine) and wrote == len(mine), shown=shown)
 
 
+def exits_that_write(lives: Lives, claim: Claim) -> Fact:
+    """Which of the ends in ``of`` make the keeper write an index; in words, what every end of the scenario did."""
+    told = []
+    for kind in dict.fromkeys(life["exit"] for life in lives):
+        mine = [life for life in _judged(lives) if life["exit"] == kind]
+        wrote = sum(any(_is_index(path) for path in life["at_end"]) for life in mine)
+        told.append((kind, wrote, len(mine)))
+    words = [f"{kind} {wrote} of {count}" if count else f"{kind} not measured" for kind, wrote, count in told]
+    value = [kind for kind, wrote, count in told if kind in claim.of.split() and 0 < wrote == count]
+    return Fact(value=" ".join(value), shown=f"ends that wrote an index: {', '.join(words)}")
+
+
 def written_alive(lives: Lives, _claim: Claim) -> Fact:
     """In how many lives an index was written while the program ran, before its end."""
     mine = list(_judged(lives))
@@ -156,6 +168,7 @@ def _spell(lives: Lives) -> str:
 MEASUREMENTS: Mapping[str, Callable[[Lives, Claim], Fact]] = MappingProxyType(
     {
         "all_lags": all_lags,
+        "exits_that_write": exits_that_write,
         "frozen_count": frozen_count,
         "lag_days": lag_days,
         "lost_after_graceful": lost_after_graceful,

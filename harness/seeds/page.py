@@ -52,8 +52,8 @@ def _of_run(header: Header, rows: int, counts: str) -> str:
         f"Made by `make seeds` with tornwrite {header.version}, seed {header.seed}. {rows} claims: {counts}. Every "
         f"figure is computed from the {header.trials:,} rows of this run's campaigns, or by the named measurement that "
         f"the last column runs. The rate is of {header.rate_runs} plain runs, other races of {header.race_runs} each; "
-        "nothing strikes in them, and intervals are Wilson's at 95 %. A rate belongs to its workload, its machine and "
-        "the load: a rerun moves it, and with it times in milliseconds; everything else is the same on every machine."
+        "nothing strikes in them, and intervals are Wilson's at 95 %. How often chance meets something belongs to the "
+        "workload, the machine and its load, and so do times in milliseconds: a rerun moves these, and nothing else."
     )
 
 

@@ -107,6 +107,7 @@ OPPOSITES = {
     "003.34": "sessions_index/other_format",
     "003.35": "sessions_index/other_format",
     "003.38": "sessions_index/durable",
+    "003.40": "sessions_index/durable",
     "004.01": FIX,
     "004.02": FIX,
     "004.03": "fork_session/rewrites_source@0.1.72",

@@ -48,6 +48,7 @@ LIVES = [
         ("lost_for_good", "", 1),
         ("rolled_back_days", "", 21),
         ("written_alive", "", 0),
+        ("exits_that_write", "graceful power sigkill", "graceful"),
         ("written_by_exit", "graceful", True),
         ("written_by_exit", "sigkill", False),
         ("written_by_exit", "sighup", False),
