@@ -180,11 +180,11 @@ def _evidence(claim: Claim, line: Class, found: list[Finding]) -> str:
         damage = f" ({' or '.join(claim.damage)})" if claim.damage else ""
         return f"no {', '.join(claim.finds)}{damage} in {looked_at}"
     first = found[0]
-    seen = [f"{first.states:,} crash states"] if first.states else []
+    seen = [f"{first.states:,} of {line.states:,} crash states"] if first.states else []
     seen += [spell_rate(first.runs, line.runs) + " runs"] if first.runs and line.runs >= first.runs else []
     proof = first.confirmation
     proven = f"; confirmed {proof.confirmed}/{proof.attempts}" if proof.attempts else ""
-    return f"{first.invariant} ({first.damage}): {' and '.join(seen) or 'seen'}, of {looked_at}{proven}"
+    return f"{first.invariant} ({first.damage}): {' and '.join(seen) or f'seen in {looked_at}'}{proven}"
 
 
 def command(claim: Claim) -> str:
