@@ -91,7 +91,7 @@ OPPOSITES = {
     "003.17": "sessions_index/durable",
     "003.18": "sessions_index/never_written",
     "003.20": "sessions_index/durable",
-    "003.21": "sessions_index/durable",
+    "003.21": "sessions_index/cached_snapshot",
     "003.22": "sessions_index/cached_snapshot",
     "003.23": "sessions_index/cached_snapshot",
     "003.24": "sessions_index/durable",
