@@ -10,7 +10,6 @@ from typing import Any
 
 from harness.catalog import Workload, parse_listing
 from harness.catalog.listing import found_session
-from harness.core.fault import FaultPlan, Timed
 from harness.core.tree import EMPTY_TREE, File, Tree, tree_of
 from harness.sandbox.environment import ProgramNotFoundError, real_python, resolve_program
 from harness.seeds.bench import UNWATCHED, Bench, NotThereError, bench
@@ -21,7 +20,6 @@ DAY_MS = 86_400_000
 LARGE_BYTES = 59_000_000
 INDEX = "projects/*/sessions-index.json"
 _LATER_MS = WORKLOAD.now_ms + 8 * DAY_MS
-_KILL_US = 300_000
 
 
 def _files(state: Tree, pattern: str) -> dict[str, bytes]:
@@ -96,15 +94,15 @@ def summary_kept(claim: Claim) -> Fact:
 
 
 def resumed_after_kill(claim: Claim) -> Fact:
-    """Whether every session is resumed by its id after the program was killed: with all records that are there."""
+    """Whether every session is resumed by its id, with what it had before, after a kill at the end of the run."""
     with bench(claim.variant, WORKLOAD) as here:
-        recording = here.record(FaultPlan(faults=(Timed(delay_us=_KILL_US),)), UNWATCHED)
+        state = here.killed()[-1].tree
         found = []
-        for path, data in _files(recording.final, "projects/*.jsonl").items():
+        for path, data in _files(state, "projects/*.jsonl").items():
             session = path.rpartition("/")[2].removesuffix(".jsonl")
             if not session.startswith("agent-"):
                 old = _files(here.start, path).get(path, b"")
-                result = here.resume(recording.final, session).result
+                result = here.resume(state, session).result
                 found.append(result.exit_code == 0 and found_session(result.stdout) and data.startswith(old))
     return Fact(value=all(found), shown=f"{sum(found)} of {len(found)} sessions resumed by their ids")
 
