@@ -11,16 +11,20 @@ from contextlib import contextmanager
 
 import msgspec
 
-from harness.campaign.programs import CommandOutcome, CommandRequest, inspect
+from harness.campaign.programs import CommandOutcome
 from harness.campaign.work import distinct_states, run_once, set_up
 from harness.catalog import Subject, Workload, compile_subject, fill, select
 from harness.core.fault import NO_FAULTS, FaultPlan
 from harness.core.run import Recording
 from harness.core.tree import Tree
 from harness.explore import CrashState, crash_states
-from harness.sandbox.workspace import Workspace, temporary_workspace
+from harness.sandbox.command import run_command
+from harness.sandbox.snapshot import read_tree
+from harness.sandbox.workspace import Workspace, prepare, temporary_workspace
 
 WATCHED, UNWATCHED = "ptrace", "timed"
+PATIENCE_S = 120.0
+"""How long a program may take: some are asked for the time that they need, on a machine that may be busy."""
 
 
 class NotThereError(Exception):
@@ -67,9 +71,10 @@ class Bench:
         """Run a program on a copy of ``state``; the outcome has what it said and the tree it left."""
         if not argv:
             raise NotThereError(f"{self.subject.label}: has no such program")
-        request = CommandRequest(spec=self.subject.spec, state=state, commands=(("program", argv),))
-        (outcome,) = inspect(request)
-        return outcome
+        spec = msgspec.structs.replace(self.subject.spec, start=state)
+        prepare(spec)
+        result = run_command(argv, cwd=spec.cwd, environment=spec.environment, timeout_s=PATIENCE_S)
+        return CommandOutcome(name="program", result=result, after=read_tree(spec.root).tree)
 
     def recover(self, state: Tree) -> CommandOutcome:
         """Start the variant again on ``state``."""
