@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from harness.catalog.steps import Step
-from harness.core.proportion import spell_rate, wilson
+from harness.core.proportion import spell_rate
 from harness.core.verdict import Finding
 
 Kind = Literal["claim", "number", "artefact", "ask", "fix", "workaround"]
@@ -163,12 +163,11 @@ def agrees(claimed: bool | tuple[float, float] | str, value: bool | float | str)
 
 
 def _rate(claim: Claim, line: Class, found: list[Finding]) -> Row:
-    """Compare the measured interval with the claimed range: they must have something in common."""
+    """Compare the measured rate with the claimed range, in which it must lie; its interval says how sure that is."""
     assert isinstance(claim.claimed, tuple)
     bad = max((item.runs for item in found), default=0)
-    low, high = wilson(bad, line.runs)
     least, most = claim.claimed
-    verdict: Answer = "confirmed" if low <= most and high >= least and bad else "contradicted"
+    verdict: Answer = "confirmed" if line.runs and least <= bad / line.runs <= most else "contradicted"
     return Row(claim=claim, answer=verdict, shown=f"{spell_rate(bad, line.runs)} sessions", command=command(claim))
 
 
