@@ -23,7 +23,7 @@ from harness.campaign.observe import Observation, evidence_of
 from harness.campaign.proof import match
 from harness.campaign.trials import harness_failure
 from harness.catalog.lives import LifeRun
-from harness.checks.index_figures import Stage, has_index, index_figures
+from harness.checks.index_figures import Stage, entries_in, has_index, index_figures
 from harness.core.drift import IndexFigures
 from harness.core.json_record import encode_document
 from harness.core.tree import Tree
@@ -167,6 +167,15 @@ def figures_of(item: Measured, lived: Iterable[Lived]) -> IndexFigures | None:
     return index_figures([_stage(*pair) for pair in zip(item.case.lives, lived, strict=False)], bindings)
 
 
+def entries_by_index(item: Measured, lived: Lived) -> dict[str, list[dict[str, Any]]]:
+    """Return what the indexes that a life left say of their sessions, by path; nothing of a life that was not lived."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    if lived.died_by:
+        for entry in entries_in(lived.tree, item.expectation.bindings).values():
+            found.setdefault(entry.index, []).append(msgspec.to_builtins(entry))
+    return found
+
+
 def _stage(life: LifeRun, lived: Lived) -> Stage:
     ended = (*lived.between, lived.tree) if lived.died_by else ()
     return Stage(life.exit, life.now_ms, len(life.specs), lived.start, lived.idle, ended)
@@ -176,10 +185,13 @@ def _tell(ctx: Context, item: Measured, lived: list[Lived]) -> None:
     """Write the lives of a case down, and say what each end left."""
     pairs = list(zip(item.case.lives, lived, strict=False))
     figures = figures_of(item, lived)
+    documents = [life_document(life, each) for life, each in pairs]
+    for told, each, mine in zip(documents, lived, figures.lives if figures is not None else (), strict=False):
+        told |= {"indexes": entries_by_index(item, each), "rolled_back_ms": mine.rolled_back_ms}
     document = {
         "format_version": LIVES_FORMAT_VERSION,
         "case": item.case.id,
-        "lives": [life_document(life, each) for life, each in pairs],
+        "lives": documents,
         **({"index": msgspec.to_builtins(figures)} if figures is not None else {}),
     }
     ctx.store.write_artifact(f"lives/{item.case.file_name}.json", encode_document(document).encode("ascii"))

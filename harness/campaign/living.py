@@ -151,7 +151,11 @@ def live(request: LifeRequest) -> Lived:
         # Another order of threads or instances makes other versions: bytes of the recording prove nothing.
         judged = tuple(item for item in judged if tells_without_comparison(expectation, recording.final, item))
     found = serious(judged)
-    return msgspec.structs.replace(told, verdict="violated" if found else "held", violations=found)
+    return msgspec.structs.replace(
+        told,
+        verdict="violated" if found else "held",
+        violations=found,
+    )
 
 
 def _problem(life: LifeRun, recording: Recording, idle: bool) -> str:

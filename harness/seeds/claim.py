@@ -1,8 +1,9 @@
-"""A claim, what campaigns say of it, and the verdict. Pure.
+"""A claim, what was measured of it, and the verdict. Pure.
 
-A claim is about a *finding*: whether a variant, under a fault class, breaks one of some invariants (with one of some
-kinds of damage), or how often it does. ``claimed`` is what the document says: that it happens, that it does not, or a
-range of its rate. What nothing here can measure is ``open``, with the reason.
+A claim asks one of two questions. Of a *finding*: whether a variant, under a fault class, breaks one of some
+invariants (with one of some kinds of damage, in a file of some name), or how often it does: campaigns answer. Of a
+*fact*: what a named measurement says of a variant, a number, a text or a truth. ``claimed`` is what the document says:
+that it happens, that it does not, a range, a text. What nothing here can measure is ``open``, with the reason.
 """
 
 from __future__ import annotations
@@ -12,18 +13,21 @@ from typing import Literal
 
 import msgspec
 
-from harness.core.proportion import spell_rate, wilson
+from harness.catalog.steps import Step
+from harness.core.proportion import spell_rate
 from harness.core.verdict import Finding
 
 Kind = Literal["claim", "number", "artefact", "ask", "fix", "workaround"]
-Setting = Literal["", "alone", "rate"]
+Setting = Literal["", "alone", "race", "rate", "lives"]
 Answer = Literal["confirmed", "contradicted", "not measured", "not testable here"]
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One sentence of a document. ``variant`` is ``target/variant[@version]``; ``reason`` says why a claim is open.
 
-    ``setting``: "alone" asks of a run whose tools do not run at the same time, "rate" of one that is made for a rate.
+    ``setting``: "alone" asks of a run whose tools do not run at the same time, "race" of one whose tools meet, "rate"
+    of one that is made for a rate, "lives" of starts one after the other. ``measure`` names a measurement, ``of`` what
+    it needs to know beside the variant; ``updates`` and ``steps`` are its own workload, where the claim needs one.
     """
 
     id: str
@@ -33,8 +37,13 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     fault: str = ""
     finds: tuple[str, ...] = ()
     damage: tuple[str, ...] = ()
+    where: str = ""
     setting: Setting = ""
-    claimed: bool | tuple[float, float] = True
+    measure: str = ""
+    of: str = ""
+    updates: int = 0
+    steps: tuple[Step, ...] = ()
+    claimed: bool | tuple[float, float] | str = True
     note: str = ""
     reason: str = ""
 
@@ -59,10 +68,27 @@ class Class(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """What the campaigns say of one variant: its classes and its findings, by fault class."""
+    """What a campaign says of one variant: its classes and its findings, by fault class; ``rows`` it was told from."""
 
     classes: Mapping[str, Class]
     findings: tuple[Finding, ...] = ()
+    rows: int = 0
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True):
+    """What a measurement says, and on what grounds, in words."""
+
+    value: bool | float | str
+    shown: str
+
+
+class Unmeasured(msgspec.Struct, frozen=True, kw_only=True):
+    """Why there is no answer."""
+
+    reason: str
+
+
+Evidence = Measured | Fact | Unmeasured
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,8 +110,12 @@ def problems(claims: Iterable[Claim]) -> list[str]:
         seen.add(claim.id)
         if claim.is_open != bool(claim.reason):
             found.append(f"{claim.id}: needs either a variant or a reason")
-        if not claim.is_open and not (claim.fault and claim.finds):
-            found.append(f"{claim.id}: needs a fault class and invariants")
+        if not claim.is_open and bool(claim.measure) == bool(claim.finds):
+            found.append(f"{claim.id}: needs either a measurement or invariants")
+        if claim.finds and not claim.fault:
+            found.append(f"{claim.id}: needs a fault class")
+        if claim.finds and isinstance(claim.claimed, str):
+            found.append(f"{claim.id}: findings have no text")
     return found
 
 
@@ -97,35 +127,48 @@ def matching(claim: Claim, measured: Measured) -> list[Finding]:
         if item.fault_class == claim.fault
         and item.invariant in claim.finds
         and (not claim.damage or item.damage in claim.damage)
+        and claim.where in item.path
     ]
     return sorted(found, key=lambda item: (not item.is_confirmed, claim.finds.index(item.invariant)))
 
 
-def answer(claim: Claim, measured: Measured | None) -> Row:
-    """Return the verdict on a claim. ``measured``: what campaigns say of its variant; ``None`` if it was not run."""
+def answer(claim: Claim, evidence: Evidence | None) -> Row:
+    """Return the verdict on a claim. ``evidence``: what was measured of its variant; ``None`` if nothing was."""
     if claim.is_open:
         return Row(claim=claim, answer="not testable here", shown=claim.reason)
-    line = measured.classes.get(claim.fault) if measured is not None else None
-    if measured is None or line is None or line.verdict not in ("held", "violated"):
+    if isinstance(evidence, Fact):
+        right: Answer = "confirmed" if agrees(claim.claimed, evidence.value) else "contradicted"
+        return Row(claim=claim, answer=right, shown=evidence.shown, command=command(claim))
+    if isinstance(evidence, Unmeasured):
+        return Row(claim=claim, answer="not measured", shown=evidence.reason, command=command(claim))
+    line = evidence.classes.get(claim.fault) if evidence is not None else None
+    if evidence is None or line is None or line.verdict not in ("held", "violated"):
         why = f"{claim.variant} under {claim.fault}: " + (
             line.verdict if line is not None else "not available here"
         )
         return Row(claim=claim, answer="not measured", shown=why, command=command(claim))
-    found = matching(claim, measured)
+    found = matching(claim, evidence)
     if isinstance(claim.claimed, tuple):
         return _rate(claim, line, found)
     verdict: Answer = "confirmed" if bool(found) == claim.claimed else "contradicted"
     return Row(claim=claim, answer=verdict, shown=_evidence(claim, line, found), command=command(claim))
 
 
+def agrees(claimed: bool | tuple[float, float] | str, value: bool | float | str) -> bool:
+    """Return whether a measured value is what was claimed: in the range, the same text, as true."""
+    if isinstance(claimed, tuple):
+        low, high = claimed
+        return not isinstance(value, str) and low <= value <= high
+    return value == claimed if isinstance(claimed, str) else bool(value) == claimed
+
+
 def _rate(claim: Claim, line: Class, found: list[Finding]) -> Row:
-    """Compare the measured interval with the claimed range: they must have something in common."""
+    """Compare the measured rate with the claimed range, in which it must lie; its interval says how sure that is."""
     assert isinstance(claim.claimed, tuple)
     bad = max((item.runs for item in found), default=0)
-    low, high = wilson(bad, line.runs)
     least, most = claim.claimed
-    verdict: Answer = "confirmed" if low <= most and high >= least and bad else "contradicted"
-    return Row(claim=claim, answer=verdict, shown=spell_rate(bad, line.runs), command=command(claim))
+    verdict: Answer = "confirmed" if line.runs and least <= bad / line.runs <= most else "contradicted"
+    return Row(claim=claim, answer=verdict, shown=f"{spell_rate(bad, line.runs)} sessions", command=command(claim))
 
 
 def _evidence(claim: Claim, line: Class, found: list[Finding]) -> str:
@@ -133,16 +176,18 @@ def _evidence(claim: Claim, line: Class, found: list[Finding]) -> str:
     measured += [f"{line.runs:,} runs"] if line.runs else []
     looked_at = " and ".join(measured) or "the run without a fault"
     if not found:
-        return f"no {', '.join(claim.finds)} in {looked_at}"
+        damage = f" ({' or '.join(claim.damage)})" if claim.damage else ""
+        return f"no {', '.join(claim.finds)}{damage} in {looked_at}"
     first = found[0]
-    seen = [f"{first.states:,} crash states"] if first.states else []
+    seen = [f"{first.states:,} of {line.states:,} crash states"] if first.states else []
     seen += [spell_rate(first.runs, line.runs) + " runs"] if first.runs and line.runs >= first.runs else []
     proof = first.confirmation
     proven = f"; confirmed {proof.confirmed}/{proof.attempts}" if proof.attempts else ""
-    return f"{first.invariant} ({first.damage}): {' and '.join(seen) or 'seen'}, of {looked_at}{proven}"
+    return f"{first.invariant} ({first.damage}): {' and '.join(seen) or f'seen in {looked_at}'}{proven}"
 
 
 def command(claim: Claim) -> str:
-    """Return what shows it again."""
-    fault = f" --faults {claim.fault}" if claim.fault != "none" else ""
-    return f"tornwrite run {claim.variant}{fault}"
+    """Return what shows it again: a campaign of its own where an ordinary one asks the same, else the claim by name."""
+    if claim.measure or claim.setting or claim.fault == "none":
+        return f"python -m harness.seeds --only {claim.id}"
+    return f"tornwrite run {claim.variant} --faults {claim.fault}"

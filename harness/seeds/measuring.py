@@ -1,8 +1,11 @@
-"""Runs the campaigns that answer the claims: one per family of writers, over the variants and faults asked about."""
+"""Runs what answers the claims: campaigns over the variants and faults asked about, and the named measurements."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -13,21 +16,27 @@ from harness.catalog import Scenario, Workload, load_scenario, select
 from harness.catalog.steps import Tools
 from harness.core.event import AnyEvent, FindingConfirmed
 from harness.core.fault import FAULT_CLASSES, FaultClass
+from harness.core.json_record import parse_json
 from harness.core.verdict import Finding
-from harness.seeds.claim import Claim, Class, Measured, Setting
-
-Subject = tuple[str, Setting]
-"""A variant, in a setting."""
+from harness.seeds import conversations, drift, entries, forks, indexes
+from harness.seeds.bench import NotThereError
+from harness.seeds.claim import Claim, Class, Evidence, Fact, Measured, Setting, Unmeasured
 
 WORKLOADS = {
     "transcript": Workload(sessions=1, updates=3, record_bytes=(200, 9_000), tools=Tools(parallel=3)),
     "registry": Workload(sessions=2, updates=4, record_bytes=(60, 3_000)),
+    "sessions_index": Workload(sessions=3, updates=7, record_bytes=(60, 1_500)),
     "fork_session": Workload(sessions=1, updates=40, record_bytes=(600, 12_000)),
 }
 """The work of each family: small enough for every state to be explored, large enough for a write to cross pages."""
 
-LIVES = {"sessions_index": "index_drift"}
-"""Families whose writers are followed from start to start: the scenario that says how each life ends."""
+RACE = Workload(
+    sessions=1,
+    updates=3,
+    record_bytes=(60_000, 120_000),
+    tools=Tools(parallel=3, duration_ms=(1, 6), result_bytes=(20, 2_000)),
+)
+"""Tools that are done within milliseconds of each other, on a large transcript: the rewrites meet again and again."""
 
 RATE = Workload(
     sessions=1,
@@ -37,9 +46,26 @@ RATE = Workload(
 )
 """One turn of three tools on a transcript of 1.5 MB, which makes the rewrites meet now and then."""
 
-CONCURRENCY_RUNS = 60
+RATE_RUNS = 500
+RACE_RUNS = 24
 SIGNAL_RUNS = 24
 SAMPLES = 12
+ATTEMPTS = 3
+LIVES = "index_drift"
+"""The scenario that says how each life of an index keeper ends."""
+
+MEASUREMENTS: Mapping[str, Callable[[Claim], Fact]] = MappingProxyType(
+    {**conversations.MEASUREMENTS, **entries.MEASUREMENTS, **indexes.MEASUREMENTS, **forks.MEASUREMENTS}
+)
+"""What runs the programs of a variant and returns a fact, by name."""
+
+
+class Group(NamedTuple):
+    """Claims that one campaign answers. ``fault`` is empty where its scenario says what happens."""
+
+    family: str
+    setting: Setting
+    fault: str
 
 
 def family_of(variant: str) -> str:
@@ -47,44 +73,61 @@ def family_of(variant: str) -> str:
     return variant.partition("/")[0]
 
 
-def faults_of(claims: Iterable[Claim]) -> tuple[FaultClass, ...]:
-    """Return the fault classes that claims ask about."""
-    asked = {claim.fault for claim in claims} - {"none"}
-    return tuple(name for name in FAULT_CLASSES if name in asked)
+def group_of(claim: Claim) -> Group:
+    """Return the campaign that a claim belongs to; what a run without a fault shows is seen under kill too."""
+    if claim.setting == "lives":
+        return Group(family_of(claim.variant), "lives", "")
+    return Group(family_of(claim.variant), claim.setting, "kill" if claim.fault == "none" else claim.fault)
 
 
-def measure(claims: Iterable[Claim], reports: str) -> dict[Subject, Measured]:
-    """Return what campaigns say of every variant that the claims are about; runs are kept below ``reports``."""
-    found: dict[Subject, Measured] = {}
-    asked: dict[tuple[str, Setting], list[Claim]] = {}
+def measure(claims: Iterable[Claim], reports: str) -> dict[str, Evidence]:
+    """Return what was measured for each claim, by its id; the runs of campaigns are kept below ``reports``."""
+    found: dict[str, Evidence] = {}
+    groups: dict[Group, list[Claim]] = {}
     for claim in claims:
-        if not claim.is_open:
-            asked.setdefault((family_of(claim.variant), claim.setting), []).append(claim)
-    for (family, setting), mine in asked.items():
-        measured = _campaign(_scenario(family, setting, mine), reports)
-        found |= {(variant, setting): value for variant, value in measured.items()}
+        if claim.measure in MEASUREMENTS:
+            found[claim.id] = _fact(claim)
+        elif not claim.is_open:
+            groups.setdefault(group_of(claim), []).append(claim)
+    for group, mine in groups.items():
+        found |= _campaign(group, mine, reports)
     return found
 
 
-def _scenario(family: str, setting: Setting, claims: list[Claim]) -> Scenario:
+def _fact(claim: Claim) -> Evidence:
+    try:
+        return MEASUREMENTS[claim.measure](claim)
+    except NotThereError as error:
+        return Unmeasured(reason=str(error))
+
+
+def _scenario(group: Group, claims: Iterable[Claim]) -> Scenario:
     variants = tuple(dict.fromkeys(claim.variant for claim in claims))
-    base = load_scenario(LIVES[family]) if family in LIVES else Scenario(name=f"seeds_{family}", targets=variants)
-    workload = RATE if setting == "rate" else WORKLOADS.get(family, base.workload)
-    if setting == "alone":
+    if group.setting == "lives":
+        return msgspec.structs.replace(load_scenario(LIVES), targets=variants, faults=("kill",), samples=SAMPLES)
+    workload = {"race": RACE, "rate": RATE}.get(group.setting, WORKLOADS[group.family])
+    if group.setting == "alone":
         workload = msgspec.structs.replace(workload, tools=msgspec.structs.replace(workload.tools, parallel=1))
-    return msgspec.structs.replace(
-        base,
+    return Scenario(
+        name=f"seeds_{group.family}",
         targets=variants,
-        faults=faults_of(claims),
-        timed=SIGNAL_RUNS,
-        runs=CONCURRENCY_RUNS,
+        faults=_classes(group.fault),
+        timed=SIGNAL_RUNS if group.fault == "signal" else 0,
+        runs=RATE_RUNS if group.setting == "rate" else RACE_RUNS,
         samples=SAMPLES,
-        invariants=(),
+        attempts=ATTEMPTS,
+        # What is rare among so many runs would be run again as often, to prove it.
+        invariants=tuple({name for claim in claims for name in claim.finds}) if group.setting == "rate" else (),
         workload=workload,
     )
 
 
-def _campaign(scenario: Scenario, reports: str) -> dict[str, Measured]:
+def _classes(fault: str) -> tuple[FaultClass, ...]:
+    return tuple(name for name in FAULT_CLASSES if name == fault)
+
+
+def _campaign(group: Group, claims: list[Claim], reports: str) -> dict[str, Evidence]:
+    """Run one campaign and return what it says for each of its claims."""
     seen: list[Finding] = []
 
     def note(event: AnyEvent) -> None:
@@ -92,6 +135,7 @@ def _campaign(scenario: Scenario, reports: str) -> dict[str, Measured]:
             seen.append(event.finding)
 
     options = Options()
+    scenario = _scenario(group, claims)
     with RunStore.create(reports) as store:
         finished = run_campaign(
             lambda workspace: plan_scenario(scenario, options, workspace, select(scenario.targets)),
@@ -100,16 +144,37 @@ def _campaign(scenario: Scenario, reports: str) -> dict[str, Measured]:
             note,
             "make seeds",
         )
-    out = {}
+        rows = [row.trial_id for row in store.rows()]
+        told = _lives(store.directory) if group.setting == "lives" else {}
+    if finished.verdict == "broken":
+        trouble = finished.summary.get("control_problem") or "a recording or a run of the harness failed"
+        return {claim.id: Unmeasured(reason=f"the campaign is broken: {trouble}") for claim in claims}
+    cases = {}
     for case in finished.summary["cases"]:
-        if case["control"]:
-            continue
-        lines = {line["fault_class"]: msgspec.convert(line, Class) for line in case["classes"]}
-        if "none" not in lines:
-            lines["none"] = Class(verdict=case["null_verdict"], runs=1)
-        mine = tuple(item for item in seen if _label(item) == case["id"])
-        out[case["id"]] = Measured(classes=lines, findings=mine)
-    return out
+        if not case["control"]:
+            lines = {line["fault_class"]: msgspec.convert(line, Class) for line in case["classes"]}
+            lines.setdefault("none", Class(verdict=case["null_verdict"], runs=1))
+            mine = tuple(item for item in seen if _label(item) == case["id"])
+            count = sum(name.startswith(case["id"] + "/") for name in rows)
+            cases[case["id"]] = Measured(classes=lines, findings=mine, rows=count)
+    return {claim.id: _evidence(claim, cases, told) for claim in claims}
+
+
+def _evidence(claim: Claim, cases: Mapping[str, Measured], told: Mapping[str, Any]) -> Evidence:
+    if claim.measure and claim.variant in told:
+        return drift.MEASUREMENTS[claim.measure](told[claim.variant], claim)
+    return cases.get(claim.variant) or Unmeasured(reason=f"{claim.variant} is not available here")
+
+
+def _lives(directory: str) -> dict[str, Any]:
+    """Return what a run kept of the lives of each case, by its id."""
+    place = os.path.join(directory, "lives")
+    found = {}
+    for name in sorted(os.listdir(place)):
+        with open(os.path.join(place, name), "rb") as stream:
+            document = parse_json(stream.read())
+        found[document["case"]] = document["lives"]
+    return found
 
 
 def _label(finding: Finding) -> str:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from textwrap import fill
+
+import msgspec
 
 from harness.seeds.claim import Row
 
+WIDTH = 100
 TITLES = {
     "000": "A transcript that loses one tool result in 1 of 10 sessions",
     "001": "An interrupt that makes a conversation unusable",
@@ -16,18 +20,24 @@ TITLES = {
 }
 
 
-def page(rows: Iterable[Row], environment: str) -> str:
-    """Return the page as Markdown. ``environment`` is the line that says where it was measured."""
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """What the page says of its run: nothing that belongs to a machine."""
+
+    version: str
+    trials: int
+    rate_runs: int
+    race_runs: int
+    seed: int = 1
+
+
+def page(rows: Iterable[Row], header: Header) -> str:
+    """Return the page as Markdown."""
     rows = list(rows)
     counted = Counter(row.answer for row in rows)
-    out = [
-        "# What the five documents claim, and what was measured",
-        "",
-        "Made by `make seeds`; every figure is computed from the rows of that run. "
-        + ", ".join(f"{count} {name}" for name, count in sorted(counted.items()))
-        + f". {environment}",
-        "",
-    ]
+    out = ["# What the five documents claim, and what was measured", ""]
+    counts = ", ".join(f"{count} {name}" for name, count in sorted(counted.items()))
+    out += [fill(_of_run(header, len(rows), counts), WIDTH), ""]
+    out += [fill(_HOW_TO_READ, WIDTH), ""]
     for seed, title in TITLES.items():
         mine = [row for row in rows if row.claim.seed == seed]
         if not mine:
@@ -35,6 +45,23 @@ def page(rows: Iterable[Row], environment: str) -> str:
         out += [f"## {seed}: {title}", "", "| | kind | the document says | verdict | measured | shown by |"]
         out += ["|---|---|---|---|---|---|", *map(_line, mine), ""]
     return "\n".join(out)
+
+
+def _of_run(header: Header, rows: int, counts: str) -> str:
+    return (
+        f"Made by `make seeds` with tornwrite {header.version}, seed {header.seed}. {rows} claims: {counts}. Every "
+        f"figure is computed from the {header.trials:,} rows of this run's campaigns, or by the named measurement that "
+        f"the last column runs. The rate is of {header.rate_runs} plain runs, other races of {header.race_runs} each; "
+        "nothing strikes in them, and intervals are Wilson's at 95 %. How often chance meets something belongs to the "
+        "workload, the machine and its load, and so do times in milliseconds: a rerun moves these, and nothing else."
+    )
+
+
+_HOW_TO_READ = (
+    "Confirmed: measured as the document says. Contradicted: measured, and otherwise. Kills are process kills: they "
+    "lose nothing that write() accepted. What a power loss leaves is not judged yet, and such rows stay open. The "
+    "writers are ours, built as the documents describe; fork_session is the published SDK."
+)
 
 
 def _line(row: Row) -> str:

@@ -9,8 +9,8 @@
 
 Messages go to the sessions that the workload's ``update`` steps name; without steps round the sessions, the last one
 into a session that begins in this run. In the life number n of m only the first m - n sessions are still in use: one
-project after the other falls asleep, as on the machine of seed 003. A second instance at the same time works on two
-sessions of its own in project 0: the one that began in the life before, and one that it begins.
+project after the other falls asleep, as on the machine of seed 003. Where two instances run at once, the second goes
+on with the session that the first life began in project 0.
 """
 
 import os
@@ -40,16 +40,10 @@ def sessions_of(workload):
         yield from workload.steps
         return
     life = workload.life or 0
-    begun = f"s{workload.sessions * (life + 1)}"  # in project 0
-    if workload.instance:
-        earlier = f"s{workload.sessions * (life - workload.instance)}"
-        for index in range(workload.updates):
-            yield begun if index % 2 else earlier
-        return
     active = max(1, min(workload.sessions, workload.lives - life)) if workload.lives else workload.sessions
     for index in range(workload.updates - 1):
-        yield f"s{index % active}"
-    yield begun
+        yield f"s{workload.sessions}" if workload.instance else f"s{index % active}"
+    yield f"s{workload.sessions * (life + 1)}"  # in project 0
 
 
 def start(root, keeper):

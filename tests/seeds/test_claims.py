@@ -1,4 +1,4 @@
-"""The claims themselves, and the verdicts on them: every answer turns when what was measured turns."""
+"""The claims themselves, how an answer is set against them, and the page. That real rows turn: test_opposites."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from collections import Counter
 import msgspec
 import pytest
 
-from harness.catalog import select
+from harness.catalog import load_scenario, select
 from harness.checks import INVARIANTS
 from harness.core.fault import FAULT_CLASSES
 from harness.core.verdict import Confirmation, Finding
+from harness.seeds import drift
 from harness.seeds.__main__ import load_claims
-from harness.seeds.claim import Claim, Class, Measured, answer, problems
-from harness.seeds.page import TITLES, page
+from harness.seeds.claim import Claim, Class, Evidence, Fact, Measured, Unmeasured, agrees, answer, problems
+from harness.seeds.measuring import LIVES, MEASUREMENTS
+from harness.seeds.page import TITLES, Header, page
 
 CLAIMS = load_claims()
 ASKED = [claim for claim in CLAIMS if not claim.is_open]
+FOUND = [claim for claim in ASKED if claim.finds]
+HEADER = Header(version="1.0", trials=1234, rate_runs=500, race_runs=24)
 
 
 def finding(claim: Claim, runs: int = 0) -> Finding:
@@ -44,13 +48,13 @@ def measured(claim: Claim, *found: Finding) -> Measured:
 
 
 def test_there_are_enough_and_each_is_a_question_or_has_a_reason() -> None:
-    assert len(CLAIMS) >= 40
+    assert len(CLAIMS) >= 100
     assert problems(CLAIMS) == []
     assert {claim.seed for claim in CLAIMS} == set(TITLES)
 
 
-@pytest.mark.parametrize("claim", ASKED, ids=lambda claim: claim.id)
-def test_what_is_asked_exists(claim: Claim) -> None:
+@pytest.mark.parametrize("claim", FOUND, ids=lambda claim: claim.id)
+def test_what_is_looked_for_exists(claim: Claim) -> None:
     assert len(select([claim.variant])) == 1
     assert claim.fault in (*FAULT_CLASSES, "none")
     assert set(claim.finds) <= set(INVARIANTS)
@@ -58,42 +62,82 @@ def test_what_is_asked_exists(claim: Claim) -> None:
     assert any(row.judges(claim.fault) for row in asked)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("claim", ASKED, ids=lambda claim: claim.id)
-def test_the_opposite_writer_turns_the_row(claim: Claim) -> None:
-    common = finding(claim, runs=6)
-    answers = {
-        answer(claim, measured(claim, common)).answer,
-        answer(claim, measured(claim)).answer,
-    }
-    assert answers == {"confirmed", "contradicted"}
+@pytest.mark.parametrize("claim", [each for each in ASKED if each.measure], ids=lambda claim: claim.id)
+def test_what_is_measured_exists(claim: Claim) -> None:
+    assert len(select([claim.variant])) == 1
+    assert claim.measure in (drift.MEASUREMENTS if claim.setting == "lives" else MEASUREMENTS)
+    if claim.setting == "lives" and claim.of:
+        assert set(claim.of.split()) <= {life.exit for life in load_scenario(LIVES).life}
 
 
-def test_a_rate_is_confirmed_only_where_the_intervals_meet() -> None:
-    claim = next(item for item in ASKED if isinstance(item.claimed, tuple))
-    for runs, expected in ((6, "confirmed"), (0, "contradicted"), (40, "contradicted")):
+@pytest.mark.parametrize(
+    ("claim", "wrong"),
+    [
+        ({}, "needs either a variant or a reason"),
+        ({"variant": "a/b"}, "needs either a measurement or invariants"),
+        ({"variant": "a/b", "measure": "m", "finds": ("B1",), "fault": "kill"}, "needs either a measurement or"),
+        ({"variant": "a/b", "finds": ("B1",)}, "needs a fault class"),
+        ({"variant": "a/b", "finds": ("B1",), "fault": "kill", "claimed": "text"}, "findings have no text"),
+        ({"variant": "a/b", "reason": "r", "measure": "m"}, "needs either a variant or a reason"),
+    ],
+)
+def test_a_claim_that_asks_nothing_or_too_much_is_refused(claim: dict[str, object], wrong: str) -> None:
+    made = msgspec.convert({"id": "000.99", "kind": "claim", "says": "s", **claim}, Claim)
+    assert any(wrong in problem for problem in problems([made]))
+
+
+def test_a_rate_is_confirmed_only_inside_its_range() -> None:
+    claim = next(item for item in FOUND if isinstance(item.claimed, tuple))
+    for runs, expected in ((6, "confirmed"), (2, "contradicted"), (0, "contradicted"), (40, "contradicted")):
         row = answer(claim, measured(claim, finding(claim, runs=runs)))
         assert (row.answer, row.shown != "") == (expected, True)
 
 
-def test_other_damage_and_other_faults_are_no_evidence() -> None:
-    claim = next(item for item in ASKED if item.damage and item.claimed is True)
+def test_other_damage_other_faults_and_other_files_are_no_evidence() -> None:
+    claim = next(item for item in FOUND if item.damage and item.claimed is True)
+    assert answer(claim, measured(claim, finding(claim))).answer == "confirmed"
     for changes in ({"damage": "litter"}, {"fault_class": "power"}, {"invariant": "W6"}):
         other = msgspec.structs.replace(finding(claim), **changes)
         assert answer(claim, measured(claim, other)).answer == "contradicted"
+    elsewhere = msgspec.structs.replace(claim, where="leases.json")
+    assert answer(elsewhere, measured(claim, finding(claim))).answer == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("claimed", "value", "agreed"),
+    [
+        (True, 3, True),
+        (True, 0, False),
+        (False, 0, True),
+        ((9, 9), 9, True),
+        ((9, 9), 8, False),
+        ((14, float("inf")), 21, True),
+        ((0, 100), "30", False),
+        ("a b", "a b", True),
+        ("a b", "a", False),
+        ("a", True, False),
+    ],
+)
+def test_a_value_is_set_against_what_is_claimed(claimed: object, value: object, agreed: bool) -> None:
+    assert agrees(claimed, value) is agreed  # type: ignore[arg-type]
 
 
 def test_what_was_not_measured_is_no_verdict() -> None:
-    claim = ASKED[0]
-    assert answer(claim, None).answer == "not measured"
+    claim = FOUND[0]
     unmeasured = Measured(classes={claim.fault: Class(verdict="inconclusive")})
-    assert answer(claim, unmeasured).answer == "not measured"
+    for evidence in (None, unmeasured, Unmeasured(reason="not there")):
+        assert answer(claim, evidence).answer == "not measured"
 
 
 def test_the_page_has_a_row_for_each_with_a_command_or_a_reason() -> None:
-    rows = [answer(claim, None if claim.is_open else measured(claim)) for claim in CLAIMS]
-    text = page(rows, "Here.")
+    def evidence(claim: Claim) -> Evidence:
+        return Fact(value=1, shown="one") if claim.measure else measured(claim)
+
+    rows = [answer(claim, None if claim.is_open else evidence(claim)) for claim in CLAIMS]
+    text = page(rows, HEADER)
     lines = [line for line in text.splitlines() if line.startswith("| 0")]
     assert len(lines) == len(CLAIMS)
     assert all(row.command or row.claim.reason for row in rows)
     counted = Counter(row.answer for row in rows)
-    assert f"{counted['not testable here']} not testable here" in text
+    assert f"{counted['not testable here']} not testable here" in " ".join(text.split())
+    assert all(len(line) <= 100 for line in text.splitlines() if not line.startswith("|"))

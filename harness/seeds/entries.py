@@ -1,0 +1,256 @@
+"""Facts of registry entries: what a killed writer leaves of one, and what its lister, its next start and a person
+make of that.
+
+A damaged state is one of the variant's own kill states. A variant that leaves none is shown one that ``in_place`` left,
+where the question is what it makes of a damaged entry; where it is what its own damage costs, there is nothing to lose.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from harness.campaign.programs import CommandOutcome
+from harness.catalog import Workload, parse_listing, parse_losses
+from harness.catalog.listing import found_session
+from harness.core.fault import FaultPlan, Timed
+from harness.core.tree import File, Tree
+from harness.sandbox.environment import real_python
+from harness.seeds.bench import UNWATCHED, Bench, bench
+from harness.seeds.claim import Claim, Fact
+
+WORKLOAD = Workload(sessions=2, updates=4, record_bytes=(60, 3_000))
+ENTRIES, LEASES = "*/local_*.json", "*/git-worktrees.json"
+NOTHING_LOST = "no kill of this writer leaves an entry that cannot be read"
+_KILL_US = 20_000
+
+Entry = dict[str, Any]
+
+
+class Damaged(NamedTuple):
+    """A state with an entry that cannot be read: its path and id, and what the entry was before."""
+
+    state: Tree
+    path: str
+    session: str
+    before: Entry
+
+
+def _entries(state: Tree, pattern: str = ENTRIES) -> Iterator[tuple[str, bytes]]:
+    for path, file in state.files():
+        if fnmatch.fnmatch(path, pattern):
+            yield path, file.content.to_bytes()
+
+
+def _parsed(data: bytes) -> Entry | None:
+    try:
+        return dict(json.loads(data))
+    except (ValueError, TypeError):
+        return None
+
+
+def _damaged(here: Bench) -> Damaged | None:
+    """Return the first of the writer's kill states with an entry that cannot be read."""
+    old = {path: _parsed(data) for path, data in _entries(here.start)}
+    for state in here.killed():
+        for path, data in _entries(state.tree):
+            before = old.get(path)
+            if before is not None and data and _parsed(data) is None:
+                return Damaged(state.tree, path, str(before["sessionId"]), before)
+    return None
+
+
+def _any_damaged(here: Bench) -> Damaged:
+    own = _damaged(here)
+    if own is not None:
+        return own
+    with bench("registry/in_place", WORKLOAD) as other:
+        found = _damaged(other)
+    assert found is not None, "in_place leaves a damaged entry"
+    return found
+
+
+def nul_bytes(claim: Claim) -> Fact:
+    """The size of the largest entry of nothing but NUL bytes that a kill of the writer leaves; 0 if none does."""
+    with bench(claim.variant, WORKLOAD) as here:
+        states = here.killed()
+    sizes = [len(data) for state in states for _, data in _entries(state.tree) if data and not data.strip(b"\0")]
+    shown = f"{len(sizes)} of {len(states):,} kill states have an entry of NUL bytes alone"
+    return Fact(value=max(sizes, default=0), shown=shown + (f", {max(sizes):,} bytes" if sizes else ""))
+
+
+def intact_bytes(claim: Claim) -> Fact:
+    """How many bytes of the large transcript are there, unchanged and whole lines of JSON, after a kill; else 0."""
+    with bench(claim.variant, WORKLOAD, flags=("--large",)) as here:
+        old = dict(_entries(here.start, "projects/*.jsonl"))
+        recording = here.record(FaultPlan(faults=(Timed(delay_us=_KILL_US),)), UNWATCHED)
+        path, before = max(old.items(), key=lambda item: len(item[1]))
+    node = recording.final.node_at(path)
+    after = node.content.to_bytes() if isinstance(node, File) else b""
+    whole = after.startswith(before) and all(_parsed(line) is not None for line in before.split(b"\n")[:-1])
+    died = f"died of signal {recording.signal}" if recording.signal else "ended before the kill"
+    shown = f"the writer {died}; {len(before):,} bytes of transcript {'intact' if whole else 'damaged'}"
+    return Fact(value=len(before) if whole else 0, shown=shown)
+
+
+def lease_intact(claim: Claim) -> Fact:
+    """Whether the file of leases can be read in every state that a kill of the writer leaves."""
+    with bench(claim.variant, WORKLOAD) as here:
+        states = here.killed()
+    torn = sum(any(_parsed(data) is None for _, data in _entries(state.tree, LEASES)) for state in states)
+    return Fact(value=not torn, shown=f"{torn} of {len(states):,} kill states have leases that cannot be read")
+
+
+def lease_of_orphan(claim: Claim) -> Fact:
+    """Whether a lease still points at the session whose entry cannot be read."""
+    with bench(claim.variant, WORKLOAD) as here:
+        found = _damaged(here)
+    if found is None:
+        return Fact(value=False, shown=NOTHING_LOST)
+    leases = [_parsed(data) or {"worktrees": {}} for _, data in _entries(found.state, LEASES)]
+    named = [
+        lease for each in leases for lease in each["worktrees"].values() if lease["leasedBy"] == found.session
+    ]
+    return Fact(value=bool(named), shown=f"{len(named)} leases are held by the session whose entry is damaged")
+
+
+def _names(found: Damaged) -> set[str]:
+    return {found.session, str(found.before["cliSessionId"])}
+
+
+def hidden_from_list(claim: Claim) -> Fact:
+    """Whether the lister, archived sessions included, leaves out a session whose entry cannot be read."""
+    with bench(claim.variant, WORKLOAD) as here:
+        found = _any_damaged(here)
+        listed = parse_listing(here.list(found.state).result.stdout)
+    shown = not _names(found).isdisjoint(listed.ids)
+    return Fact(
+        value=not shown, shown=f"it lists {len(set(listed.ids))} ids, {'one' if shown else 'none'} of them its own"
+    )
+
+
+def hidden_from_resume(claim: Claim) -> Fact:
+    """Whether resuming by the id of the intact transcript fails."""
+    with bench(claim.variant, WORKLOAD) as here:
+        found = _any_damaged(here)
+        result = here.resume(found.state, str(found.before["cliSessionId"])).result
+    there = result.exit_code == 0 and found_session(result.stdout)
+    return Fact(value=not there, shown="resumed by its transcript" if there else "no session of this id")
+
+
+def warned(claim: Claim) -> Fact:
+    """Whether the lister names the entry that it cannot read."""
+    with bench(claim.variant, WORKLOAD) as here:
+        found = _any_damaged(here)
+        listed = parse_listing(here.list(found.state).result.stdout)
+    named = [name for name in listed.warned if found.session in name]
+    return Fact(value=bool(named), shown=f"{len(named)} warnings name it")
+
+
+def _after_start(claim: Claim) -> tuple[Damaged, CommandOutcome, Entry | None]:
+    """Return a damaged state, the variant's next start on it, and the entry as that start left it."""
+    with bench(claim.variant, WORKLOAD) as here:
+        found = _any_damaged(here)
+        started = here.recover(found.state)
+    node = started.after.node_at(found.path)
+    return found, started, _parsed(node.content.to_bytes()) if isinstance(node, File) else None
+
+
+def stub(claim: Claim) -> Fact:
+    """Whether the next start makes an entry again: the session's directory and transcript, its last title."""
+    found, _, entry = _after_start(claim)
+    keys = ("sessionId", "cliSessionId", "cwd", "worktreePath", "branch", "title")
+    owed = found.before | {"title": _title(found)}
+    same = [key for key in keys if entry is not None and entry.get(key) == owed[key]]
+    shown = f"as before: {', '.join(same) or 'nothing'}"
+    return Fact(value=len(same) == len(keys), shown=shown if entry else "the entry still cannot be read")
+
+
+def backup_kept(claim: Claim) -> Fact:
+    """Whether the damaged bytes are kept beside the entry that the next start makes."""
+    found, started, _ = _after_start(claim)
+    node = found.state.node_at(found.path)
+    damaged = node.content.to_bytes() if isinstance(node, File) else b""
+    kept = [path for path, data in _entries(started.after, "*.corrupted-bak*") if data == damaged]
+    return Fact(
+        value=bool(kept), shown=f"{len(kept)} files *.corrupted-bak hold the {len(damaged):,} damaged bytes"
+    )
+
+
+def losses_told(claim: Claim) -> Fact:
+    """What the next start says is lost, as the names of settings."""
+    found, started, _ = _after_start(claim)
+    told = sorted(field for field, session in parse_losses(started.result.stdout) if session == found.session)
+    return Fact(value=" ".join(told), shown=f"reported lost: {', '.join(told) or 'nothing'}")
+
+
+def _title(found: Damaged) -> str:
+    """Return the last title that a session's transcript was given by its user, else the one a model made."""
+    titles: dict[str, str] = {}
+    for _, data in _entries(found.state, f"projects/*/{found.before['cliSessionId']}.jsonl"):
+        for line in data.split(b"\n"):
+            record = _parsed(line) or {}
+            titles |= {key: record[key] for key in ("customTitle", "aiTitle") if key in record}
+    return titles.get("customTitle") or titles.get("aiTitle", "")
+
+
+def _by_hand(here: Bench, found: Damaged) -> CommandOutcome:
+    """Repair a damaged entry with the procedure that the document publishes."""
+    registry = found.path.rpartition("/")[0]
+    good = next(path for path, data in _entries(found.state) if _parsed(data) is not None)
+    old = found.before
+    words = [good.rpartition("/")[2].removesuffix(".json"), found.session, old["cliSessionId"], old["cwd"]]
+    words += [old["originCwd"], _title(found), str(old["createdAt"]), str(old["lastActivityAt"])]
+    script = here.path("manual_recovery.py")
+    directory = f"{here.subject.spec.root}/{registry}"
+    return here.command((real_python(), "-BEsS", script, directory, *words), found.state)
+
+
+def manual_recovery(claim: Claim) -> Fact:
+    """Whether the published procedure brings a session back whose entry the writer's kill made unreadable."""
+    with bench(claim.variant, WORKLOAD) as here:
+        found = _damaged(here)
+        if found is None:
+            return Fact(value=False, shown=NOTHING_LOST)
+        repaired = _by_hand(here, found)
+        ids = parse_listing(here.list(repaired.after).result.stdout).ids
+        result = here.resume(repaired.after, str(found.before["cliSessionId"])).result
+    back = found.session in ids and result.exit_code == 0
+    return Fact(value=back, shown="listed and resumed again" if back else "still not listed")
+
+
+def settings_gone(claim: Claim) -> Fact:
+    """Whether pin or turns are other ones after the published procedure than before the damage."""
+    with bench(claim.variant, WORKLOAD) as here:
+        found = _damaged(here)
+        if found is None:
+            return Fact(value=False, shown=NOTHING_LOST)
+        repaired = _by_hand(here, found)
+    node = repaired.after.node_at(found.path)
+    after = _parsed(node.content.to_bytes()) if isinstance(node, File) else None
+    keys = ("isPinned", "completedTurns")
+    told = [f"{key} {json.dumps(found.before[key])} is now {json.dumps((after or {}).get(key))}" for key in keys]
+    changed = any((after or {}).get(key) != found.before[key] for key in keys)
+    return Fact(value=changed, shown="; ".join(told) + ", that of the session used as a template, without a word")
+
+
+MEASUREMENTS: Mapping[str, Callable[[Claim], Fact]] = MappingProxyType(
+    {
+        "backup_kept": backup_kept,
+        "hidden_from_list": hidden_from_list,
+        "hidden_from_resume": hidden_from_resume,
+        "intact_bytes": intact_bytes,
+        "lease_intact": lease_intact,
+        "lease_of_orphan": lease_of_orphan,
+        "losses_told": losses_told,
+        "manual_recovery": manual_recovery,
+        "nul_bytes": nul_bytes,
+        "settings_gone": settings_gone,
+        "stub": stub,
+        "warned": warned,
+    }
+)
+"""By the name that a claim gives."""

@@ -1,0 +1,157 @@
+"""Facts of the programs that keep an index: what entries hold, what the picker shows and says, what a rebuild costs."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from harness.catalog import Workload, parse_listing
+from harness.catalog.listing import found_session
+from harness.core.tree import EMPTY_TREE, File, Tree, tree_of
+from harness.sandbox.environment import ProgramNotFoundError, real_python, resolve_program
+from harness.seeds.bench import UNWATCHED, Bench, NotThereError, bench
+from harness.seeds.claim import Claim, Fact
+
+WORKLOAD = Workload(sessions=2, updates=6, record_bytes=(60, 1_500))
+DAY_MS = 86_400_000
+LARGE_BYTES = 59_000_000
+INDEX = "projects/*/sessions-index.json"
+_LATER_MS = WORKLOAD.now_ms + 8 * DAY_MS
+
+
+def _files(state: Tree, pattern: str) -> dict[str, bytes]:
+    return {path: file.content.to_bytes() for path, file in state.files() if fnmatch.fnmatch(path, pattern)}
+
+
+def _entries(state: Tree) -> list[dict[str, Any]]:
+    return [entry for data in _files(state, INDEX).values() for entry in json.loads(data)["entries"]]
+
+
+def _with(state: Tree, changed: Mapping[str, bytes | None]) -> Tree:
+    """Return a state with some files replaced, or gone; every file keeps its place and nothing else changes."""
+    kept = {path: file.content.to_bytes() for path, file in state.files()}
+    for path, data in changed.items():
+        if data is None:
+            kept.pop(path, None)
+        else:
+            kept[path] = data
+    return tree_of(kept)
+
+
+def _stale(here: Bench) -> Tree:
+    """Return what a run eight days after the set-up leaves, with the indexes of the set-up put back."""
+    final = here.record(engine=UNWATCHED).final
+    return _with(final, _files(here.start, INDEX))
+
+
+def index_keys(claim: Claim) -> Fact:
+    """The keys of the index entries that the writer makes, in their order."""
+    with bench(claim.variant, WORKLOAD) as here:
+        state = here.record(engine=UNWATCHED).final
+        entries = _entries(here.recover(state).after)
+    keys = max((list(entry) for entry in entries), key=len)
+    return Fact(value=" ".join(sorted(keys)), shown=f"{', '.join(keys)}: in one of {len(entries)} entries")
+
+
+def first_prompt_chars(claim: Claim) -> Fact:
+    """The length of the longest ``firstPrompt`` in an index, where longer prompts are in the transcripts."""
+    workload = Workload(sessions=2, updates=6, record_bytes=(600, 1_500))
+    with bench(claim.variant, workload) as here:
+        entries = _entries(here.recover(here.record(engine=UNWATCHED).final).after)
+    longest = max(len(entry["firstPrompt"]) for entry in entries)
+    return Fact(value=longest, shown=f"{longest} characters, the longest of {len(entries)} entries")
+
+
+def warns_when_stale(claim: Claim) -> Fact:
+    """Whether the picker says so where the index and a transcript are eight days apart."""
+    with bench(claim.variant, WORKLOAD, now_ms=_LATER_MS) as here:
+        listed = parse_listing(here.list(_stale(here)).result.stdout)
+    return Fact(
+        value=bool(listed.warned), shown=f"{len(listed.warned)} warnings, {len(listed.ids)} sessions shown"
+    )
+
+
+def listed_without_index(claim: Claim) -> Fact:
+    """Whether the picker shows every session although there is no index."""
+    with bench(claim.variant, WORKLOAD) as here:
+        state = _with(here.start, dict.fromkeys(_files(here.start, INDEX)))
+        ids = set(parse_listing(here.list(state).result.stdout).ids)
+    names = {path.rpartition("/")[2].removesuffix(".jsonl") for path in _files(state, "projects/*.jsonl")}
+    sessions = {name for name in names if not name.startswith("agent-")}
+    return Fact(value=sessions <= ids, shown=f"{len(sessions & ids)} of {len(sessions)} sessions shown")
+
+
+def summary_kept(claim: Claim) -> Fact:
+    """Whether the summaries, which the index alone holds, are there after a start on an index eight days behind."""
+    with bench(claim.variant, WORKLOAD, now_ms=_LATER_MS) as here:
+        state = _stale(here)
+        before = sum("summary" in entry for entry in _entries(state))
+        after = sum("summary" in entry for entry in _entries(here.recover(state).after))
+    return Fact(value=after >= before, shown=f"{after} of {before} summaries are left")
+
+
+def resumed_after_kill(claim: Claim) -> Fact:
+    """Whether every session is resumed by its id, with what it had before, after a kill at the end of the run."""
+    with bench(claim.variant, WORKLOAD) as here:
+        state = here.killed()[-1].tree
+        found = []
+        for path, data in _files(state, "projects/*.jsonl").items():
+            session = path.rpartition("/")[2].removesuffix(".jsonl")
+            if not session.startswith("agent-"):
+                old = _files(here.start, path).get(path, b"")
+                result = here.resume(state, session).result
+                found.append(result.exit_code == 0 and found_session(result.stdout) and data.startswith(old))
+    return Fact(value=all(found), shown=f"{sum(found)} of {len(found)} sessions resumed by their ids")
+
+
+def missed_by_case(claim: Claim) -> Fact:
+    """Whether the picker of a project misses its sessions where the path differs in case alone."""
+    with bench(claim.variant, WORKLOAD) as here:
+        same = parse_listing(here.list(here.start, "--cwd=/srv/p01").result.stdout).ids
+        other = parse_listing(here.list(here.start, "--cwd=/SRV/p01").result.stdout).ids
+        told = parse_listing(here.list(here.start, "--cwd=/SRV/p01", "--ignore-case").result.stdout).ids
+    shown = f"{len(same)} sessions of /srv/p01; {len(other)} of /SRV/p01; {len(told)} of it where case is ignored"
+    return Fact(value=bool(same) and not other, shown=shown)
+
+
+def rebuild_ms(claim: Claim) -> Fact:
+    """The time that the entry of a transcript of 59 MB takes, the best of five, in the language ``of``."""
+    with bench(claim.variant, WORKLOAD) as here:
+        spec = here.subject.spec
+        python = (real_python(), "-BEsS", here.path("measure_rebuild.py"), spec.root, str(LARGE_BYTES))
+        made = here.command(python, EMPTY_TREE)
+        if made.result.exit_code != 0:
+            raise NotThereError(f"{claim.variant}: the measurement of its rebuild failed or took too long")
+        found = json.loads(made.result.stdout)
+        if claim.of == "node":
+            found |= json.loads(_in_node(here, made.after))
+    shown = f"{found['parse_ms']:,.0f} ms for {found['bytes']:,} bytes, {found['counted']:,} messages"
+    return Fact(value=float(found["parse_ms"]), shown=f"{shown}; only reading the file {found['read_ms']:,.0f} ms")
+
+
+def _in_node(here: Bench, state: Tree) -> bytes:
+    try:
+        node = resolve_program("node")
+    except ProgramNotFoundError as error:
+        raise NotThereError(str(error)) from None
+    (name,) = (path for path, file in state.files() if isinstance(file, File))
+    place = f"{here.subject.spec.root}/{name}"
+    return here.command((node, here.path("measure_rebuild.mjs"), place), state).result.stdout
+
+
+MEASUREMENTS: Mapping[str, Callable[[Claim], Fact]] = MappingProxyType(
+    {
+        "first_prompt_chars": first_prompt_chars,
+        "index_keys": index_keys,
+        "listed_without_index": listed_without_index,
+        "missed_by_case": missed_by_case,
+        "rebuild_ms": rebuild_ms,
+        "resumed_after_kill": resumed_after_kill,
+        "summary_kept": summary_kept,
+        "warns_when_stale": warns_when_stale,
+    }
+)
+"""By the name that a claim gives."""
