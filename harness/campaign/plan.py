@@ -175,6 +175,11 @@ def _signals(faults: tuple[FaultClass, ...], options: Options, timed: int = 0) -
     return ((timed or DEFAULT_SIGNALS) if options.timed is None else options.timed) if "signal" in faults else 0
 
 
+def _runs(faults: tuple[FaultClass, ...], options: Options, runs: int = 0) -> int:
+    """Return how many runs without a fault a case gets."""
+    return ((runs or DEFAULT_RUNS) if options.timed is None else options.timed) if "concurrency" in faults else 0
+
+
 def plan_scenario(
     scenario: Scenario,
     options: Options,
@@ -257,7 +262,7 @@ def _case(
         invariants=invariants,
         timed=_kills(faults, options, part.timed),
         signals=_signals(faults, options, part.timed),
-        runs=(part.runs or DEFAULT_RUNS) if "concurrency" in faults else 0,
+        runs=_runs(faults, options, part.runs),
         lives=compile_lives(chosen.target, chosen.variant, workspace, part.workload, seed, part.life),
         sample_max=part.samples,
         confirmations=part.attempts,
@@ -275,7 +280,7 @@ def plan_probe(probe: Probe, options: Options, workspace: Workspace) -> Plan:
         invariants=_BESIDE_A_CHECK if probe.check else frozenset(),
         timed=_kills(faults, options),
         signals=_signals(faults, options),
-        runs=DEFAULT_RUNS if "concurrency" in faults else 0,
+        runs=_runs(faults, options),
         errno_max=_PROBE_ERRNO_RUNS,
     )
     return Plan(

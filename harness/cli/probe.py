@@ -54,7 +54,12 @@ timeout_option = click.option(
 
 @click.command("probe", context_settings=ALLOW_COMMAND)
 @check_option
-@click.option("--trials", type=Number(0, 100_000), default=0, help="Kills at random moments as well.")
+@click.option(
+    "--trials",
+    type=Number(0, 100_000),
+    default=0,
+    help="Kills at random moments as well; signals and plain runs, if asked for.",
+)
 @torn_tail_option
 @env_option
 @ack_option

@@ -20,7 +20,9 @@ from harness.cli.output import json_option
 @click.argument("names", nargs=-1, metavar="[SCENARIO|TARGET …]")
 @click.option("--target", "targets", multiple=True, metavar="T", help="Only these: TARGET[/VARIANT][@VERSION].")
 @click.option(
-    "--trials", type=Number(0, 1_000_000), help="Timed kills per variant, and as many signals if asked for."
+    "--trials",
+    type=Number(0, 1_000_000),
+    help="Timed kills per variant; as many signals, and runs without a fault, where asked for.",
 )
 @click.option(
     "--resume",

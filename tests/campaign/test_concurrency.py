@@ -115,6 +115,7 @@ def test_only_the_class_brings_the_runs(tmp_path: Path) -> None:
     assert durable.runs > 0 == buggy.runs
     assert (durable.faults, buggy.faults) == (("concurrency",), ("kill",))
     assert plan_scenario(scenario, Options(faults=("kill",)), workspace).cases[0].runs == 0
+    assert plan_scenario(scenario, Options(timed=5), workspace).cases[0].runs == 5
     unsaid = msgspec.structs.replace(scenario, runs=0)
     assert plan_scenario(unsaid, Options(), workspace).cases[0].runs == DEFAULT_RUNS
 
