@@ -296,13 +296,12 @@ def _missing(
     path = files[0].path if files else key
     if lost:
         damage: Damage = "lost" if files else "missing"
-        what = "is gone" if files else "is gone with its file"
+        what = "gone" if files else "gone with the file"
         yield Violation(
             invariant="B5",
             path=path,
             damage=damage,
-            message=f"{len(lost)} acknowledged record{'' if len(lost) == 1 else 's'} {what} "
-            f"(after {view.acked} acknowledgements)",
+            message=f"{_records_are(len(lost))} {what} (after {view.acked} acknowledgements)",
             ids=_ids_of(lost),
         )
     if doubled:
@@ -310,9 +309,13 @@ def _missing(
             invariant="B5",
             path=path,
             damage="extra",
-            message=f"{len(doubled)} acknowledged record is there more than once",
+            message=f"{_records_are(len(doubled))} there more than once",
             ids=_ids_of(doubled),
         )
+
+
+def _records_are(number: int) -> str:
+    return f"{number} acknowledged {'record is' if number == 1 else 'records are'}"
 
 
 @check("B6", "tree")

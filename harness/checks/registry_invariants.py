@@ -51,7 +51,11 @@ def references_are_there(view: TreeView) -> Iterator[Violation]:
             if name not in targets and _is_owed(view, file, references, place, name)
         }
         if lost:
-            what = "names a transcript" if is_registry else f"has {len(lost)} leases that name registry entries"
+            what = (
+                "names a transcript"
+                if is_registry
+                else f"has {len(lost)} lease{'s that name' if len(lost) > 1 else ' that names'} registry entries"
+            )
             yield Violation(
                 invariant="M5",
                 path=file.path,

@@ -1,7 +1,10 @@
 """The claims of five bug reports, each with a measured verdict: ``reports/SEEDS.md``.
 
-``claims.toml`` holds what the documents say and how to ask for it; it holds no result. A claim about findings or a rate
-is answered by a campaign (:mod:`harness.seeds.measuring`), one about the drift of an index by the lives that a campaign
+``claims/`` holds, a file per document, what it says and how to ask for it, and no result. ``claimed`` is what the
+document says of ``finds`` (any of these invariants) under ``fault``: true, it happens; false, it does not; a range of
+how often; of a ``measure`` a truth, a range or a text. ``reason`` says why nothing here can measure it.
+
+A claim about findings or a rate is answered by a campaign (:mod:`harness.seeds.measuring`), one about the drift of an index by the lives that a campaign
 kept (:mod:`harness.seeds.drift`), one about a fact by a measurement that runs the real programs of a variant
 (``conversations``, ``entries``, ``indexes``, ``forks``). :mod:`harness.seeds.claim` sets the answers against the
 claims; :mod:`harness.seeds.page` writes them down. ``make seeds`` runs it all.

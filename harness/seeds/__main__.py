@@ -24,9 +24,11 @@ DEFAULT_PAGE = "reports/SEEDS.md"
 
 
 def load_claims() -> tuple[Claim, ...]:
-    """Return the claims of ``claims.toml``. Raises ``ValueError`` where they contradict themselves."""
-    text = importlib.resources.files("harness.seeds").joinpath("claims.toml").read_text(encoding="utf-8")
-    claims = msgspec.convert(tomllib.loads(text)["claim"], tuple[Claim, ...])
+    """Return the claims of all documents, in order. Raises ``ValueError`` where they contradict themselves."""
+    files = importlib.resources.files("harness.seeds").joinpath("claims").iterdir()
+    texts = [path.read_text(encoding="utf-8") for path in sorted(files, key=lambda path: path.name)]
+    tables = [table for text in texts for table in tomllib.loads(text)["claim"]]
+    claims = msgspec.convert(tables, tuple[Claim, ...])
     wrong = problems(claims)
     if wrong:
         raise ValueError("; ".join(wrong))
