@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from harness.checks.binding import Bindings, FileBinding
 from harness.checks.conversation_fold import Conversations
-from harness.checks.summary import parse_json
+from harness.checks.summary import is_json
 from harness.core.content import Content
 from harness.core.role import path_role
 from harness.core.tree import Tree
@@ -52,7 +52,7 @@ class Conditions:
         if binding.holds_records:
             calls = self._open_calls(content) if binding.format == "transcript" else ()
             return _tail(content), calls
-        return _parses(content.to_bytes()) if binding.holds_document else True
+        return is_json(content.to_bytes()) if binding.holds_document else True
 
     def _open_calls(self, content: Content) -> Hashable:
         judged = self._conversations.of(content)
@@ -63,15 +63,7 @@ def _tail(content: Content) -> str:
     if content.chunk[-1] == _NEWLINE:
         return "whole"
     data = content.to_bytes()
-    return "unterminated" if _parses(data[data.rfind(b"\n") + 1 :]) else "torn"
-
-
-def _parses(data: bytes) -> bool:
-    try:
-        parse_json(data)
-    except ValueError:
-        return False
-    return True
+    return "unterminated" if is_json(data[data.rfind(b"\n") + 1 :]) else "torn"
 
 
 def by_condition(items: Sequence[T], conditions: Iterable[Hashable]) -> list[T]:

@@ -15,7 +15,7 @@ from harness.checks.binding import FileBinding
 from harness.checks.expectation import Expectation, id_at
 from harness.checks.invariant import Invariant, check, checks_of, select
 from harness.checks.judge import Judge
-from harness.checks.summary import parse_json
+from harness.checks.summary import is_json, parse_json
 from harness.core.content import content_of
 from harness.core.fault import FaultClass
 from harness.core.role import path_role
@@ -235,7 +235,7 @@ def _document_survives(
         return
     old, new = _object(data), _object(now)
     if old is None:
-        if not _parses(data):
+        if not is_json(data):
             message = f"recovery overwrote {len(data)} unreadable bytes without keeping a copy"
             yield _violation("M8", path, "reset", message)
         return
@@ -244,14 +244,6 @@ def _document_survives(
         yield _violation(
             "M8", path, "reset", f"recovery reset the document: {len(lost)} of {len(old)} keys are gone"
         )
-
-
-def _parses(data: bytes) -> bool:
-    try:
-        parse_json(data)
-    except ValueError:
-        return False
-    return True
 
 
 @check("W3", "recovery")

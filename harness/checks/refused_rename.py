@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from harness.checks.invariant import check
 from harness.checks.outcome import OutcomeView, swallowed
-from harness.checks.summary import parse_json
+from harness.checks.summary import is_json
 from harness.core.apply import apply
 from harness.core.content import Content
 from harness.core.operation import Rename
@@ -95,16 +95,8 @@ def _damage(view: OutcomeView, rename: Rename, old: Content) -> Damage | None:
         return "empty" if old.size else None
     if binding is not None and binding.holds_records:
         return None if now.size >= old.size and now.read(0, old.size) == old.to_bytes() else "lost"
-    if binding is not None and binding.holds_document and binding.json and _parses(now):
+    if binding is not None and binding.holds_document and binding.json and is_json(now.to_bytes()):
         return None  # after a refusal the program may go on to versions of its own
     if history is None:
         return None if _content(view.null.final, rename.to) == now else "other"
     return "torn"
-
-
-def _parses(content: Content) -> bool:
-    try:
-        parse_json(content.to_bytes())
-    except ValueError:
-        return False
-    return True

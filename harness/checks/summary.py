@@ -209,6 +209,15 @@ def _number(digits: str) -> int | float:
     return int(digits) if len(digits) < _LONG_NUMBER else float(digits)
 
 
+def is_json(data: bytes) -> bool:
+    """Whether ``data`` is strict JSON, of whatever kind."""
+    try:
+        parse_json(data)
+    except ValueError:
+        return False
+    return True
+
+
 def parse_json(data: bytes) -> Any:
     """Parse strict JSON (no NaN, no trailing bytes). Raises ``ValueError``, whatever is wrong.
 
