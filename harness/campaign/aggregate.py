@@ -118,8 +118,12 @@ def _class_result(case: Case, rows: list[TrialRow], name: FaultClass, null: Tria
         bad=sum(row.verdict == "violated" for row in runs),
         inconclusive=sum(row.verdict == "inconclusive" for row in runs),
         findings=tuple(dict.fromkeys(finding for row in mine for finding in row.findings)),
-        reason=f"{broken.trial_id}: {broken.note}" if broken else ("" if verdicts else "not measured"),
+        reason=f"{broken.trial_id}: {broken.note}" if broken else ("" if verdicts else _unmeasured(name)),
     )
+
+
+def _unmeasured(name: FaultClass) -> str:
+    return "no document to damage, or no program of its own to start on it" if name == "damage" else "not measured"
 
 
 def _unjudged(case: Case, name: FaultClass, reasons: Mapping[str, str]) -> str:

@@ -19,7 +19,7 @@ from harness.campaign.executor import Call
 from harness.campaign.observe import Observation
 from harness.campaign.programs import CheckRequest, run_check
 from harness.campaign.trials import Result, Trial, harness_failure, run_trials
-from harness.campaign.work import describe
+from harness.campaign.work import describe, last_words
 from harness.catalog import ManifestError
 from harness.core.damage import damaged
 from harness.core.fault import NO_FAULTS, FaultClass
@@ -73,6 +73,14 @@ def _ask(ctx: Context, measured: Measured, states: Iterable[State]) -> tuple[Com
     return harness_failure(outcome) or answers
 
 
+def described(ctx: Context, result: CommandResult) -> str:
+    """Say how a check ended, and what it complained of: it may quote the state, so only where content may be shown."""
+    words = last_words(result.stderr)
+    if words and not ctx.ledger.content:
+        return f"{describe(result)} (--show-content says what it printed)"
+    return describe(result) + (f"; it said: {words}" if words else "")
+
+
 def _canary(ctx: Context, measured: Measured) -> tuple[Verdict, str]:
     """Return what the check can be trusted with, and why that is not everything: *held* is a check that works."""
     recording = measured.explored.recording
@@ -85,9 +93,9 @@ def _canary(ctx: Context, measured: Measured) -> tuple[Verdict, str]:
         answers = _ask(ctx, measured, states)
         if not isinstance(answers, str) and any(result.exit_code == 0 for result in answers):
             return "violated", NO_FAULT_NEEDED
-        return "inconclusive", f"{REJECTS_ALL}: {describe(whole, said=True)}"
+        return "inconclusive", f"{REJECTS_ALL}: {described(ctx, whole)}"
     if whole.exit_code != 0:
-        return "broken", f"your check cannot judge the state of an undisturbed run: {describe(whole, said=True)}"
+        return "broken", f"your check cannot judge the state of an undisturbed run: {described(ctx, whole)}"
     answers = _ask(ctx, measured, [(tree, recording.acks) for tree in damaged_trees(recording.final)])
     if isinstance(answers, str):
         return "broken", f"your check could not be tested: {answers}"

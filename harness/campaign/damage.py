@@ -12,13 +12,16 @@ Non-goals: whether the writer can bring the damage about; records, whose torn ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import zip_longest
 from typing import get_args
 
 import msgspec
 
 from harness.campaign.context import Context, Measured
-from harness.campaign.examine import commands_for, judging_commands, outcome_violations, spread, within_patience
+from harness.campaign.examine import commands_for, judging_commands, outcome_violations, spread
 from harness.campaign.executor import Call
 from harness.campaign.observe import Observation
 from harness.campaign.programs import CommandOutcome, CommandRequest, inspect, run_repair
@@ -26,10 +29,13 @@ from harness.campaign.trials import Result, Trial, cut_repair, harness_failure, 
 from harness.core.damage import damaged
 from harness.core.fault import NO_FAULTS, Damaged, FaultPlan, FileDamage, Kill
 from harness.core.role import path_role
+from harness.core.run import Recording
 from harness.core.tree import Tree
 from harness.core.verdict import TrialRow, Violation
 
 FILES_PER_ROLE = 4
+PHASE_SECONDS = 300.0
+"""Wall time after which no further start is made, and what held is not measured."""
 STARTS = 24
 """How many damaged trees the programs of one case are started on, and as many that a kill of its recovery left."""
 _TRIALS = "/recover/damage/"
@@ -42,11 +48,9 @@ def damages_of(measured: Measured) -> list[Damaged]:
     """
     recording = measured.explored.recording
     documents: dict[str, list[tuple[str, str]]] = {}
-    for path, file in sorted(recording.final.files()):
-        binding = measured.expectation.bindings.of(path)
-        if binding is not None and binding.holds_document and file.content.size > 1:
-            documents.setdefault(path_role(path), []).append((path, binding.format))
-    few = [item for same in documents.values() for item in same[:FILES_PER_ROLE]]
+    for path, kind in _documents(measured):
+        documents.setdefault(path_role(path), []).append((path, kind))
+    few = [item for same in documents.values() for item in _few(same)]
     return [
         Damaged(path=path, damage=damage)
         for damage in get_args(FileDamage)
@@ -56,22 +60,53 @@ def damages_of(measured: Measured) -> list[Damaged]:
     ]
 
 
+def _documents(measured: Measured) -> Iterator[tuple[str, str]]:
+    """Yield the documents that the undisturbed run leaves, each with its format."""
+    for path, file in sorted(measured.explored.recording.final.files()):
+        binding = measured.expectation.bindings.of(path)
+        if binding is not None and binding.holds_document and file.content.size > 1:
+            yield path, binding.format
+
+
+def _few(files: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return some files of one role, the first and the last among them: names are often in the order of age."""
+    return files if len(files) <= FILES_PER_ROLE else [*files[: FILES_PER_ROLE - 1], files[-1]]
+
+
 def _tree(measured: Measured, damage: Damaged) -> Tree:
     recording = measured.explored.recording
     return damaged(recording.final, damage.path, damage.damage, recording.spec.start)
 
 
-def damage_phase(ctx: Context, cases: Iterable[Measured]) -> None:
-    """Start each case's programs on damaged documents, and kill its recovery of them; judge what they leave and say."""
+def damage_phase(ctx: Context, cases: Iterable[Measured]) -> dict[str, str]:
+    """Start each case's programs on damaged documents, and kill its recovery of them; judge what they leave and say.
+
+    Return, by case id, what was left out, and why: a case that held so far is not measured then.
+    """
     cases = [item for item in cases if "damage" in item.case.faults and item.case.sample_max]
     cases = [item for item in cases if judging_commands(item.case.subject) or item.case.subject.resume]
-    trials = [trial for item in cases for trial in _starts(ctx, item)]
-    trials += _killed_repairs(ctx, [item for item in cases if item.case.subject.recover])
-    left = run_trials(ctx, trials, _judge, within_patience(ctx))
+    cut: dict[str, str] = {}
+    starts = [trial for item in cases for trial in _starts(ctx, item)]
+    kills = _killed_repairs(ctx, [item for item in cases if item.case.subject.recover], cut)
+    trials = [trial for pair in zip_longest(starts, kills) for trial in pair if trial is not None]
+    left = run_trials(ctx, trials, _judge, _within(ctx))
     for item in cases:
         planned, missed = (sum(trial.measured is item for trial in each) for each in (trials, left))
         if missed:
-            ctx.notice(f"its programs saw {planned - missed} of {planned} damaged trees: time used up", item.case)
+            cut[item.case.id] = f"its programs saw {planned - missed} of {planned} damaged trees: time used up"
+            ctx.notice(cut[item.case.id], item.case)
+    return cut
+
+
+def _within(ctx: Context) -> Callable[[Trial], bool]:
+    """Return what says whether a trial may start: a control always, others while there is time."""
+    begun = time.monotonic()
+
+    def may_start(trial: Trial) -> bool:
+        late = ctx.expired() or time.monotonic() - begun > PHASE_SECONDS
+        return bool(trial.case.control) or not late
+
+    return may_start
 
 
 def _trial(measured: Measured, name: str, tree: Tree, plan: FaultPlan) -> Trial:
@@ -81,6 +116,11 @@ def _trial(measured: Measured, name: str, tree: Tree, plan: FaultPlan) -> Trial:
 
 def _starts(ctx: Context, measured: Measured) -> Iterator[Trial]:
     damages = damages_of(measured)
+    files = Counter(path_role(path) for path, _ in _documents(measured))
+    tried = Counter(path_role(path) for path in {damage.path for damage in damages})
+    for role, number in files.items():
+        if number > tried[role]:
+            ctx.notice(f"{tried[role]} of {number} files like {role} are damaged", measured.case)
     if len(damages) > STARTS:
         ctx.notice(f"{STARTS} of {len(damages)} damaged trees are shown to its programs", measured.case)
     if damages:
@@ -89,7 +129,7 @@ def _starts(ctx: Context, measured: Measured) -> Iterator[Trial]:
         yield _trial(measured, str(index), _tree(measured, damage), FaultPlan(faults=(damage,)))
 
 
-def _killed_repairs(ctx: Context, cases: list[Measured]) -> list[Trial]:
+def _killed_repairs(ctx: Context, cases: list[Measured], cut: dict[str, str]) -> list[Trial]:
     """Record one recovery per role on a torn document and judge it; return trials of what kills of it leave."""
     calls = []
     for number, measured in enumerate(cases):
@@ -100,17 +140,29 @@ def _killed_repairs(ctx: Context, cases: list[Measured]) -> list[Trial]:
                 arguments = (ctx.engine, subject.spec, subject.recover, _tree(measured, damage), NO_FAULTS)
                 calls.append(Call(run_repair, arguments, (number, damage)))
     ctx.ledger.begin_phase()
-    trials: list[Trial] = []
-    for outcome in ctx.executor.run(calls):
+    trials: list[list[Trial]] = []
+    # In the order of the plan, whatever the order of completion.
+    for outcome in sorted(ctx.executor.run(calls), key=lambda each: (each.key[0], each.key[1].path)):
         number, damage = outcome.key
         measured, failure = cases[number], harness_failure(outcome)
-        if failure:
-            ctx.notice(f"a recovery could not be recorded: {failure}", measured.case)
-        elif outcome.value.ended_as_told and not outcome.value.differences:
+        problem = failure or _unseen(outcome.value)
+        if problem:
+            cut[measured.case.id] = f"its recovery of {path_role(damage.path)} was not killed: {problem}"
+            ctx.notice(cut[measured.case.id], measured.case)
+        elif outcome.value.ended_as_told:  # one that fails is a finding of the plain start
             repair = Measured(measured.case, msgspec.structs.replace(measured.explored, recording=outcome.value))
             _keep_whole(ctx, measured, damage, repair, number)
-            trials += _killed(measured, damage, repair)
-    return sorted(trials, key=lambda trial: trial.id)
+            trials.append(list(_killed(measured, damage, repair)))
+    return [trial for each in zip_longest(*trials) for trial in each if trial is not None]
+
+
+def _unseen(recording: Recording) -> str:
+    """Return why nothing can be read from a recording of a recovery, or an empty string."""
+    if recording.differences:
+        return "the recording does not verify"
+    if recording.trace is not None and (recording.trace.unseen or recording.trace.unseen_paths):
+        return "; ".join(recording.trace.unseen) or "it writes in a way that is not seen"
+    return ""
 
 
 def _keep_whole(ctx: Context, measured: Measured, damage: Damaged, repair: Measured, place: int) -> None:

@@ -34,7 +34,7 @@ DEFAULT_RUNS = 30
 """As many runs without a fault under concurrency."""
 
 CONTROL_TARGET = "reference"
-_CERTAIN: tuple[FaultClass, ...] = ("kill", "short", "errno")
+_CERTAIN: tuple[FaultClass, ...] = ("kill", "short", "errno", "damage")
 """The classes that are explored or injected exactly: only there is a writer sure to be caught in every campaign."""
 _CONTROLS: tuple[tuple[str, Control, tuple[FaultClass, ...]], ...] = (
     ("durable", "must_hold", MEASURABLE),

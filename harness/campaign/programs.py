@@ -152,7 +152,7 @@ def _run_and_damage(engine_name: str, spec: RunSpec, plan: FaultPlan, repair: tu
     tree, later = recording.final, []
     for fault in plan.faults:
         if isinstance(fault, Damaged):
-            tree = damaged(tree, fault.path, fault.damage, spec.start)
+            tree = damaged(tree, _same_place(tree, fault.path), fault.damage, spec.start)
         else:
             later.append(fault)
     proof = (Delivered(fault="damage", seq=0, pid=recording.pid),) if tree.key != recording.final.key else ()
@@ -161,6 +161,13 @@ def _run_and_damage(engine_name: str, spec: RunSpec, plan: FaultPlan, repair: tu
         return recording
     struck = run_repair(engine_name, spec, repair, tree, FaultPlan(faults=tuple(later)))
     return msgspec.structs.replace(struck, acks=recording.acks)
+
+
+def _same_place(tree: Tree, path: str) -> str:
+    """Return ``path``, or, where names are random, the first file of a tree that plays its role."""
+    if path in tree.names:
+        return path
+    return next((name for name, _ in sorted(tree.files()) if path_role(name) == path_role(path)), path)
 
 
 def changed_sessions(recording: Recording, request: ExamineRequest) -> list[str]:

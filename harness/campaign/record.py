@@ -15,7 +15,7 @@ from harness.campaign.context import Case, Context, Measured
 from harness.campaign.executor import Call, Executor
 from harness.campaign.observe import Observation, died_by
 from harness.campaign.trials import harness_failure, serious
-from harness.campaign.work import Explored, ExploreRequest, last_words, record_and_explore, set_up
+from harness.campaign.work import Explored, ExploreRequest, record_and_explore, set_up
 from harness.checks import INVARIANTS
 from harness.checks.invariant import Scope
 from harness.core.fault import NO_FAULTS, FaultClass
@@ -106,9 +106,8 @@ def null_problem(recording: Recording) -> tuple[Verdict, str] | None:
     if recording.signal is not None and not told:
         return "inconclusive", f"the run without a fault died of signal {recording.signal}"
     if recording.exit_code and not told:
-        words = last_words(recording.stderr_tail)
-        said = f"; it said: {words}" if words else ""
-        return "inconclusive", f"the run without a fault failed with exit code {recording.exit_code}{said}"
+        hint = " (tornwrite trace shows what it prints)" if recording.stderr_tail else ""
+        return "inconclusive", f"the run without a fault failed with exit code {recording.exit_code}{hint}"
     if recording.acks_buffered:
         return (
             "inconclusive",

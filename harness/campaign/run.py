@@ -154,6 +154,8 @@ class _Phases(NamedTuple):
     windows: dict[str, Window]
     unchecked: Unchecked
     drift: dict[str, IndexFigures]
+    undamaged: dict[str, str]
+    """Why not all starts on damaged documents were made, by case id."""
 
 
 def _phases(ctx: Context, plan: Plan) -> _Phases:
@@ -163,7 +165,7 @@ def _phases(ctx: Context, plan: Plan) -> _Phases:
     measured = [without_check(item) if item.case.id in unchecked.untrusted else item for item in measured]
     shares = Shares(ctx, measured)
     recovery_phase(shares.of("recover"), measured)
-    damage_phase(shares.of("damage"), measured)
+    undamaged = damage_phase(shares.of("damage"), measured)
     errno_phase(shares.of("errno"), measured)
     windows = timed_phase(shares.of("timed"), measured)
     signal_phase(shares.of("signal"), measured)
@@ -173,15 +175,14 @@ def _phases(ctx: Context, plan: Plan) -> _Phases:
     ctx.ledger.settle(join_timed(ctx.ledger.by_key(), ctx.ledger.damages))
     add_tokens(ctx, measured, plan.digest)
     confirm_phase(ctx, measured)
-    return _Phases(measured, windows, unchecked, {name: each for name, each in figures.items() if each})
+    drift = {name: each for name, each in figures.items() if each}
+    return _Phases(measured, windows, unchecked, drift, undamaged)
 
 
 def _finish(ctx: Context, plan: Plan, options: Options, phases: _Phases) -> CampaignFinished:
     rows = list(ctx.done.values())
     reasons = {item.case.id: item.explored.not_measured for item in phases.measured}
-    results = [
-        _as_checked(case_result(case, rows, reasons.get(case.id)), phases.unchecked) for case in plan.everything
-    ]
+    results = [_as_measured(case_result(case, rows, reasons.get(case.id)), phases) for case in plan.everything]
     never = never_measured(results, plan.requested)
     for name, reason in never.items():
         ctx.notice(f"{name} was asked for and never measured: {reason}")
@@ -208,12 +209,16 @@ def _finish(ctx: Context, plan: Plan, options: Options, phases: _Phases) -> Camp
     return CampaignFinished(verdict=verdict, exit_code=code, summary=data)
 
 
-def _as_checked(result: CaseResult, unchecked: Unchecked) -> CaseResult:
-    """Return the result with *inconclusive* for *held* where its own check could not judge, or not all there is."""
-    untrusted, unseen = unchecked.untrusted.get(result.id, ""), unchecked.unseen.get(result.id, "")
+def _as_measured(result: CaseResult, phases: _Phases) -> CaseResult:
+    """Return the result with *inconclusive* for *held* where not all was seen, or its own check cannot judge."""
+    untrusted = phases.unchecked.untrusted.get(result.id, "")
+    left_out = {
+        "kill": phases.unchecked.unseen.get(result.id, ""),
+        "damage": phases.undamaged.get(result.id, ""),
+    }
     classes = []
     for item in result.classes:
-        reason = untrusted or (unseen if item.fault_class == "kill" else "")
+        reason = untrusted or left_out.get(item.fault_class, "")
         if untrusted:  # what it said of runs and states is no measurement
             item = msgspec.structs.replace(item, states=0, distinct=0, runs=0, bad=0)  # noqa: PLW2901
         if reason and item.verdict in ("held", "inconclusive"):

@@ -99,22 +99,14 @@ def set_up(spec: RunSpec, argv: tuple[str, ...]) -> Tree:
     return read_tree(spec.root).tree
 
 
-def describe(result: CommandResult, *, said: bool = False) -> str:
-    """Say in a few words how a command ended; with ``said`` also its last line of complaint, which may be hostile.
-
-    What judges a state may quote it, so its words are asked for only where it judged nothing.
-    """
-    words = last_words(result.stderr) if said else ""
-    return f"{_ending(result)}; it said: {words}" if words else _ending(result)
-
-
 def last_words(stderr: bytes) -> str:
-    """Return the last line of an error output, shortened: hostile text, for a report to escape."""
+    """Return the last line of an error output, shortened: hostile text, and it may quote what a file holds."""
     lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
     return lines[-1][:_WORDS_MAX] if lines else ""
 
 
-def _ending(result: CommandResult) -> str:
+def describe(result: CommandResult) -> str:
+    """Say in a few words how a command ended; its own words are not repeated: they may quote a state."""
     if result.not_started:
         return result.not_started
     if result.timed_out:

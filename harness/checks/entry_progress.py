@@ -4,6 +4,9 @@ An update is acknowledged by the uuid of its message, so an entry whose last act
 message lacks what that update set: a pin, a title, the archived flag. After several writers at once the title stands
 for the rest: one that the transcript was given last, and the entry does not have, was overwritten.
 
+The two stamps of one update need not be equal: an entry may be behind as far as the undisturbed run left it, and a
+second.
+
 Non-goals: entries that cannot be read (M1, and M9 after recovery); transcripts without uuids or times.
 """
 
@@ -16,7 +19,10 @@ from harness.checks.flight import is_agent, stem
 from harness.checks.invariant import check
 from harness.checks.transcripts import SAVED, TITLES
 from harness.checks.view import FileView, TreeView
+from harness.core.content import Content
 from harness.core.verdict import Damage, Violation
+
+_STAMPS_APART_MS = 1_000
 
 Pair = tuple[FileView, RegistryEntry, FileView]
 
@@ -41,9 +47,22 @@ def _pairs(view: TreeView) -> Iterator[Pair]:
             yield file, entry, transcript
 
 
-def _newest_acknowledged(transcript: FileView, acked: frozenset[str]) -> tuple[str, int]:
+def _habit_ms(view: TreeView, file: FileView, transcript: FileView) -> int:
+    """Return how far the entry may be behind: as far as at the end of the undisturbed run, and a little."""
+    histories = view.expectation.histories
+    ours, theirs = histories.get(file.path), histories.get(transcript.path)
+    if ours is None or theirs is None or not isinstance(theirs.last, Content):
+        return _STAMPS_APART_MS
+    entry = registry_entry(ours.last) if isinstance(ours.last, Content) else None
+    if entry is None or entry.active_ms < 0:
+        return _STAMPS_APART_MS
+    _, newest = _newest_acknowledged(theirs.last, frozenset(view.expectation.ack_ids))
+    return max(0, newest - entry.active_ms) + _STAMPS_APART_MS
+
+
+def _newest_acknowledged(transcript: Content, acked: frozenset[str]) -> tuple[str, int]:
     """Return id and time of the newest record that was acknowledged, an empty id if none was."""
-    best, record = ("", -1), SAVED.of(transcript.content)
+    best, record = ("", -1), SAVED.of(transcript)
     left = len(acked)
     while record is not None and left:
         if record.name in acked:
@@ -59,8 +78,8 @@ def _behind(view: TreeView, invariant: str) -> Iterator[Violation]:
     if not acked:
         return
     for file, entry, transcript in _pairs(view):
-        name, newest = _newest_acknowledged(transcript, acked)
-        if 0 <= entry.active_ms < newest:
+        name, newest = _newest_acknowledged(transcript.content, acked)
+        if entry.active_ms >= 0 and newest - entry.active_ms > _habit_ms(view, file, transcript):
             message = f"the entry is {newest - entry.active_ms} ms behind the newest acknowledged message"
             yield _violation(invariant, file.path, "stale", message, name)
 

@@ -22,7 +22,7 @@ from harness.checks.expectation import Expectation
 from harness.checks.flight import QUIET, Held, held_at, is_agent, position, stem
 from harness.checks.invariant import check
 from harness.checks.paths import directory_of, path_key
-from harness.checks.transcripts import NEWEST, TITLES
+from harness.checks.transcripts import ENDS_UNTIMED, NEWEST, TITLES
 from harness.checks.versions import History, Version
 from harness.checks.view import FileView, TreeView
 from harness.core.content import Content
@@ -261,7 +261,8 @@ def _is_ahead(index: _Index, entry: IndexEntry, file: FileView) -> bool:
     """Whether an entry is over a day younger than its transcript, and was not so when the run began."""
     newest, old = NEWEST.of(file.content), index.start.get(entry.session_id)
     was = index.fresh and old is not None and old.modified_ms == entry.modified_ms
-    return newest >= 0 and entry.modified_ms - newest > DAY_MS and not was
+    later = ENDS_UNTIMED.of(file.content)  # what came last has no time: it may be as young as the entry says
+    return newest >= 0 and entry.modified_ms - newest > DAY_MS and not was and not later
 
 
 def _newest(index: _Index, file: FileView) -> int:

@@ -150,6 +150,9 @@ def append_is_a_line(view: RecoveryView) -> Iterator[Violation]:
         known = {*old_lines, old_tail}
         offset = 0
         for number, line in enumerate(lines, 1):
+            if line in known and view.appended_id and view.appended_id.encode("utf-8", "surrogateescape") in line:
+                # A start that was killed may have appended the record that the next one appends again.
+                appended = appended or id_at(_object(line) or {}, binding.id_key or "id") == view.appended_id
             record = None if line in known else _object(line)
             if record is not None:
                 appended = appended or id_at(record, binding.id_key or "id") == view.appended_id

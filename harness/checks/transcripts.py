@@ -80,6 +80,11 @@ class _SavedRecords(_RecordFold[Saved | None]):
         return Saved(name, time_ms(record.get("timestamp")), before) if isinstance(name, str) else before
 
 
+class _EndsUntimed(_RecordFold[bool]):
+    def add(self, before: bool, record: dict[str, Any]) -> bool:
+        return time_ms(record.get("timestamp")) < 0
+
+
 class _Newest(_RecordFold[int]):
     mark = b'"timestamp"'
 
@@ -98,6 +103,8 @@ TITLES = _Titles(())
 """The custom titles of a transcript, in order, by a strict parse of its complete lines."""
 SAVED = _SavedRecords(None)
 """The last complete record of a transcript that has a uuid, and through it those before."""
+ENDS_UNTIMED = _EndsUntimed(False)
+"""Whether the last complete record of a transcript has no time (a title, say): the file is younger than its records."""
 NEWEST = _Newest(-1)
 """The newest ``timestamp`` of a transcript's complete records in milliseconds, or -1."""
 MESSAGES = _Messages(0)

@@ -35,6 +35,8 @@ _WORDS = {
 }
 _BY_INVARIANT = {
     ("M6", "stale"): "index behind its transcripts",
+    ("M3", "stale"): "one writer's update lost",
+    ("M9", "stale"): "an acknowledged update is not in it",
     ("M10", "unreadable"): "an intact session is hidden",
     ("W1", "silent"): "success though bytes are missing",
     ("W8", "silent"): "success though a write failed",
@@ -111,14 +113,19 @@ def _rows(view: RunView, case: CaseView, name: str, show: Show) -> Iterable[Row]
             lines = [line for line in case.classes if line.verdict == verdict and line.surprise == surprise]
             if verdict != "violated":
                 lines = [line for line in lines if line.fault_class != "none" or len(case.classes) == 1]
-            if lines:
-                yield Row(
-                    name,
-                    verdict,
-                    surprise,
-                    "\n".join(f"{_under(line)}{_often(view, case, line)}" for line in lines),
-                    _why(view, case, lines, show),
-                )
+            for together in _apart(view, case, lines):
+                often = "\n".join(f"{_under(line)}{_often(view, case, line)}" for line in together)
+                yield Row(name, verdict, surprise, often, _why(view, case, together, show))
+
+
+def _apart(view: RunView, case: CaseView, lines: list[ClassLine]) -> list[list[ClassLine]]:
+    """Return the lines as rows: what needs no fault stands alone where it is another thing than what faults bring."""
+    quiet, struck = (
+        [line for line in lines if (line.fault_class == "none") == is_none] for is_none in (True, False)
+    )
+    broken = [{item.invariant for line in each for item in _mine(view, case, line)} for each in (quiet, struck)]
+    rows = [quiet, struck] if quiet and struck and broken[0].isdisjoint(broken[1]) else [lines]
+    return [row for row in rows if row]
 
 
 def _under(line: ClassLine) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from harness.core.fault import FAULT_CLASSES
 from harness.core.verdict import Finding
 
 _TELLING = (
@@ -17,7 +18,7 @@ _TELLING = (
     *("B7", "W10", "W1", "W5", "W8", "B6", "B2", "B4", "M4", "B1", "W7", "W3", "W6"),
 )
 """Lost data, then a session that the API refuses, then records out of reach, then damage to bytes."""
-_CLASSES = ("none", "kill", "signal", "short", "errno", "concurrency", "power")
+_CLASSES = ("none", *FAULT_CLASSES)
 
 
 class Cause(NamedTuple):

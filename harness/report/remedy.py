@@ -62,8 +62,8 @@ _SENTENCES: Mapping[str, str] = {
         "is lost."
     ),
     "G2": (
-        "Set the parent of the record{at} in {file} to the last record before it that is there, for its own "
-        "parent, {names}, is lost: the conversation goes on from there."
+        "Set the parent of the record{at} in {file} to the last chain record before it, or to null if there is "
+        "none: its own parent, {names}, is lost, and the conversation goes on from there."
     ),
     "G3": (
         "Set the parent of the record{at} in {file} to the record that stands before it: nothing is lost, but "
@@ -137,8 +137,8 @@ _SENTENCES: Mapping[str, str] = {
         "copy of what {file} holds."
     ),
     "M9": (
-        "Pin, name or archive {entry} again: the repair of {file} dropped it without a word; the old values "
-        "are lost."
+        "Look at {file} and set the pin, the title and the archived flag of its session again: one of them is not "
+        "what was acknowledged, and the old value is lost."
     ),
     "M10": (
         "Resume {entry} from a program that reads {file} itself, or rebuild the entry that names it: the "
@@ -149,8 +149,8 @@ _SENTENCES: Mapping[str, str] = {
         "not on the disk; after its end that part is lost."
     ),
     "W2": (
-        "Delete {file}, it is an unfinished session that lists as a whole one, and make it again: its source "
-        "is untouched."
+        "Look at {file} before you use it: it is a session that was never finished, and what is not in it was "
+        "never saved there; make it again from its source, if it has one, and delete this one."
     ),
     "W3": "Delete the temporary {file} while no instance runs: nothing names it and nothing ever sweeps it.",
     "W5": (
@@ -190,8 +190,20 @@ _BY_DAMAGE: Mapping[tuple[str, str], str] = {
         "Enter {record} again: of what was acknowledged {file} holds only a part; the rest is lost without a "
         "backup."
     ),
+    ("B7", "missing"): (
+        "Enter what you saved last once more: after a recovery no new record of it was found in {file}; what "
+        "was there before is not touched."
+    ),
+    ("W10", "lost"): (
+        "Restore {file} from a backup made before the program was last started: its recovery takes away what "
+        "it cannot read before there is a copy, and what went is lost without one."
+    ),
+    ("W10", "reset"): (
+        "Restore {file} from a backup made before the program was last started: its recovery writes over what "
+        "it cannot read before there is a copy, and that is lost without one."
+    ),
     ("B6", "empty"): "Restore {file} from a backup: it is empty, and everything that it held is lost without one.",
-    ("W2", "empty"): "Delete {file}, it is an empty session, and make it again: its source is untouched.",
+    ("W2", "empty"): "Delete {file}: it is a session that holds nothing, and make it again.",
     ("W2", "extra"): "Delete {file}: no run that ends well leaves it.",
     ("W3", "other"): (
         "See that one instance runs at a time until this is mended: a second one would share the temporary "
@@ -230,6 +242,14 @@ _OF_KIND: Mapping[tuple[str, Kind], str] = {
     ("M1", "index"): (
         "Delete {file} and rebuild it from the transcripts beside it, which are whole; only summaries that "
         "stand nowhere else are lost."
+    ),
+    ("M3", "index"): (
+        "Rebuild {file} from the transcripts beside it, which are whole: several programs wrote it, and the last "
+        "one left entries out or took them back; no message is lost."
+    ),
+    ("M3", "registry"): (
+        "Compare {file} with the transcript that it names and set title and pin again: several programs wrote it, "
+        "and the last one wrote over what another had changed."
     ),
     ("M5", "lease"): (
         "Delete the lease in {file} that names no entry: the worktree can be used again; nothing is lost."

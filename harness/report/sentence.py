@@ -65,6 +65,13 @@ _VERBS = {
     "sync": "sync of",
     "lock": "lock of",
 }
+_BY_INVARIANT = {
+    ("M10", "unreadable"): "hides the intact session in {path}",
+    ("M6", "stale"): "leaves {path} behind the transcripts beside it",
+    ("M3", "stale"): "leaves in {path} what one of several writers wrote over",
+    ("B7", "missing"): "leaves no new record after a recovery",
+    ("M9", "stale"): "leaves {path} without what an acknowledged update set",
+}
 _FILE_DAMAGE: Mapping[FileDamage, str] = {
     "torn": "is cut in half",
     "holed": "begins with NULs",
@@ -174,7 +181,8 @@ def headline(finding: Finding, show: Show) -> str:
         return f"{show(subject(finding))} breaks {show(finding.invariant)} in {path} with no fault at all."
     if finding.invariant == CHECK:
         return f"{show(subject(finding))} leaves a state that its check rejects {circumstance(finding, show)}."
-    damage = _DAMAGE.get(finding.damage, _DAMAGE["other"]).format(path=path)
+    told = _BY_INVARIANT.get((finding.invariant, finding.damage)) or _DAMAGE.get(finding.damage, _DAMAGE["other"])
+    damage = told.format(path=path)
     return f"{show(subject(finding))} {damage} {circumstance(finding, show)} ({show(finding.invariant)})."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, cast
@@ -110,6 +111,7 @@ class Desk:
         self.done: dict[str, Any] = {}
         self.executor = self
         self.ledger = self
+        self.deadline = math.inf
         self._pace, self._clock = seconds_per_state, clock
 
     def run(self, calls: Iterator[Call]) -> Iterator[Outcome]:
@@ -236,7 +238,8 @@ def test_a_session_that_neither_a_lister_nor_a_resume_finds() -> None:
     assert said(outcome("list", b'{"id": "%s"}' % NAME.encode()), found) == []
     assert said(found) == []
     warned = outcome("list", b'{"warning": "unreadable", "name": "local_x.json"}')
-    assert said(warned, outcome(f"resume {NAME}", exit_code=1)) == []
+    assert said(warned, found) == []
+    assert said(warned, outcome(f"resume {NAME}", exit_code=1)) == [("M10", "unreadable")]
 
 
 def test_a_resume_that_could_not_be_started_says_nothing() -> None:

@@ -21,7 +21,7 @@ if BEHAVIOUR == "accepts":
 if BEHAVIOUR == "rejects":
     sys.exit(1)
 if BEHAVIOUR == "rejects_the_last":
-    sys.exit(sys.argv[3] == "4")
+    sys.exit(sys.argv[3] == "1")
 if BEHAVIOUR == "crashes":
     sys.stderr.write("oh\n")
     sys.exit(9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -73,7 +74,8 @@ def test_a_full_disk_is_a_bound_of_the_run(here: Path) -> None:
 def test_the_reason_stands_in_the_json_object(here: Path) -> None:
     document = probe("fails", "--json", "--faults", "kill", cwd=here).document
     assert document["exit_code"] == INCONCLUSIVE
-    assert document["errors"] == ["probe/writer.py: the run without a fault failed with exit code 7"]
+    told = "the run without a fault failed with exit code 7 (tornwrite trace shows what it prints)"
+    assert document["errors"] == [f"probe/writer.py: {told}"]
     assert document["result"]["verdict"] == "inconclusive"
 
 
@@ -92,11 +94,10 @@ def test_a_fault_class_that_was_asked_for_and_has_no_engine(here: Path) -> None:
     )
 
 
-def test_a_budget_that_is_too_short_is_inconclusive(here: Path) -> None:
+def test_a_budget_that_is_too_short_tries_the_most_telling_plans_all_the_same(here: Path) -> None:
     ended = probe("good", "--faults", "errno", "--budget", "1ms", cwd=here)
-    assert ended.exit_code == INCONCLUSIVE, "controls run whatever the budget: not broken"
-    assert "under errno: not measured" in last_line(ended, "Inconclusive: ")
-    assert "error plans were not run: the budget is used up" in ended.out
+    assert ended.exit_code == 0, ended.out
+    assert re.search(r"12 of \d+ error plans were run: the budget is used up", ended.out)
 
 
 def test_writes_outside_the_state_directory_are_said(here: Path) -> None:

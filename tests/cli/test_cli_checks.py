@@ -37,7 +37,7 @@ def last_line(ended: Ended, start: str) -> str:
             "crashes",
             4,
             "Broken: ",
-            "your check cannot judge the state of an undisturbed run: exit code 9; it said: oh",
+            "your check cannot judge the state of an undisturbed run: exit code 9 (--show-content",
         ),
         ("dies", 4, "Broken: ", "your check cannot judge the state of an undisturbed run: died of signal 6"),
     ],

@@ -176,7 +176,7 @@ def test_each_story_shows_a_finding_and_what_to_do() -> None:
     print_view(console_for(stream, 100), two_stories())
     text = stream.getvalue()
     assert "1. t/in_place loses acknowledged data" in text
-    assert "2. u/hidden leaves" in text
+    assert "2. u/hidden hides the intact session in" in text
     assert text.count("   Now: ") == 2
     assert "… and 1 more in the report" in text
     assert "3 of 5 writers lose or damage something" in text

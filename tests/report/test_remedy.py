@@ -23,7 +23,7 @@ ROLES = (
 )
 TAKES_IDS = {
     *("B5", "B8", "B9", "G1", "G2", "G4", "G5", "G6", "G7", "T1", "T2", "T3", "T4", "T5", "T6", "T7", "T9"),
-    *("M3", "M5", "M6", "M9", "M10", "W9"),
+    *("M3", "M5", "M6", "M10", "W9"),
 }
 """The invariants whose violations name records, calls or sessions."""
 

@@ -196,7 +196,7 @@ def test_in_place_neither_lister_nor_resume_finds_the_session(bench: Make, damag
     (hidden,) = [item for item in said.violations if item.invariant == "M10"]
     assert hidden.ids == (state.transcript,)
     assert hidden.message == (
-        "the transcript is intact, no lister shows it and resume by id does not find it, and no warning names it"
+        "the transcript is intact, and no lister shows it and no warning names it, and resume by id does not find it"
     )
 
 
