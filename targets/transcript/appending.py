@@ -46,11 +46,17 @@ def make_directories(path):
 
 @contextlib.contextmanager
 def opened(path, flags):
-    """Open a file and keep other processes that do the same out of it."""
+    """Open a file and keep other processes that do the same out of it; one made for nothing is removed again."""
+    made = not os.path.exists(path)
     descriptor = os.open(path, os.O_RDWR | BINARY | flags, 0o644)
     try:
         if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            except OSError:
+                if made and not os.fstat(descriptor).st_size:
+                    os.unlink(path)
+                raise
         yield descriptor
     finally:
         os.close(descriptor)
