@@ -2,7 +2,8 @@
 
 ``claims/`` holds, a file per document, what it says and how to ask for it, and no result. ``claimed`` is what the
 document says of ``finds`` (any of these invariants) under ``fault``: true, it happens; false, it does not; a range of
-how often; of a ``measure`` a truth, a range or a text. ``reason`` says why nothing here can measure it.
+how often; of a ``measure`` a truth, a range or a text. ``reason`` says why nothing here can measure it. A note that
+explains an answer is told with that answer alone.
 
 A claim about findings or a rate is answered by a campaign (:mod:`harness.seeds.measuring`), one about the drift of an
 index by the lives that a campaign kept (:mod:`harness.seeds.drift`), one about a fact by a measurement that runs the

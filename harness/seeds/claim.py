@@ -28,6 +28,9 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ``setting``: "alone" asks of a run whose tools do not run at the same time, "race" of one whose tools meet, "rate"
     of one that is made for a rate, "lives" of starts one after the other. ``measure`` names a measurement, ``of`` what
     it needs to know beside the variant; ``updates`` and ``steps`` are its own workload, where the claim needs one.
+
+    ``note`` says how it was measured and states no result. One that explains a result names in ``note_if`` the answer
+    that it explains, and is told with no other.
     """
 
     id: str
@@ -45,6 +48,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     steps: tuple[Step, ...] = ()
     claimed: bool | tuple[float, float] | str = True
     note: str = ""
+    note_if: Literal["", "confirmed", "contradicted"] = ""
     reason: str = ""
 
     @property
@@ -99,6 +103,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     shown: str
     command: str = ""
 
+    @property
+    def note(self) -> str:
+        """The claim's note, where it belongs to this answer."""
+        return self.claim.note if self.claim.note_if in ("", self.answer) else ""
+
 
 def problems(claims: Iterable[Claim]) -> list[str]:
     """Return what is wrong with the claims themselves: an id twice, neither a question nor a reason."""
@@ -114,6 +123,8 @@ def problems(claims: Iterable[Claim]) -> list[str]:
             found.append(f"{claim.id}: needs either a measurement or invariants")
         if claim.finds and not claim.fault:
             found.append(f"{claim.id}: needs a fault class")
+        if claim.note_if and not claim.note:
+            found.append(f"{claim.id}: has no note to tell")
         if claim.finds and isinstance(claim.claimed, str):
             found.append(f"{claim.id}: findings have no text")
     return found

@@ -73,6 +73,14 @@ def _told(here: Bench, state: Tree, *flags: str) -> str:
     return ACCEPTED if error is None else error.shown
 
 
+def _answered(here: Bench, state: Tree, *flags: str) -> str:
+    """Return what the API says to a conversation that is resumed. Raises :class:`NotThereError` without one."""
+    text = _told(here, state, *flags)
+    if text == UNREADABLE:
+        raise NotThereError(f"{here.subject.label}: {UNREADABLE}, so the API was not asked")
+    return text
+
+
 def _brief(text: str) -> str:
     """Return a refusal without its frame and its second sentence."""
     try:
@@ -118,8 +126,10 @@ def refusal(claim: Claim) -> Fact:
             seen[text] = seen.get(text, 0) + 1
             if text == claim.claimed:
                 break
-    refused = [text for text in seen if text not in (ACCEPTED, UNREADABLE)]
-    value = str(claim.claimed) if claim.claimed in seen else (refused or [*seen])[0]
+    answered = sorted((text for text in seen if text != UNREADABLE), key=lambda text: text == ACCEPTED)
+    if not answered:
+        raise NotThereError(f"{claim.variant}: {UNREADABLE}, so the API was not asked")
+    value = str(claim.claimed) if claim.claimed in answered else answered[0]
     runs = sum(seen.values())
     how = "runs with one failing write" if claim.fault else "interrupted runs"
     same = "word for word, " if value == claim.claimed else ""
@@ -129,7 +139,7 @@ def refusal(claim: Claim) -> Fact:
 def refused(claim: Claim) -> Fact:
     """Whether the API refuses the next message after the run."""
     with bench(claim.variant, _workload(claim)) as here:
-        text = _told(here, here.record().final)
+        text = _answered(here, here.record().final)
     return Fact(value=text != ACCEPTED, shown=_brief(text))
 
 
@@ -137,8 +147,8 @@ def still_refused(claim: Claim) -> Fact:
     """Whether it still refuses after the writer has started again and saved one more prompt."""
     with bench(claim.variant, _workload(claim)) as here:
         state = here.record().final
-        before = _told(here, state)
-        after = _told(here, here.recover(state).after)
+        before = _answered(here, state)
+        after = _answered(here, here.recover(state).after)
     both = ACCEPTED not in (before, after)
     return Fact(
         value=both, shown=f"after the interruption: {before}. After a new start and one more prompt: {after}"
@@ -155,7 +165,9 @@ def outcome(claim: Claim) -> Fact:
         records = list(_records(_transcript(here, recording.final)[1]))
         there = [str(record["uuid"]) for record in records if "uuid" in record]
         found = resume_outcome(records, messages, there)
-    detail = found.text or f"{len(found.lost)} of {len(there)} records in the file are not sent"
+    sent = len(there) - len(found.lost)
+    count = f"all {sent}" if not found.lost else f"{sent} of {len(there)}"
+    detail = found.text or f"{count} records in the file are sent"
     return Fact(value=found.outcome, shown=f"{found.outcome.replace('_', ' ')}: {detail}")
 
 
@@ -163,7 +175,7 @@ def repaired_by_hand(claim: Claim) -> Fact:
     """Whether a made-up result for each call without one, put into the file by hand, makes the API accept it."""
     with bench(claim.variant, _workload(claim)) as here:
         state = here.record().final
-        before = _told(here, state)
+        before = _answered(here, state)
         path, data = _transcript(here, state)
         after = _told(here, tree_of({path: _with_results(data)}))
     return Fact(
@@ -197,7 +209,7 @@ def cleaned_by_flag(claim: Claim) -> Fact:
     """Whether resuming with the flag ``of`` makes a conversation usable that is refused without it."""
     with bench(claim.variant, _workload(claim)) as here:
         state = here.record().final
-        before, after = _told(here, state), _told(here, state, claim.of)
+        before, after = _answered(here, state), _told(here, state, claim.of)
     shown = f"without {claim.of}: {_brief(before)}. With it: {_brief(after)}"
     return Fact(value=before != ACCEPTED and after == ACCEPTED, shown=shown)
 

@@ -89,7 +89,8 @@ def lost_for_good(lives: Lives, _claim: Claim) -> Fact:
     mine = [life for life in _judged(lives) if life["exit"] == "graceful" and life["instances"] > 1]
     gone = {name for life in mine for name in _names_without_entry(life)}
     left = gone & _names_without_entry(_last(lives))
-    return Fact(value=len(left), shown=f"{len(left)} of {len(gone)} lost entries never came back, {_when(lives)}")
+    back = f"{len(gone - left)} of {len(gone)} lost entries came back"
+    return Fact(value=len(left), shown=f"{back}, {_when(lives)}")
 
 
 def rolled_back_days(lives: Lives, _claim: Claim) -> Fact:
@@ -131,9 +132,10 @@ def update_kept(lives: Lives, claim: Claim) -> Fact:
     """Whether the index knows all messages of every life that ended in the way ``of``."""
     mine = [life for life in _judged(lives) if life["exit"] == claim.of]
     kept = sum(not _behind(life) for life in mine)
+    whole = f"{kept} of {len(mine)} ends left every entry up to date with its transcript"
+    behind = f"{len(mine) - kept} of {len(mine)} ends left entries behind their transcripts"
     return Fact(
-        value=bool(mine) and kept == len(mine),
-        shown=f"{claim.of}: {kept} of {len(mine)} ends left no entry behind",
+        value=bool(mine) and kept == len(mine), shown=f"{claim.of}: {behind if kept < len(mine) else whole}"
     )
 
 

@@ -19,7 +19,7 @@ from harness.catalog.listing import found_session
 from harness.core.fault import FaultPlan, Timed
 from harness.core.tree import File, Tree
 from harness.sandbox.environment import real_python
-from harness.seeds.bench import UNWATCHED, Bench, bench
+from harness.seeds.bench import UNWATCHED, Bench, NotThereError, bench
 from harness.seeds.claim import Claim, Fact
 
 WORKLOAD = Workload(sessions=2, updates=4, record_bytes=(60, 3_000))
@@ -52,15 +52,21 @@ def _parsed(data: bytes) -> Entry | None:
         return None
 
 
+def _all_damaged(here: Bench) -> Iterator[Damaged]:
+    """Yield the writer's kill states with an entry that cannot be read, in the order of the run."""
+    old: dict[str, Entry] = {}
+    for tree in (here.start, *(state.tree for state in here.killed())):
+        for path, data in _entries(tree):
+            now = _parsed(data)
+            if now is not None:
+                old[path] = now
+            elif data and path in old:
+                yield Damaged(tree, path, str(old[path]["sessionId"]), old[path])
+
+
 def _damaged(here: Bench) -> Damaged | None:
-    """Return the first of the writer's kill states with an entry that cannot be read."""
-    old = {path: _parsed(data) for path, data in _entries(here.start)}
-    for state in here.killed():
-        for path, data in _entries(state.tree):
-            before = old.get(path)
-            if before is not None and data and _parsed(data) is None:
-                return Damaged(state.tree, path, str(before["sessionId"]), before)
-    return None
+    """Return the first of them."""
+    return next(_all_damaged(here), None)
 
 
 def _any_damaged(here: Bench) -> Damaged:
@@ -87,21 +93,32 @@ def intact_bytes(claim: Claim) -> Fact:
     with bench(claim.variant, WORKLOAD, flags=("--large",)) as here:
         old = dict(_entries(here.start, "projects/*.jsonl"))
         recording = here.record(FaultPlan(faults=(Timed(delay_us=_KILL_US),)), UNWATCHED)
+        if not recording.signal:
+            raise NotThereError(f"{claim.variant}: its run ended before the kill")
         path, before = max(old.items(), key=lambda item: len(item[1]))
     node = recording.final.node_at(path)
     after = node.content.to_bytes() if isinstance(node, File) else b""
     whole = after.startswith(before) and all(_parsed(line) is not None for line in before.split(b"\n")[:-1])
-    died = f"died of signal {recording.signal}" if recording.signal else "ended before the kill"
-    shown = f"the writer {died}; {len(before):,} bytes of transcript {'intact' if whole else 'damaged'}"
+    shown = f"killed by signal {recording.signal}: {len(before):,} bytes {'intact' if whole else 'damaged'}"
     return Fact(value=len(before) if whole else 0, shown=shown)
 
 
 def lease_intact(claim: Claim) -> Fact:
-    """Whether the file of leases can be read in every state that a kill of the writer leaves."""
+    """Whether the file of leases can be read in every state that a kill of the writer leaves.
+
+    In words also of how many states with a damaged entry: those are the document's own.
+    """
     with bench(claim.variant, WORKLOAD) as here:
         states = here.killed()
-    torn = sum(any(_parsed(data) is None for _, data in _entries(state.tree, LEASES)) for state in states)
-    return Fact(value=not torn, shown=f"{torn} of {len(states):,} kill states have leases that cannot be read")
+    kept = [all(_parsed(data) is not None for _, data in _entries(state.tree, LEASES)) for state in states]
+    orphaned = [
+        whole
+        for whole, state in zip(kept, states, strict=True)
+        if any(_parsed(data) is None for _, data in _entries(state.tree))
+    ]
+    shown = f"{sum(kept):,} of {len(kept):,} kill states have leases that can be read"
+    shown += f", among them {sum(orphaned):,} of {len(orphaned):,} with an entry that cannot" if orphaned else ""
+    return Fact(value=all(kept), shown=shown)
 
 
 def lease_of_orphan(claim: Claim) -> Fact:
@@ -197,12 +214,21 @@ def _title(found: Damaged) -> str:
     return titles.get("customTitle") or titles.get("aiTitle", "")
 
 
+def _template(found: Damaged) -> str:
+    """Return the path of an entry that can be read: the one that the procedure copies."""
+    return next(path for path, data in _entries(found.state) if _parsed(data) is not None)
+
+
 def _by_hand(here: Bench, found: Damaged) -> CommandOutcome:
     """Repair a damaged entry with the procedure that the document publishes."""
     registry = found.path.rpartition("/")[0]
-    good = next(path for path, data in _entries(found.state) if _parsed(data) is not None)
     old = found.before
-    words = [good.rpartition("/")[2].removesuffix(".json"), found.session, old["cliSessionId"], old["cwd"]]
+    words = [
+        _template(found).rpartition("/")[2].removesuffix(".json"),
+        found.session,
+        old["cliSessionId"],
+        old["cwd"],
+    ]
     words += [old["originCwd"], _title(found), str(old["createdAt"]), str(old["lastActivityAt"])]
     script = here.path("manual_recovery.py")
     directory = f"{here.subject.spec.root}/{registry}"
@@ -223,18 +249,33 @@ def manual_recovery(claim: Claim) -> Fact:
 
 
 def settings_gone(claim: Claim) -> Fact:
-    """Whether pin or turns are other ones after the published procedure than before the damage."""
+    """Whether each of the settings in ``of`` is another one after the published procedure than before the damage.
+
+    Asked of a damaged entry that differs in all of them from the one that the procedure copies: equal ones show
+    nothing. Raises :class:`NotThereError` where a writer's kills damage entries, and none of that kind.
+    """
+    keys = claim.of.split()
     with bench(claim.variant, WORKLOAD) as here:
-        found = _damaged(here)
-        if found is None:
+        damaged = list(_all_damaged(here))
+        if not damaged:
             return Fact(value=False, shown=NOTHING_LOST)
+        found = next((each for each in damaged if _differs(each, keys)), None)
+        if found is None:
+            raise NotThereError(
+                f"{claim.variant}: no damaged entry differs from the others in {' and '.join(keys)}"
+            )
         repaired = _by_hand(here, found)
     node = repaired.after.node_at(found.path)
-    after = _parsed(node.content.to_bytes()) if isinstance(node, File) else None
-    keys = ("isPinned", "completedTurns")
-    told = [f"{key} {json.dumps(found.before[key])} is now {json.dumps((after or {}).get(key))}" for key in keys]
-    changed = any((after or {}).get(key) != found.before[key] for key in keys)
-    return Fact(value=changed, shown="; ".join(told) + ", that of the session used as a template, without a word")
+    after = (_parsed(node.content.to_bytes()) if isinstance(node, File) else None) or {}
+    told = [f"{key} {json.dumps(found.before[key])} is now {json.dumps(after.get(key))}" for key in keys]
+    gone = all(after.get(key) != found.before[key] for key in keys)
+    return Fact(value=gone, shown="; ".join(told))
+
+
+def _differs(found: Damaged, keys: list[str]) -> bool:
+    """Whether a damaged entry had other settings than the one that the procedure copies, in every key."""
+    copied = _parsed(dict(_entries(found.state))[_template(found)]) or {}
+    return all(copied.get(key) != found.before.get(key) for key in keys)
 
 
 MEASUREMENTS: Mapping[str, Callable[[Claim], Fact]] = MappingProxyType(

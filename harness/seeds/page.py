@@ -53,7 +53,8 @@ def _of_run(header: Header, rows: int, counts: str) -> str:
         f"figure is computed from the {header.trials:,} rows of this run's campaigns, or by the named measurement that "
         f"the last column runs. The rate is of {header.rate_runs} plain runs, other races of {header.race_runs} each; "
         "nothing strikes in them, and intervals are Wilson's at 95 %. How often chance meets something belongs to the "
-        "workload, the machine and its load, and so do times in milliseconds: a rerun moves these, and nothing else."
+        "workload, the machine and its load, and so do times in milliseconds: a rerun moves these, and nothing else. "
+        "The verdicts on a rate and on a time move with them: they are those of the machine that made this page."
     )
 
 
@@ -66,7 +67,7 @@ _HOW_TO_READ = (
 
 def _line(row: Row) -> str:
     claim = row.claim
-    shown = row.shown + (f". {claim.note}" if claim.note else "")
+    shown = row.shown + (f". {row.note}" if row.note else "")
     by = f"`{row.command}`" if row.command else ""
     cells = (claim.id, claim.kind, claim.says, f"**{row.answer}**", shown, by)
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"

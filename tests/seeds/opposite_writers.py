@@ -31,12 +31,12 @@ OPPOSITES = {
     "000.13": "transcript/durable",
     "000.14": "transcript/durable",
     "000.15": "transcript/durable",
-    "000.16": "transcript/seed000_example_moved",
+    "000.16": "transcript/mode_in_chain",
     "000.17": "transcript/durable",
     "000.18": "transcript/seed000_example_moved",
     "000.19": "transcript/read_modify_write",
     "000.21": "transcript/durable",
-    "000.22": "transcript/seed000_example_moved",
+    "000.22": "transcript/never_waits",
     "001.01": "transcript/durable",
     "001.02": "transcript/durable",
     "001.03": "transcript/per_record",
@@ -47,7 +47,7 @@ OPPOSITES = {
     "001.10": "transcript/durable",
     "001.11": "transcript/durable",
     "001.12": "transcript/durable",
-    "001.13": "transcript/seed000_example_moved",
+    "001.13": "transcript/cancels_last",
     "001.14": "transcript/per_record",
     "001.15": "transcript/per_record",
     "001.16": "transcript/per_record",
@@ -121,6 +121,9 @@ OPPOSITES = {
     "004.13": FIX,
 }
 """By the id of the claim."""
+
+BREAKING_STEPS = {"000.16": "mode_switch", "001.13": "ctrl_c"}
+"""Of claims about one step: the step, without which their bad writers do no harm."""
 
 
 @contextmanager

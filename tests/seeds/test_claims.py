@@ -13,7 +13,7 @@ from harness.core.fault import FAULT_CLASSES
 from harness.core.verdict import Confirmation, Finding
 from harness.seeds import drift
 from harness.seeds.__main__ import load_claims
-from harness.seeds.claim import Claim, Class, Evidence, Fact, Measured, Unmeasured, agrees, answer, problems
+from harness.seeds.claim import Claim, Class, Evidence, Fact, Measured, Row, Unmeasured, agrees, answer, problems
 from harness.seeds.measuring import LIVES, MEASUREMENTS
 from harness.seeds.page import TITLES, Header, page
 
@@ -79,6 +79,7 @@ def test_what_is_measured_exists(claim: Claim) -> None:
         ({"variant": "a/b", "finds": ("B1",)}, "needs a fault class"),
         ({"variant": "a/b", "finds": ("B1",), "fault": "kill", "claimed": "text"}, "findings have no text"),
         ({"variant": "a/b", "reason": "r", "measure": "m"}, "needs either a variant or a reason"),
+        ({"variant": "a/b", "measure": "m", "note_if": "confirmed"}, "has no note to tell"),
     ],
 )
 def test_a_claim_that_asks_nothing_or_too_much_is_refused(claim: dict[str, object], wrong: str) -> None:
@@ -127,6 +128,31 @@ def test_what_was_not_measured_is_no_verdict() -> None:
     unmeasured = Measured(classes={claim.fault: Class(verdict="inconclusive")})
     for evidence in (None, unmeasured, Unmeasured(reason="not there")):
         assert answer(claim, evidence).answer == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("note_if", "value", "told"),
+    [
+        ("confirmed", True, True),
+        ("confirmed", False, False),
+        ("contradicted", False, True),
+        ("contradicted", True, False),
+        ("", True, True),
+        ("", False, True),
+    ],
+)
+def test_a_note_that_explains_an_answer_is_told_with_no_other(note_if: str, value: bool, told: bool) -> None:
+    claim = msgspec.structs.replace(CLAIMS[0], note="It is why", note_if=note_if)
+    assert ("It is why" in page([answer(claim, Fact(value=value, shown="shown"))], HEADER)) is told
+    explains = bool(note_if)
+    assert ("It is why" in page([answer(claim, Unmeasured(reason="not there"))], HEADER)) is not explains
+
+
+@pytest.mark.parametrize("claim", [each for each in ASKED if each.note_if], ids=lambda claim: claim.id)
+def test_no_explanation_is_printed_with_the_opposite_answer(claim: Claim) -> None:
+    for verdict in ("confirmed", "contradicted", "not measured"):
+        row = Row(claim=claim, answer=verdict, shown="shown")  # type: ignore[arg-type]
+        assert (claim.note in page([row], HEADER)) is (verdict == claim.note_if)
 
 
 def test_the_page_has_a_row_for_each_with_a_command_or_a_reason() -> None:

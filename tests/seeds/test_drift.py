@@ -64,6 +64,12 @@ def test_a_fact_of_the_lives(name: str, of: str, expected: object) -> None:
     assert (fact.value, fact.shown != "") == (expected, True)
 
 
+def test_what_is_told_of_an_end_says_what_it_did() -> None:
+    claim = Claim(id="003.99", kind="claim", says="s", of="sigkill")
+    assert "1 of 1 ends left entries behind" in MEASUREMENTS["update_kept"](LIVES, claim).shown
+    assert "0 of 1 lost entries came back" in MEASUREMENTS["lost_for_good"](LIVES, claim).shown
+
+
 def test_an_update_is_kept_where_every_end_of_the_kind_keeps_it() -> None:
     claim = Claim(id="003.99", kind="claim", says="s", of="sigkill")
     kept = [life("sigkill", [entry("a", 3, 1, 1)]), life("sighup", [entry("a", 3, 1, 2)])]

@@ -18,7 +18,7 @@ from harness.catalog.cache import NotAvailableError
 from harness.seeds.__main__ import load_claims, measured_rows
 from harness.seeds.claim import Claim
 from harness.seeds.measuring import MEASUREMENTS, Group, group_of
-from tests.seeds.opposite_writers import OPPOSITES, SDK, among_bad_writers
+from tests.seeds.opposite_writers import BREAKING_STEPS, OPPOSITES, SDK, among_bad_writers
 
 pytestmark = pytest.mark.real
 CLAIMS = {claim.id: claim for claim in load_claims()}
@@ -77,6 +77,17 @@ def test_every_row_has_an_opposite() -> None:
 )
 def test_the_opposite_writer_turns_a_fact(claim: Claim, tmp_path: Path) -> None:
     assert_turned([claim], tmp_path)
+
+
+@pytest.mark.parametrize("name", BREAKING_STEPS)
+def test_without_its_step_the_bad_writer_does_no_harm(name: str, tmp_path: Path) -> None:
+    claim = opposite(CLAIMS[name])
+    steps = tuple(step for step in claim.steps if step.do != BREAKING_STEPS[name])
+    assert len(steps) == len(claim.steps) - 1
+    with among_bad_writers(tmp_path / "targets"):
+        without = msgspec.structs.replace(claim, id=f"{name} without", steps=steps)
+        rows, _ = measured_rows([claim, without], str(tmp_path / "reports"))
+    assert [row.shown == "accepted" for row in rows] == [False, True], rows
 
 
 @pytest.mark.timeout(3600)
