@@ -31,8 +31,11 @@ INVARIANT_IDS = tuple(
 """Every id that may be asked for; one whose check is not there is reported as never measured."""
 
 
+DEFAULT_FAULTS: tuple[FaultClass, ...] = ("kill", "short", "errno")
+
+
 class ScenarioSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[scenario]``. Empty ``faults`` or ``invariants``: all that can be measured.
+    """``[scenario]``. Empty ``faults``: kill, short and errno; empty ``invariants``: all that can be measured.
 
     ``timed``: timed kills per variant, and as many signals under ``signal``; ``runs``: runs without any fault per
     variant under ``concurrency``, 0 for a number that fits; ``attempts``: real runs that confirm a finding;
@@ -74,7 +77,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     targets: tuple[str, ...] = ()
     story: str = ""
     seed_story: str = ""
-    faults: tuple[FaultClass, ...] = ("kill", "short", "errno")
+    faults: tuple[FaultClass, ...] = DEFAULT_FAULTS
     profiles: tuple[str, ...] = ()
     invariants: tuple[str, ...] = ()
     timed: int = 0
@@ -87,9 +90,6 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     life: tuple[Life, ...] = ()
     path: str = ""
     parts: tuple[Scenario, ...] = ()
-
-
-DEFAULT_FAULTS: tuple[FaultClass, ...] = ("kill", "short", "errno")
 
 
 def load_scenario(name_or_path: str) -> Scenario:
