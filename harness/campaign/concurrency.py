@@ -18,7 +18,7 @@ from harness.campaign.context import Context, Measured
 from harness.campaign.errors import judge_error_run as judge_plain_run
 from harness.campaign.programs import ExamineRequest, run_and_examine
 from harness.campaign.proof import engine_for
-from harness.campaign.trials import Trial, run_trials
+from harness.campaign.trials import Trial, run_trials, within_budget
 from harness.core.fault import CONCURRENCY
 
 
@@ -43,7 +43,6 @@ def concurrency_phase(ctx: Context, cases: Iterable[Measured]) -> None:
             args = (engine, case.subject.spec, plan, request)
             name = f"{case.id}/schedule/{index}"
             trials.append(Trial(name, measured, "schedule", run_and_examine, args, plan=plan))
-    # Controls run whatever the budget, as in the phase of errors.
-    left = run_trials(ctx, trials, judge_plain_run, lambda trial: bool(trial.case.control) or not ctx.expired())
+    left = run_trials(ctx, trials, judge_plain_run, within_budget(ctx))
     if left:
         ctx.notice(f"{len(left)} of {len(trials)} runs without a fault were not made: the budget is used up")

@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import zip_longest
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import msgspec
 
@@ -25,7 +25,16 @@ from harness.campaign.examine import commands_for, judging_commands, outcome_vio
 from harness.campaign.executor import Call
 from harness.campaign.observe import Observation
 from harness.campaign.programs import CommandOutcome, CommandRequest, inspect, run_repair
-from harness.campaign.trials import Result, Trial, cut_repair, harness_failure, point_of, run_trials, serious
+from harness.campaign.trials import (
+    Result,
+    Trial,
+    cut_repair,
+    harness_failure,
+    point_of,
+    run_trials,
+    serious,
+    within_budget,
+)
 from harness.core.damage import damaged
 from harness.core.fault import NO_FAULTS, Damaged, FaultPlan, FileDamage, Kill
 from harness.core.role import path_role
@@ -41,41 +50,51 @@ STARTS = 24
 _TRIALS = "/recover/damage/"
 
 
-def damages_of(measured: Measured) -> list[Damaged]:
+class Start(NamedTuple):
+    """A damage to try, and the tree that it leaves."""
+
+    damage: Damaged
+    tree: Tree
+
+    @property
+    def role(self) -> str:
+        """The role of the damaged file's path."""
+        return path_role(self.damage.path)
+
+
+Documents = dict[str, list[tuple[str, str]]]
+"""The documents that a run leaves, by path role: path and format of each."""
+
+
+def documents_of(measured: Measured) -> Documents:
+    """Return the documents that can be damaged."""
+    found: Documents = {}
+    for path, file in sorted(measured.explored.recording.final.files()):
+        binding = measured.expectation.bindings.of(path)
+        if binding is not None and binding.holds_document and file.content.size > 1:
+            found.setdefault(path_role(path), []).append((path, binding.format))
+    return found
+
+
+def _few(documents: Documents) -> Iterator[tuple[str, str]]:
+    """Yield some of each role, the first and the last among them: names are often in the order of age."""
+    for same in documents.values():
+        yield from same if len(same) <= FILES_PER_ROLE else [*same[: FILES_PER_ROLE - 1], same[-1]]
+
+
+def starts_of(measured: Measured, documents: Documents) -> list[Start]:
     """Return the damage to try, a few files of each role, all in the first way, then all in the next.
 
     Old is no damage where nothing could tell: only an index says again what transcripts say.
     """
     recording = measured.explored.recording
-    documents: dict[str, list[tuple[str, str]]] = {}
-    for path, kind in _documents(measured):
-        documents.setdefault(path_role(path), []).append((path, kind))
-    few = [item for same in documents.values() for item in _few(same)]
-    return [
-        Damaged(path=path, damage=damage)
-        for damage in get_args(FileDamage)
-        for path, kind in few
-        if damage != "stale" or kind == "index"
-        if _tree(measured, Damaged(path=path, damage=damage)).key != recording.final.key
-    ]
-
-
-def _documents(measured: Measured) -> Iterator[tuple[str, str]]:
-    """Yield the documents that the undisturbed run leaves, each with its format."""
-    for path, file in sorted(measured.explored.recording.final.files()):
-        binding = measured.expectation.bindings.of(path)
-        if binding is not None and binding.holds_document and file.content.size > 1:
-            yield path, binding.format
-
-
-def _few(files: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return some files of one role, the first and the last among them: names are often in the order of age."""
-    return files if len(files) <= FILES_PER_ROLE else [*files[: FILES_PER_ROLE - 1], files[-1]]
-
-
-def _tree(measured: Measured, damage: Damaged) -> Tree:
-    recording = measured.explored.recording
-    return damaged(recording.final, damage.path, damage.damage, recording.spec.start)
+    few, out = list(_few(documents)), list[Start]()
+    for damage in get_args(FileDamage):
+        for path, kind in few:
+            tree = damaged(recording.final, path, damage, recording.spec.start)
+            if (damage != "stale" or kind == "index") and tree.key != recording.final.key:
+                out.append(Start(Damaged(path=path, damage=damage), tree))
+    return out
 
 
 def damage_phase(ctx: Context, cases: Iterable[Measured]) -> dict[str, str]:
@@ -86,8 +105,19 @@ def damage_phase(ctx: Context, cases: Iterable[Measured]) -> dict[str, str]:
     cases = [item for item in cases if "damage" in item.case.faults and item.case.sample_max]
     cases = [item for item in cases if judging_commands(item.case.subject) or item.case.subject.resume]
     cut: dict[str, str] = {}
-    starts = [trial for item in cases for trial in _starts(ctx, item)]
-    kills = _killed_repairs(ctx, [item for item in cases if item.case.subject.recover], cut)
+    starts: list[Trial] = []
+    repaired: list[tuple[Measured, list[Start]]] = []
+    for item in cases:
+        documents = documents_of(item)
+        planned_starts = starts_of(item, documents)
+        _say_what_is_left_out(ctx, item, documents, planned_starts)
+        starts += [
+            _trial(item, str(index), start.tree, FaultPlan(faults=(start.damage,)))
+            for index, start in enumerate(planned_starts[:STARTS])
+        ]
+        if item.case.subject.recover:
+            repaired.append((item, planned_starts))
+    kills = _killed_repairs(ctx, repaired, cut)
     trials = [trial for pair in zip_longest(starts, kills) for trial in pair if trial is not None]
     left = run_trials(ctx, trials, _judge, _within(ctx))
     for item in cases:
@@ -99,14 +129,14 @@ def damage_phase(ctx: Context, cases: Iterable[Measured]) -> dict[str, str]:
 
 
 def _within(ctx: Context) -> Callable[[Trial], bool]:
-    """Return what says whether a trial may start: a control always, others while there is time."""
-    begun = time.monotonic()
+    """Return what says whether a trial may start: a control always, others while there is budget and time."""
+    begun, may_start = time.monotonic(), within_budget(ctx)
 
-    def may_start(trial: Trial) -> bool:
-        late = ctx.expired() or time.monotonic() - begun > PHASE_SECONDS
-        return bool(trial.case.control) or not late
+    def within(trial: Trial) -> bool:
+        late = time.monotonic() - begun > PHASE_SECONDS and not trial.case.control
+        return may_start(trial) and not late
 
-    return may_start
+    return within
 
 
 def _trial(measured: Measured, name: str, tree: Tree, plan: FaultPlan) -> Trial:
@@ -114,37 +144,35 @@ def _trial(measured: Measured, name: str, tree: Tree, plan: FaultPlan) -> Trial:
     return Trial(f"{measured.case.id}{_TRIALS}{name}", measured, "damage", inspect, (request,), plan=plan)
 
 
-def _starts(ctx: Context, measured: Measured) -> Iterator[Trial]:
-    damages = damages_of(measured)
-    files = Counter(path_role(path) for path, _ in _documents(measured))
-    tried = Counter(path_role(path) for path in {damage.path for damage in damages})
-    for role, number in files.items():
-        if number > tried[role]:
-            ctx.notice(f"{tried[role]} of {number} files like {role} are damaged", measured.case)
-    if len(damages) > STARTS:
-        ctx.notice(f"{STARTS} of {len(damages)} damaged trees are shown to its programs", measured.case)
-    if damages:
-        ctx.phase("damage", measured.case, min(STARTS, len(damages)))
-    for index, damage in enumerate(damages[:STARTS]):
-        yield _trial(measured, str(index), _tree(measured, damage), FaultPlan(faults=(damage,)))
+def _say_what_is_left_out(ctx: Context, measured: Measured, documents: Documents, starts: list[Start]) -> None:
+    tried = Counter(path_role(path) for path in {start.damage.path for start in starts})
+    for role, same in documents.items():
+        if len(same) > tried[role]:
+            ctx.notice(f"{tried[role]} of {len(same)} files like {role} are damaged", measured.case)
+    if len(starts) > STARTS:
+        ctx.notice(f"{STARTS} of {len(starts)} damaged trees are shown to its programs", measured.case)
+    if starts:
+        ctx.phase("damage", measured.case, min(STARTS, len(starts)))
 
 
-def _killed_repairs(ctx: Context, cases: list[Measured], cut: dict[str, str]) -> list[Trial]:
+def _killed_repairs(ctx: Context, cases: list[tuple[Measured, list[Start]]], cut: dict[str, str]) -> list[Trial]:
     """Record one recovery per role on a torn document and judge it; return trials of what kills of it leave."""
     calls = []
-    for number, measured in enumerate(cases):
-        subject, roles = measured.case.subject, set[str]()
-        for damage in damages_of(measured):
-            if damage.damage == "torn" and path_role(damage.path) not in roles:
-                roles.add(path_role(damage.path))
-                arguments = (ctx.engine, subject.spec, subject.recover, _tree(measured, damage), NO_FAULTS)
-                calls.append(Call(run_repair, arguments, (number, damage)))
+    for number, (measured, starts) in enumerate(cases):
+        torn: dict[str, Start] = {}
+        for start in starts:
+            if start.damage.damage == "torn":
+                torn.setdefault(start.role, start)
+        subject = measured.case.subject
+        for start in torn.values():
+            arguments = (ctx.engine, subject.spec, subject.recover, start.tree, NO_FAULTS)
+            calls.append(Call(run_repair, arguments, (number, start.damage)))
     ctx.ledger.begin_phase()
     trials: list[list[Trial]] = []
     # In the order of the plan, whatever the order of completion.
     for outcome in sorted(ctx.executor.run(calls), key=lambda each: (each.key[0], each.key[1].path)):
         number, damage = outcome.key
-        measured, failure = cases[number], harness_failure(outcome)
+        (measured, _), failure = cases[number], harness_failure(outcome)
         problem = failure or _unseen(outcome.value)
         if problem:
             cut[measured.case.id] = f"its recovery of {path_role(damage.path)} was not killed: {problem}"
@@ -175,10 +203,11 @@ def _keep_whole(ctx: Context, measured: Measured, damage: Damaged, repair: Measu
             plan = FaultPlan(faults=(damage, Kill(at=point)))
             found = serious(cut_repair(measured, start, state.tree))
             seen += _seen(found, plan, state.tree)
-    trial = _trial(measured, f"{path_role(damage.path)}/cut", start, FaultPlan(faults=(damage,)))
-    names = ctx.ledger.observe(measured.case, seen, trial.id, place)
+    trial_id = f"{measured.case.id}{_TRIALS}{path_role(damage.path)}/cut"
+    names = ctx.ledger.observe(measured.case, seen, trial_id, place)
     ctx.ledger.save(names)
-    ctx.record(msgspec.structs.replace(_row(trial, bool(seen)), findings=names))
+    row = _row(measured, trial_id, FaultPlan(faults=(damage,)), bool(seen))
+    ctx.record(msgspec.structs.replace(row, findings=names))
 
 
 def _killed(measured: Measured, damage: Damaged, repair: Measured) -> Iterator[Trial]:
@@ -197,17 +226,16 @@ def _judge(trial: Trial, outcomes: tuple[CommandOutcome, ...]) -> Result:
     violations = serious(found)
     plan = trial.plan
     assert plan is not None
-    return Result(_row(trial, bool(violations)), tuple(_seen(violations, plan, request.state)))
+    row = _row(trial.measured, trial.id, plan, bool(violations))
+    return Result(row, tuple(_seen(violations, plan, request.state)))
 
 
-def _row(trial: Trial, violated: bool) -> TrialRow:
-    plan = trial.plan
-    assert plan is not None
+def _row(measured: Measured, trial_id: str, plan: FaultPlan, violated: bool) -> TrialRow:
     row: TrialRow = msgspec.structs.replace(
-        trial.case.row(trial.kind, trial.id, "violated" if violated else "held", "damage"),
+        measured.case.row("damage", trial_id, "violated" if violated else "held", "damage"),
         crash_point=point_of(plan),
         fault=msgspec.to_builtins(plan),
-        engine=trial.measured.explored.recording.engine,
+        engine=measured.explored.recording.engine,
     )
     return row
 

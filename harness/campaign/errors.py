@@ -13,7 +13,7 @@ from itertools import zip_longest
 from harness.campaign.context import Case, Context, Measured
 from harness.campaign.examine import check_violations
 from harness.campaign.programs import Examined, ExamineRequest, run_and_examine
-from harness.campaign.trials import Result, Trial, judge_faulted_run, run_trials
+from harness.campaign.trials import Result, Trial, judge_faulted_run, run_trials, within_budget
 from harness.core.fault import FaultPlan
 from harness.core.trace import Trace
 from harness.explore import errno_plans
@@ -61,9 +61,9 @@ def errno_phase(ctx: Context, cases: Iterable[Measured]) -> None:
             )
             for index, plan in enumerate(plans)
         ]
-    # Controls run whatever the budget: a campaign that had no time for them would be broken, not short.
-    least = {trial.id for trial in trials if trial.case.control or int(trial.id.rpartition("/")[2]) < RUNS_LEAST}
-    left = run_trials(ctx, trials, judge_error_run, lambda trial: trial.id in least or not ctx.expired())
+    least = {trial.id for trial in trials if int(trial.id.rpartition("/")[2]) < RUNS_LEAST}
+    may_start = within_budget(ctx)
+    left = run_trials(ctx, trials, judge_error_run, lambda trial: trial.id in least or may_start(trial))
     for case in {trial.case.id: trial.case for trial in trials if not trial.case.control}.values():
         planned, missed = (sum(trial.case.id == case.id for trial in each) for each in (trials, left))
         if planned - missed < possible[case.id]:

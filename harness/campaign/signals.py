@@ -13,7 +13,7 @@ from harness.campaign.errors import judge_error_run
 from harness.campaign.examine import spread
 from harness.campaign.programs import ExamineRequest, run_and_examine
 from harness.campaign.timed import CATCHABLE
-from harness.campaign.trials import Trial, run_trials
+from harness.campaign.trials import Trial, run_trials, within_budget
 from harness.core.fault import FaultPlan, Signal
 from harness.core.point import ack_points
 
@@ -32,8 +32,7 @@ def signal_phase(ctx: Context, cases: Iterable[Measured]) -> None:
             args = (ctx.engine, case.subject.spec, plan, request)
             name = f"{case.id}/after_ack/{index}"
             trials.append(Trial(name, measured, "signal", run_and_examine, args, plan=plan))
-    # Controls run whatever the budget, as in the phase of errors.
-    left = run_trials(ctx, trials, judge_error_run, lambda trial: bool(trial.case.control) or not ctx.expired())
+    left = run_trials(ctx, trials, judge_error_run, within_budget(ctx))
     if left:
         ctx.notice(
             f"{len(left)} of {len(trials)} signals after acknowledgements were not sent: the budget is used up"

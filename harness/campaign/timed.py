@@ -20,7 +20,7 @@ from harness.campaign.executor import Call, Executor
 from harness.campaign.programs import ExamineRequest, run_and_examine
 from harness.campaign.record import changes_state
 from harness.campaign.streams import stream
-from harness.campaign.trials import Trial, run_trials
+from harness.campaign.trials import Trial, run_trials, within_budget
 from harness.campaign.work import run_once
 from harness.core.fault import FaultPlan, Timed
 from harness.core.json_record import decode_record, encode_document
@@ -143,8 +143,7 @@ def timed_phase(ctx: Context, cases: Iterable[Measured]) -> dict[str, Window]:
         for name, plan in timed_plans(ctx.seed, case, windows[case.id]):
             args = ("timed", case.subject.spec, plan, request)
             trials.append(Trial(f"{case.id}/{name}", measured, "timed", run_and_examine, args, plan=plan))
-    # Controls run whatever the budget, as in the phase of errors.
-    left = run_trials(ctx, trials, judge_timed_run, lambda trial: bool(trial.case.control) or not ctx.expired())
+    left = run_trials(ctx, trials, judge_timed_run, within_budget(ctx))
     if left:
         what = "timed signals" if any(case.case.signals for case in cases) else "timed kills"
         ctx.notice(f"{len(left)} of {len(trials)} {what} were not made: the budget is used up")

@@ -85,6 +85,14 @@ def in_turn(trials: Sequence[Trial]) -> list[Trial]:
     return [trial for together in zip_longest(*queues.values()) for trial in together if trial is not None]
 
 
+def within_budget(ctx: Context) -> Callable[[Trial], bool]:
+    """Return what says whether a trial may start: while there is budget.
+
+    Controls run whatever the budget: a campaign that had no time for them would be broken, not short.
+    """
+    return lambda trial: bool(trial.case.control) or not ctx.expired()
+
+
 def run_trials(
     ctx: Context,
     trials: Sequence[Trial],

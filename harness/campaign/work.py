@@ -68,8 +68,6 @@ class Explored(msgspec.Struct, frozen=True, kw_only=True):
     not_measured: dict[FaultClass, dict[str, str]] = {}
     unsteady: frozenset[str] = frozenset()
     """Keys of files that two undisturbed runs wrote differently: another run's bytes are not held against these."""
-    incomparable: str = ""
-    """Why no outcome of a faulted run can be held against this one: two undisturbed runs differ in every file."""
     not_judged: tuple[str, ...] = ()
     """Logs of which a part of what they owe cannot be told, each with the reason."""
     explore_cpu_ms: dict[StateClass, float] = {}
@@ -177,7 +175,6 @@ def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest)
     return Explored(
         recording=recording,
         judged=judged,
-        incomparable=incomparable,
         unsteady=unsteady,
         not_judged=tuple(item.undecided for item in expectation.records.values() if item.undecided),
         not_measured={name: _not_measured(judge, request, name, incomparable) for name in request.scopes},

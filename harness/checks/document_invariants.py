@@ -6,19 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from harness.checks.binding import DOCUMENT_FORMATS
 from harness.checks.invariant import check
-from harness.checks.summary import parse_json
 from harness.checks.versions import ExpectedDocument, is_link
 from harness.checks.view import FileView, TreeView
 from harness.core.verdict import Damage, Violation
-
-
-def parses(data: bytes) -> bool:
-    """Whether the bytes are one JSON value."""
-    try:
-        parse_json(data)
-    except ValueError:
-        return False
-    return True
 
 
 @check("M1", "file", DOCUMENT_FORMATS)

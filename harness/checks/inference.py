@@ -27,7 +27,7 @@ import msgspec
 from harness.checks.binding import Bindings, FileBinding, TornTail
 from harness.checks.expectation import Expectation
 from harness.checks.replaying import InFlight, as_asked
-from harness.checks.summary import parse_json
+from harness.checks.summary import is_json, parse_json
 from harness.checks.versions import History, extends
 from harness.core.apply import apply
 from harness.core.content import Content
@@ -218,18 +218,10 @@ def _binding(path: str, history: History, torn_tail: TornTail, *, log: bool, opa
         return FileBinding(glob, "opaque")
     if not log:
         contents = [version.to_bytes() for version in history.versions if version is not None and version.size]
-        return FileBinding(glob, "document", json=bool(contents) and all(map(_is_json, contents)))
+        return FileBinding(glob, "document", json=bool(contents) and all(map(is_json, contents)))
     lines = [line for content in _held(history)[-1:] for line in content.to_bytes().split(b"\n")[:-1]]
     json = _is_framed(history) and bool(lines) and _are_objects(lines)
     return FileBinding(glob, "log", torn_tail=torn_tail, json=json)
-
-
-def _is_json(data: bytes) -> bool:
-    try:
-        parse_json(data)
-    except ValueError:
-        return False
-    return True
 
 
 def _are_objects(lines: Iterable[bytes]) -> bool:

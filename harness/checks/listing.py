@@ -16,7 +16,7 @@ from harness.checks.flight import held_at, is_agent
 from harness.checks.invariant import check, checks_of, select
 from harness.checks.judge import Judge
 from harness.checks.lister import lists_session
-from harness.checks.summary import LineFold, parse_json
+from harness.checks.summary import LineFold, is_json, parse_json
 from harness.core.content import Content
 from harness.core.fault import FaultClass
 from harness.core.tree import Tree
@@ -140,11 +140,9 @@ def _transcript_problem(lines: LineFold, binding: FileBinding, content: Content)
     summary = lines.of(content)
     if any(problem.invariant in ("B2", "B4") for problem in summary.problems):
         return f"has a damaged line at offset {summary.problems[0].offset}"
-    if summary.tail_start < content.size and binding.torn_tail == "violation":
-        try:
-            parse_json(content.read(summary.tail_start, content.size))
-        except ValueError:
-            return f"has a torn tail at offset {summary.tail_start}"
+    torn = summary.tail_start < content.size and binding.torn_tail == "violation"
+    if torn and not is_json(content.read(summary.tail_start, content.size)):
+        return f"has a torn tail at offset {summary.tail_start}"
     return ""
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from harness.checks.binding import FileBinding
 from harness.checks.expectation import Expectation, ExpectedDocument, ExpectedRecords
 from harness.checks.rules import DEFAULT_RULES, Rules
-from harness.checks.summary import Lines, NulFold, parse_json
+from harness.checks.summary import Lines, NulFold, is_json
 from harness.core.content import Content
 from harness.core.fault import FaultClass
 from harness.core.tree import Tree
@@ -29,11 +29,7 @@ class Facts:
         if found is None:
             if len(self._parsed) > _PARSED_LIMIT:
                 self._parsed.clear()
-            try:
-                parse_json(content.to_bytes())
-                found = True
-            except ValueError:
-                found = False
+            found = is_json(content.to_bytes())
             self._parsed[content.digest] = found
         return found
 

@@ -30,7 +30,7 @@ _KILL_US = 20_000
 Entry = dict[str, Any]
 
 
-class Damaged(NamedTuple):
+class DamagedEntry(NamedTuple):
     """A state with an entry that cannot be read: its path and id, and what the entry was before."""
 
     state: Tree
@@ -52,7 +52,7 @@ def _parsed(data: bytes) -> Entry | None:
         return None
 
 
-def _all_damaged(here: Bench) -> Iterator[Damaged]:
+def _all_damaged(here: Bench) -> Iterator[DamagedEntry]:
     """Yield the writer's kill states with an entry that cannot be read, in the order of the run."""
     old: dict[str, Entry] = {}
     for tree in (here.start, *(state.tree for state in here.killed())):
@@ -61,15 +61,15 @@ def _all_damaged(here: Bench) -> Iterator[Damaged]:
             if now is not None:
                 old[path] = now
             elif data and path in old:
-                yield Damaged(tree, path, str(old[path]["sessionId"]), old[path])
+                yield DamagedEntry(tree, path, str(old[path]["sessionId"]), old[path])
 
 
-def _damaged(here: Bench) -> Damaged | None:
+def _damaged(here: Bench) -> DamagedEntry | None:
     """Return the first of them."""
     return next(_all_damaged(here), None)
 
 
-def _any_damaged(here: Bench) -> Damaged:
+def _any_damaged(here: Bench) -> DamagedEntry:
     own = _damaged(here)
     if own is not None:
         return own
@@ -134,7 +134,7 @@ def lease_of_orphan(claim: Claim) -> Fact:
     return Fact(value=bool(named), shown=f"{len(named)} leases are held by the session whose entry is damaged")
 
 
-def _names(found: Damaged) -> set[str]:
+def _names(found: DamagedEntry) -> set[str]:
     return {found.session, str(found.before["cliSessionId"])}
 
 
@@ -167,7 +167,7 @@ def warned(claim: Claim) -> Fact:
     return Fact(value=bool(named), shown=f"{len(named)} warnings name it")
 
 
-def _after_start(claim: Claim) -> tuple[Damaged, CommandOutcome, Entry | None]:
+def _after_start(claim: Claim) -> tuple[DamagedEntry, CommandOutcome, Entry | None]:
     """Return a damaged state, the variant's next start on it, and the entry as that start left it."""
     with bench(claim.variant, WORKLOAD) as here:
         found = _any_damaged(here)
@@ -204,7 +204,7 @@ def losses_told(claim: Claim) -> Fact:
     return Fact(value=" ".join(told), shown=f"reported lost: {', '.join(told) or 'nothing'}")
 
 
-def _title(found: Damaged) -> str:
+def _title(found: DamagedEntry) -> str:
     """Return the last title that a session's transcript was given by its user, else the one a model made."""
     titles: dict[str, str] = {}
     for _, data in _entries(found.state, f"projects/*/{found.before['cliSessionId']}.jsonl"):
@@ -214,12 +214,12 @@ def _title(found: Damaged) -> str:
     return titles.get("customTitle") or titles.get("aiTitle", "")
 
 
-def _template(found: Damaged) -> str:
+def _template(found: DamagedEntry) -> str:
     """Return the path of an entry that can be read: the one that the procedure copies."""
     return next(path for path, data in _entries(found.state) if _parsed(data) is not None)
 
 
-def _by_hand(here: Bench, found: Damaged) -> CommandOutcome:
+def _by_hand(here: Bench, found: DamagedEntry) -> CommandOutcome:
     """Repair a damaged entry with the procedure that the document publishes."""
     registry = found.path.rpartition("/")[0]
     old = found.before
@@ -272,7 +272,7 @@ def settings_gone(claim: Claim) -> Fact:
     return Fact(value=gone, shown="; ".join(told))
 
 
-def _differs(found: Damaged, keys: list[str]) -> bool:
+def _differs(found: DamagedEntry, keys: list[str]) -> bool:
     """Whether a damaged entry had other settings than the one that the procedure copies, in every key."""
     copied = _parsed(dict(_entries(found.state))[_template(found)]) or {}
     return all(copied.get(key) != found.before.get(key) for key in keys)
