@@ -14,6 +14,7 @@ from harness.engines.block.filesystems import FileSystem, filesystem
 from harness.engines.block.image import Image
 from harness.engines.block.making import make
 
+_DEVICES = ("/dev/fuse", "/dev/loop-control")
 _PACKAGES: Mapping[str, str] = {"ext4": "e2fsprogs", "xfs": "xfsprogs", "btrfs": "btrfs-progs"}
 
 
@@ -28,7 +29,7 @@ def why_not_available(name: str) -> str:
         return f"the block engine needs Linux; this is {sys.platform}"
     if os.geteuid() != 0:
         return "the block engine needs root: it mounts file systems"
-    for device in ("/dev/fuse", "/dev/loop-control"):
+    for device in _DEVICES:
         try:
             os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
         except OSError as error:

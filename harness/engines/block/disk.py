@@ -27,6 +27,7 @@ from harness.engines.block.disk_log import DiskEvent, DiskWrite, Failure, Flush,
 from harness.engines.block.system import mount_detached
 
 _REFUSED = frozenset((errno.ENOENT, errno.EINTR, errno.EAGAIN))
+_UNMOUNTED = frozenset((errno.ENODEV, errno.ECONNABORTED))
 _PATIENCE_S = 60.0
 
 
@@ -131,7 +132,7 @@ class _Server:
         except OSError as error:
             if error.errno in _REFUSED:
                 return True
-            if error.errno == errno.ENODEV:  # unmounted
+            if error.errno in _UNMOUNTED:
                 return False
             raise
         asked = fuse.request(raw)

@@ -13,7 +13,6 @@ from harness.engines.block.chamber import Send, chamber
 from harness.engines.block.cuts import SUBSETS, Cut, cuts_of, epochs_of, sample
 from harness.engines.block.disk_log import DiskWrite
 from harness.engines.block.filesystems import FileSystem, filesystem, mount_options
-from harness.engines.block.image import Image
 from harness.engines.block.making import STATE, load
 from harness.engines.block.recording import DiskRecording
 from harness.engines.block.system import attached, mount_detached
@@ -21,8 +20,6 @@ from harness.sandbox.snapshot import UnreadableStateError, read_tree
 
 CONTENT_BYTES = 64 << 20
 """Most bytes of file content read from one disk."""
-
-_NAME = "tornwrite-cut"
 
 
 class ObservedState(NamedTuple):
@@ -68,8 +65,10 @@ def observe(
     cuts = sample(cuts_of(recorded.log, operations, seed, subsets), limit, seed)
     known: list[tuple[Tree | None, str]] = []
 
+    name = f"tornwrite-cut-{os.getpid()}"  # /sys/block/loop*/loop/backing_file shows it
+
     def work(send: Send) -> None:
-        _look(recorded, cuts, send)
+        _look(recorded, cuts, name, send)
 
     answers = chamber(work)
     for cut, (number, fresh) in zip(cuts, answers, strict=True):
@@ -79,7 +78,7 @@ def observe(
         yield ObservedState(cut, tree, reason)
 
 
-def _look(recorded: DiskRecording, cuts: tuple[Cut, ...], send: Send) -> None:
+def _look(recorded: DiskRecording, cuts: tuple[Cut, ...], name: str, send: Send) -> None:
     """Send per cut the number of its outcome, and the outcome where it is new. For the worker of a chamber."""
     kind = filesystem(recorded.filesystem)
     options = mount_options(kind, recorded.options)
@@ -89,7 +88,7 @@ def _look(recorded: DiskRecording, cuts: tuple[Cut, ...], send: Send) -> None:
     for cut in cuts:
         while at < cut.epoch:
             base, at = base.after(_writes(recorded, epochs[at].writes)), at + 1
-        raw = pickle.dumps(_outcome(kind, options, base, _writes(recorded, cut.kept)))
+        raw = pickle.dumps(_outcome(kind, options, load(base, name), _writes(recorded, cut.kept)))
         fresh = raw not in numbers
         number = numbers.setdefault(raw, len(numbers))
         send((number, raw if fresh else None))
@@ -105,9 +104,9 @@ def _writes(recorded: DiskRecording, positions: tuple[int, ...]) -> list[tuple[i
 
 
 def _outcome(
-    kind: FileSystem, options: tuple[tuple[str, str | None], ...], base: Image, writes: list[tuple[int, bytes]]
+    kind: FileSystem, options: tuple[tuple[str, str | None], ...], image: int, writes: list[tuple[int, bytes]]
 ) -> tuple[Tree | None, str]:
-    image = load(base, _NAME)
+    """Return the tree, or why there is none; ``image`` is closed."""
     try:
         for offset, data in writes:
             os.pwrite(image, data, offset)

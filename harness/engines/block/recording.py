@@ -117,7 +117,7 @@ def record_on_disk(
     kind = filesystem(filesystem_name)
     pairs = mount_options(kind, options)
     empty = empty_image(kind)
-    name = f"tornwrite-disk-{secrets.token_hex(6)}"
+    name = f"tornwrite-disk-{os.getpid()}-{secrets.token_hex(4)}"  # /sys/block/loop*/loop/backing_file shows it
     image, log = load(empty, name), os.memfd_create("tornwrite-log")
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
