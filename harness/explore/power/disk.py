@@ -19,6 +19,9 @@ from harness.explore.power.effects import Cut, Data, Effects, Names, Size
 from harness.explore.power.names import NameChanges
 from harness.explore.power.order import bits
 
+_KEPT_CONTENTS = 50_000
+"""Contents of one inode that are remembered: they share their chunks."""
+
 
 class _Blocks(NamedTuple):
     """What a file has on the disk: the bytes of its blocks, the size that says how many of them are seen."""
@@ -31,59 +34,50 @@ class _Blocks(NamedTuple):
 
 
 class _Inode:
-    """The content effects of one inode, and the contents they make."""
+    """The content effects of one inode, and the contents that sets of them make."""
 
-    __slots__ = ("base", "effects", "mask", "memo", "numbers", "seen")
+    __slots__ = ("base", "effects", "mask", "memo", "seen")
 
     def __init__(self, base: Content) -> None:
         self.base = base
-        self.numbers: list[int] = []
-        self.effects: list[Data | Size | Cut] = []
+        self.effects: dict[int, Data | Size | Cut] = {}
         self.mask = 0
-        self.memo: dict[tuple[int, int], _Blocks] = {(0, 0): _Blocks(base, base.size)}
-        self.seen: dict[tuple[int, int], Content] = {}
+        self.memo: dict[int, _Blocks] = {0: _Blocks(base, base.size)}
+        self.seen: dict[int, Content] = {0: base}
 
-    def blocks(self, count: int, lost: int) -> _Blocks:
-        """Return the blocks after the first ``count`` effects, without the ``lost`` ones."""
-        memo = self.memo
-        found = memo.get((count, lost))
-        if found is not None:
-            return found
-        begin, missing = count, lost
+    def blocks(self, kept: int) -> _Blocks:
+        """Return the blocks that the effects ``kept`` make, from those without the last of them."""
+        memo, pending = self.memo, []
+        found = memo.get(kept)
         while found is None:
-            begin -= 1
-            missing &= ~(1 << self.numbers[begin])
-            found = memo.get((begin, missing))
-        data, size = found
-        for index in range(begin, count):
-            if lost >> self.numbers[index] & 1:
-                missing |= 1 << self.numbers[index]
+            last = kept.bit_length() - 1
+            pending.append((kept, last))
+            kept ^= 1 << last
+            found = memo.get(kept)
+        if len(memo) > _KEPT_CONTENTS:
+            self.memo = memo = {0: memo[0]}
+            self.seen = {0: self.base}
+        for mask, number in reversed(pending):
+            data, size = found
+            item = self.effects[number]
+            if isinstance(item, Data):
+                data = data.write(item.offset, item.data)
+                size = max(size, item.grows)
+            elif isinstance(item, Size):
+                size = max(size, item.size)
             else:
-                item = self.effects[index]
-                if type(item) is Data:
-                    data = data.write(item.offset, item.data)
-                    size = max(size, item.grows)
-                elif type(item) is Size:
-                    size = max(size, item.size)
-                else:
-                    data = data.truncate(min(item.size, data.size))
-                    size = item.size
-            memo[index + 1, missing] = _Blocks(data, size)
-        return memo[count, lost]
+                data = data.truncate(min(item.size, data.size))
+                size = item.size
+            found = memo[mask] = _Blocks(data, size)
+        return found
 
-    def content(self, count: int, lost: int) -> Content:
+    def content(self, kept: int) -> Content:
         """Return what a reader of the file sees."""
-        key = (count, lost)
-        content = self.seen.get(key)
+        content = self.seen.get(kept)
         if content is None:
-            content = self.seen[key] = self.blocks(count, lost).seen()
+            blocks = self.blocks(kept)
+            content = self.seen[kept] = blocks.seen()
         return content
-
-    def forget(self, count: int) -> None:
-        """Drop what only states before the first ``count`` effects need."""
-        if len(self.memo) > 64:
-            self.memo = {key: value for key, value in self.memo.items() if key[0] >= count or key == (0, 0)}
-            self.seen = {key: value for key, value in self.seen.items() if key[0] >= count}
 
 
 class Disk:
@@ -96,7 +90,7 @@ class Disk:
         self._owner: list[int] = []
         self._names = NameChanges(effects)
         for number, item in enumerate(effects.items):
-            if type(item) is Names:
+            if isinstance(item, Names):
                 self._owner.append(item.subject)
                 continue
             self._owner.append(item.ino)
@@ -105,24 +99,11 @@ class Disk:
                 node = self._start.nodes.get(item.ino)
                 inode = _Inode(node.content if isinstance(node, File) else EMPTY)
                 self._inodes[item.ino] = inode
-            inode.numbers.append(number)
-            inode.effects.append(item)
+            inode.effects[number] = item
             inode.mask |= 1 << number
-        self._counts: dict[int, int] = dict.fromkeys(self._inodes, 0)
-        self._at = -1
-
-    def _advance(self, op: int) -> None:
-        """Count the content effects of each inode up to operation ``op``, and drop what is behind."""
-        if op < self._at:
-            self._counts = dict.fromkeys(self._inodes, 0)
-            self._at = -1
-        for index in range(self._at + 1, op + 1):
-            for number in self._effects.of_op[index]:
-                item = self._effects.items[number]
-                if type(item) is not Names:
-                    self._counts[item.ino] += 1
-                    self._inodes[item.ino].forget(self._counts[item.ino] - 1)
-        self._at = op
+        self._upto = [0]
+        for numbers in effects.of_op:
+            self._upto.append(max(self._upto[-1], (1 << numbers.stop) - 1))
 
     def tree(self, op: int, lost: int) -> Tree:
         """Return the tree after operation ``op`` (-1: at the start) without the ``lost`` effects."""
@@ -131,14 +112,12 @@ class Disk:
         tree = self._effects.trees[op]
         if not lost:
             return tree
-        if op != self._at:
-            self._advance(op)
         lost_names = lost & self._names.mask
         if lost_names:
             gone, come = self._names.difference(op, lost_names)
             if gone or come:
                 tree = tree.edit(gone, come)
-        rest = lost ^ lost_names
+        rest, upto = lost ^ lost_names, self._upto[op + 1]
         while rest:
             ino = self._owner[(rest & -rest).bit_length() - 1]
             inode = self._inodes[ino]
@@ -146,7 +125,7 @@ class Disk:
             rest ^= mine
             if not tree.names_of(ino):
                 continue
-            content = inode.content(self._counts[ino], mine)
+            content = inode.content(inode.mask & upto & ~mine)
             node = tree.nodes[ino]
             if type(node) is File and content is not node.content:
                 tree = tree.with_node(ino, File(content, node.mode, None))
@@ -178,24 +157,20 @@ class Disk:
         inode = self._inodes.get(ino)
         if inode is None:
             return []
-        if op != self._at:
-            self._advance(op)
-        count, mine = self._counts[ino], lost & inode.mask
+        kept = inode.mask & self._upto[op + 1] & ~lost
         covered = [(0, inode.base.size)]
-        for index in range(count):
-            item = inode.effects[index]
-            if mine >> inode.numbers[index] & 1:
-                continue
+        for number in bits(kept):
+            item = inode.effects[number]
             if type(item) is Data:
                 covered.append((item.offset, item.offset + len(item.data)))
             elif type(item) is Cut:
                 covered = [(start, min(end, item.size)) for start, end in covered if start < item.size]
+        size = inode.blocks(kept).size
         at, out = 0, []
-        for start, end in [*sorted(covered), (inode.blocks(count, mine).size,) * 2]:
+        for start, end in [*sorted(covered), (size, size)]:
             if start > at:
                 out.append((at, start))
             at = max(at, end)
-        size = inode.blocks(count, mine).size
         return [(start, min(end, size)) for start, end in out if start < size]
 
     def _freed(self, ino: int) -> Content:

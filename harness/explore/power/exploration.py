@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from harness.core.fault import CrashPoint, FaultClass, Loss, PowerLoss
+from harness.core.fault import FaultClass, Loss, PowerLoss
 from harness.core.point import at_phase
 from harness.core.profile import Profile
 from harness.core.role import path_role

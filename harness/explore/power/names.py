@@ -15,7 +15,8 @@ from harness.explore.power.effects import Effects, Names
 Difference: TypeAlias = tuple[list[str], list[tuple[str, int]]]
 """Paths that are gone, and (path, inode) of those that have come."""
 
-_KEPT = 4096
+_KEPT_NAMES = 1_000_000
+"""Names in all remembered maps together: some hundred megabytes."""
 
 
 class _Map(NamedTuple):
@@ -30,9 +31,12 @@ class NameChanges:
 
     def __init__(self, effects: Effects) -> None:
         self._effects = effects
-        self._numbers = [number for number, item in enumerate(effects.items) if type(item) is Names]
-        self._ops = [effects.items[number].op for number in self._numbers]
-        self.mask = sum(1 << number for number in self._numbers)
+        numbers = [number for number, item in enumerate(effects.items) if type(item) is Names]
+        self._ops = [effects.items[number].op for number in numbers]
+        self._upto = [0]
+        for number in numbers:
+            self._upto.append(self._upto[-1] | 1 << number)
+        self.mask = self._upto[-1]
         trees = [effects.trace.start, *effects.trees]
         self._directories = {
             ino
@@ -40,12 +44,14 @@ class NameChanges:
             for ino in tree.names.values()
             if isinstance(tree.nodes[ino], Directory)
         }
-        self._maps: dict[tuple[int, int], _Map] = {(0, 0): self._map_of(effects.trace.start)}
+        # Where all changes up to one of them are kept, the tree after its operation has the names.
+        self._whole = dict(zip(self._upto, self._trees(), strict=True))
+        self._maps: dict[int, _Map] = {}
         self._differences: dict[tuple[int, int], Difference] = {}
+        self._limit = max(256, _KEPT_NAMES // (1 + max(len(tree.names) for tree in trees)))
 
-    def _map_of(self, tree: Tree) -> _Map:
-        directories = {ino: path for path, ino in tree.names.items() if ino in self._directories}
-        return _Map(dict(tree.names), directories)
+    def _trees(self) -> list[Tree]:
+        return [self._effects.trace.start, *(self._effects.trees[op] for op in self._ops)]
 
     def difference(self, op: int, lost: int) -> Difference:
         """Return how the names after operation ``op`` without the ``lost`` changes differ from all of them."""
@@ -53,40 +59,34 @@ class NameChanges:
         key = (count, lost)
         found = self._differences.get(key)
         if found is None:
-            full, mine = self._effects.trees[op].names, self._map(count, lost).paths
+            full, mine = self._effects.trees[op].names, self._map(self._upto[count] & ~lost).paths
             gone = [path for path in full if path not in mine]
             come = [(path, ino) for path, ino in mine.items() if full.get(path) != ino]
             found = gone, come
-            if len(self._differences) > _KEPT:
+            if len(self._differences) > self._limit:
                 self._differences = {}
             self._differences[key] = found
         return found
 
-    def _map(self, count: int, lost: int) -> _Map:
-        maps = self._maps
-        found = maps.get((count, lost))
-        if found is not None:
-            return found
-        begin, missing = count, lost
+    def _map(self, kept: int) -> _Map:
+        """Return the names with just the changes ``kept``, from those with the last of them taken away."""
+        maps, pending = self._maps, []
+        found = maps.get(kept)
         while found is None:
-            begin -= 1
-            missing &= ~(1 << self._numbers[begin])
-            if missing or not begin:
-                found = maps.get((begin, missing))
-            else:
-                found = self._map_of(self._effects.trees[self._ops[begin - 1]])
-        if len(maps) > _KEPT:
-            start = maps[0, 0]
-            self._maps = maps = {key: value for key, value in maps.items() if key[0] >= count - 1}
-            maps[0, 0] = start
-        for index in range(begin, count):
-            number = self._numbers[index]
-            if lost >> number & 1:
-                missing |= 1 << number
-            else:
-                item = self._effects.items[number]
-                found = changed(found, item, self._directories) if type(item) is Names else found
-            maps[index + 1, missing] = found
+            tree = self._whole.get(kept)
+            if tree is not None:
+                directories = {ino: path for path, ino in tree.names.items() if ino in self._directories}
+                found = maps[kept] = _Map(dict(tree.names), directories)
+                break
+            last = kept.bit_length() - 1
+            pending.append((kept, last))
+            kept ^= 1 << last
+            found = maps.get(kept)
+        if len(maps) > self._limit:
+            self._maps = maps = {}
+        for mask, number in reversed(pending):
+            item = self._effects.items[number]
+            found = maps[mask] = changed(found, item, self._directories) if type(item) is Names else found
         return found
 
 
@@ -109,9 +109,8 @@ def changed(names: _Map, item: Names, directories: set[int]) -> _Map:
         path = _path(own, directory, name)
         if path is not None and path in paths:
             gone.append(path)
-            if paths[path] in directories and paths[path] != item.subject:
-                gone += [each for each in paths if each.startswith(path + "/")]
-            elif paths[path] in directories and not item.come:
+            taken_along = paths[path] == item.subject and bool(item.come)
+            if paths[path] in directories and not taken_along:
                 gone += [each for each in paths if each.startswith(path + "/")]
     touched = [paths.pop(path, None) for path in gone]
     paths.update(come)

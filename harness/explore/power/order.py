@@ -102,9 +102,9 @@ class _Builder:
         file = self.file(item.ino)
         direct = 1 << file.cut if file.cut >= 0 else 0
         before = file.on_block.get(item.block, -1)
-        if before >= 0 and self.profile.block_writes_ordered:
-            if self.profile.failed_fsync == "clean" or not file.dropped >> before & 1:
-                direct |= 1 << before
+        reverted = self.profile.failed_fsync == "revert" and before >= 0 and file.dropped >> before & 1
+        if before >= 0 and self.profile.block_writes_ordered and not reverted:
+            direct |= 1 << before
         if item.hidden:
             direct |= 1 << (number - 1)
         file.on_block[item.block] = number

@@ -19,8 +19,8 @@ it is yielded again only after an acknowledgement, which changes what is owed.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
+from hashlib import shake_256
 from typing import Literal, NamedTuple
 
 from harness.core.operation import Ack, Sync
@@ -36,7 +36,7 @@ UNITS = 400
 """Single losses of one crash point, at most: the newest half, and the rest evenly spread."""
 
 PAIRS = 256
-RANDOM = 48
+RANDOM = 16
 """Pairs and random sets of one crash point, at most."""
 
 _TAILS = 6
@@ -80,12 +80,13 @@ class Explorer:
         self.effects = order.effects
         self.disk = Disk(order.effects)
         self.coverage: dict[Kind, Coverage] = {}
-        self._random = random.Random(seed)
+        self._seed = seed
         self._limit = exhaustive
         self._wanted: list[int] = [1 << number for number in range(len(self.effects.items))]
         self._pending = 0
         self._sets: list[int] | None = [0]
-        self._units: list[int] = []
+        self._losses: list[int] = []
+        """The single losses of what is pending, each with all that needs it."""
         self._stale = order.profile.unwritten_reads == "stale"
 
     def states(self) -> Iterator[PowerState]:
@@ -114,17 +115,20 @@ class Explorer:
     def _arrive(self, numbers: range) -> None:
         """Take up the effects of the next operation."""
         for number in numbers:
-            for needed in bits(self.order.needs[number] & self._pending):
-                self._wanted[needed] |= 1 << number
-            self._pending |= 1 << number
+            need, bit = self.order.needs[number] & self._pending, 1 << number
+            for needed in bits(need):
+                self._wanted[needed] |= bit
+            self._pending |= bit
+            if need:
+                self._losses = [loss | bit if loss & need else loss for loss in self._losses]
         if self._sets is not None:
             self._sets = self._extended(self._sets, numbers)
-        self._units += self._units_of(numbers)
+        self._losses += dict.fromkeys(map(self._up, self._units_of(numbers)))
 
     def _settle(self, durable: int) -> None:
         """Drop what cannot be lost any more."""
         self._pending &= ~durable
-        self._units = [unit for unit in self._units if not unit & durable]
+        self._losses = [loss for loss in self._losses if not loss & durable]
         if self._sets is not None:
             self._sets = [lost for lost in self._sets if not lost & durable]
         elif self._pending.bit_count() <= 2 * self._limit.bit_length():
@@ -179,7 +183,7 @@ class Explorer:
             self._count("exhaustive", explored, explored)
             return
         seen: set[int] = set()
-        for kind, sets, possible in self._sampled(numbers, fresh, telling):
+        for kind, sets, possible in self._sampled(index, numbers, fresh, telling):
             explored = 0
             for lost in sets:
                 if lost in seen or (fresh and lost & fresh == fresh):
@@ -200,25 +204,25 @@ class Explorer:
                 yield PowerState(tree, index, acked, lost, kind, stale=True)
 
     def _sampled(
-        self, numbers: range | None, fresh: int, telling: bool
+        self, index: int, numbers: range | None, fresh: int, telling: bool
     ) -> Iterator[tuple[Kind, Iterator[int], int]]:
         pending = self._pending
-        units = self._units if len(self._units) <= UNITS else self._chosen_units()
+        losses = self._losses if len(self._losses) <= UNITS else self._chosen_losses()
         yield "kept", iter((0,)), 1
         yield "lost", iter((pending & ~self._down(fresh) if fresh else pending,)), 1
-        yield "single loss", (self._up(unit) for unit in units), len(self._units)
+        yield "single loss", iter(losses), len(self._losses)
         survivors: Sequence[int] = numbers if numbers is not None else list(bits(pending))
         chosen = _spread(survivors, UNITS)
         yield "single survival", (pending & ~self._down(1 << number) for number in chosen), len(survivors)
         if numbers is None:
             yield "prefix", (self._up(pending >> number << number) for number in chosen), len(survivors)
         if telling:
-            yield "pair", self._pairs(units), self._related()
-            yield "random", self._randoms(), 2 ** min(64, pending.bit_count())
+            yield "pair", self._pairs(losses), self._related()
+            yield "random", self._randoms(index), 2 ** min(64, pending.bit_count())
 
-    def _chosen_units(self) -> list[int]:
+    def _chosen_losses(self) -> list[int]:
         half = UNITS // 2
-        return [*_spread(self._units[:-half], half), *self._units[-half:]]
+        return [*_spread(self._losses[:-half], half), *self._losses[-half:]]
 
     def _down(self, kept: int) -> int:
         """Return what is on the disk with ``kept``."""
@@ -227,38 +231,45 @@ class Explorer:
             out |= self.order.needs[number]
         return out
 
-    def _objects(self, unit: int) -> frozenset[int]:
+    def _objects(self, loss: int) -> frozenset[int]:
         """Return what a loss is about: inodes, and directories as negative numbers."""
         found: set[int] = set()
-        for number in bits(unit):
+        for number in bits(loss):
             found |= objects_of(self.effects.items[number])
         return frozenset(found)
 
-    def _pairs(self, units: Sequence[int]) -> Iterator[int]:
+    def _pairs(self, losses: Sequence[int]) -> Iterator[int]:
         """Yield pairs of losses of related objects, the newest first."""
         taken = 0
-        recent = [(unit, self._objects(unit)) for unit in units[: -PAIRS - 1 : -1]]
-        for first, (unit, objects) in enumerate(recent):
+        recent = [(loss, self._objects(loss)) for loss in losses[: -PAIRS - 1 : -1]]
+        for first, (loss, objects) in enumerate(recent):
             for other, others in recent[first + 1 :]:
                 if taken == PAIRS:
                     return
                 if not objects.isdisjoint(others):
                     taken += 1
-                    yield self._up(unit | other)
+                    yield loss | other
 
     def _related(self) -> int:
-        return len(self._units) * (len(self._units) - 1) // 2
+        return len(self._losses) * (len(self._losses) - 1) // 2
 
-    def _randoms(self) -> Iterator[int]:
-        numbers = list(bits(self._pending))
-        for _ in range(RANDOM):
-            share = self._random.choice((0.1, 0.3, 0.5, 0.8))
-            yield self._up(_mask([number for number in numbers if self._random.random() < share]))
+    def _randoms(self, index: int) -> Iterator[int]:
+        """Yield lost sets with a quarter, a half or three quarters of what is pending as their beginning."""
+        width = self._pending.bit_length()
+        for draw in range(RANDOM):
+            first, second = (_noise(f"{self._seed}/{index}/{draw}/{half}", width) for half in "ab")
+            chosen = (first & second, first, first | second)[draw % 3]
+            yield self._up(chosen & self._pending)
+
+
+def _noise(name: str, width: int) -> int:
+    """Return ``width`` bits that depend on ``name`` alone."""
+    return int.from_bytes(shake_256(name.encode()).digest(width // 8 + 1), "little")
 
 
 def objects_of(item: Effect) -> set[int]:
     """Return the inode of an effect, and the directories whose entries it changes, as -1 - inode."""
-    if type(item) is not Names:
+    if not isinstance(item, Names):
         return {item.ino}
     return {item.subject, *(-1 - directory for directory, _ in item.entries)}
 
