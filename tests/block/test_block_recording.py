@@ -81,6 +81,21 @@ def test_data_slower_than_the_journal_is_seen_as_nuls(recorded: Recorded) -> Non
     assert "NUL" in {of(state.tree) for state in observe(done)}
 
 
+def test_a_torn_write_leaves_the_page_that_it_reached(recorded: Recorded) -> None:
+    """An overwrite that got half way is new pages before old ones."""
+    done = recorded("overwrite_truncate", "ext4", "end")
+    contents = set()
+    for state in observe(done, tears=4):
+        if state.cut.torn and state.tree is not None:
+            node = state.tree.node_at("f")
+            assert isinstance(node, File)
+            contents.add(node.content.to_bytes())
+    mixed = [
+        data for data in contents if data[:4096] == pattern.NEW[:4096] and data[8192:10000] == pattern.OLD[8192:]
+    ]
+    assert mixed
+
+
 @pytest.mark.parametrize("name", pattern.PATTERNS)
 def test_every_pattern_is_recorded_whole(recorded: Recorded, name: str) -> None:
     done = recorded(name, "ext4", "each")

@@ -114,6 +114,7 @@ def record_in_vm(
     limit: int = 200,
     seed: int = 0,
     subsets: int = SUBSETS,
+    tears: int = 0,
 ) -> tuple[DiskRecording, list[ObservedState]]:
     """Do :func:`record_on_disk` and :func:`observe` inside a virtual machine; at most ``limit`` cuts.
 
@@ -124,7 +125,7 @@ def record_in_vm(
     if _needs_filter(kernel_release()):
         environment["GLIBC_TUNABLES"] = _NO_AVX
     inside = msgspec.structs.replace(spec, environment=environment)
-    observing = {"limit": limit, "seed": seed, "subsets": subsets}
+    observing = {"limit": limit, "seed": seed, "subsets": subsets, "tears": tears}
     request = ("record", (inside, filesystem, options, commit), {"slow": slow}, observing)
     recording, states = _ask(request, _BOOT_S + 3 * spec.limits.timeout_s + limit * _PER_CUT_S)
     return recording, states
