@@ -82,7 +82,8 @@ def _described(places: Places, op: AnyOperation) -> tuple[str, str, str] | None:
     if isinstance(op, Rename):
         moved = tree.node_at(op.path)
         replaced = tree.node_at(op.to)
-        plain = isinstance(moved, File) and not op.exchange and op.path != op.to
+        alone = tree.names_of(tree.names[op.path]) == (op.path,) and op.path != op.to
+        plain = isinstance(moved, File) and not op.exchange and alone
         if not plain or not (replaced is None or isinstance(replaced, File)):
             return None
         return "rename", op.to, "over what is there" if replaced is not None else "to a new name"

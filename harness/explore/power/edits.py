@@ -212,6 +212,8 @@ class _Editor:
         _require(isinstance(self.tree.nodes[source], File), f"operation {op.seq} renames no regular file")
         there = target is not None and isinstance(self.tree.nodes[target], File)
         _require(there or target is None, f"operation {op.seq} replaces no regular file")
+        alone = self.tree.names_of(source) == (op.path,) and target != source
+        _require(alone, f"operation {op.seq} renames a file with several names")
         ino = target if target is not None else self._new_ino()
         data, mode = _content(self.tree, source), getattr(self.tree.nodes[source], "mode", 0o644)
         truncated = there and bool(_content(self.tree, ino))
