@@ -85,7 +85,7 @@ class Script:
         self._do(Sync, ino=self._open[fd][0], scope="file", actor=actor)
 
     def sync_directory(self, path: str = "", *, actor: int = 0) -> None:
-        """Flush the entries of a directory, by default of the state directory."""
+        """Flush a directory; the state directory where no path is given."""
         self._do(Sync, ino=self.tree.names[path] if path else 0, scope="file", actor=actor)
 
     def close(self, fd: int, *, actor: int = 0) -> None:

@@ -131,6 +131,14 @@ class Disk:
                 tree = tree.with_node(ino, File(content, node.mode, None))
         return tree
 
+    def content(self, ino: int, kept: int) -> Content:
+        """Return what a reader of a file sees when just its effects ``kept`` are on the disk."""
+        inode = self._inodes.get(ino)
+        if inode is None:
+            node = self._start.nodes.get(ino)
+            return node.content if isinstance(node, File) else EMPTY
+        return inode.content(kept)
+
     def stale(self, op: int, lost: int) -> Tree | None:
         """Return :meth:`tree` with the blocks that no data reached full of what was there before; ``None`` if none.
 

@@ -104,7 +104,11 @@ class _Builder:
         before = file.on_block.get(item.block, -1)
         reverted = self.profile.failed_fsync == "revert" and before >= 0 and file.dropped >> before & 1
         if before >= 0 and self.profile.block_writes_ordered and not reverted:
-            direct |= 1 << before
+            earlier = self.effects.items[before]
+            grew = isinstance(earlier, Data) and (earlier.hidden or earlier.grows)
+            # What was appended to the block goes along, but not the size that shows it (effects: _in_block).
+            if not grew or item.hidden or item.grows:
+                direct |= 1 << before
         if item.hidden:
             direct |= 1 << (number - 1)
         file.on_block[item.block] = number
