@@ -115,7 +115,9 @@ class Membership:
             if any(tree.names[other] != tree.names[path] for other in names.names_of(ino)):
                 return None  # two names of one file here are two files there
             among = every & self._files.get(ino, 0)
-            fits = [kept for kept in self._sets(among, needed) if self._fits(node.content, begun, ino, among, kept)]
+            fits = [
+                kept for kept in self._sets(among, needed) if self._fits(node.content, begun, ino, among, kept)
+            ]
             if not fits:
                 return None
             choices.append(fits)
