@@ -15,8 +15,8 @@ from typing import Literal
 import msgspec
 
 Flushes = Literal["nothing", "size", "data"]
-"""What an operation on names waits for: nothing; the size of the file, so that it is never found empty; or all its
-data."""
+"""What an operation on names waits for: nothing; the size of the file, so that it is never found empty; or also its
+data in blocks that were allocated for them (overwritten blocks are waited for by no file system)."""
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):

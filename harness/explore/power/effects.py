@@ -46,7 +46,7 @@ class Data(NamedTuple):
     """Bytes of a write within one block, whose number is ``block``.
 
     ``grows``: the size that they bring with them, 0 for none. ``hidden``: they are seen only with the effect before
-    them, their size.
+    them, their size. ``fresh``: the write allocated their block.
     """
 
     op: int
@@ -56,6 +56,7 @@ class Data(NamedTuple):
     block: int
     grows: int = 0
     hidden: bool = False
+    fresh: bool = False
 
 
 class Size(NamedTuple):
@@ -230,17 +231,17 @@ def _write(
         upto = min(end, (at // unit + 1) * unit)
         part, number = data[at - offset : upto - offset], at // block
         seen_alone = at < size or revealed
-        waits = profile.data_before_size == "write"
-        waits |= profile.data_before_size == "new_blocks" and (upto - 1) // block >= had
+        fresh = (upto - 1) // block >= had
+        waits = profile.data_before_size == "write" or (profile.data_before_size == "new_blocks" and fresh)
         if seen_alone:
-            yield _in_block(Data(seq, ino, at, part, number), tree, block if carries else 0)
+            yield _in_block(Data(seq, ino, at, part, number, fresh=fresh), tree, block if carries else 0)
         if upto > size and seen_alone:
             yield Size(seq, ino, upto, waits)
         elif upto > size and waits:
-            yield Data(seq, ino, at, part, number, grows=upto)
+            yield Data(seq, ino, at, part, number, grows=upto, fresh=fresh)
         elif upto > size:
             yield Size(seq, ino, upto)
-            yield Data(seq, ino, at, part, number, hidden=True)
+            yield Data(seq, ino, at, part, number, hidden=True, fresh=fresh)
         at = upto
     allocated[ino] = max(had, _blocks_of(end, block))
 

@@ -41,11 +41,12 @@ def bits(mask: int) -> Iterator[int]:
 class _File:
     """What is known of one inode while the order is built: masks of its effects, and the last of each kind."""
 
-    __slots__ = ("all", "cut", "cuts_and_sizes", "dropped", "last_size", "names", "on_block", "rewritten")
+    __slots__ = ("all", "cut", "cuts_and_sizes", "dropped", "fresh", "last_size", "names", "on_block", "rewritten")
 
     def __init__(self) -> None:
         self.all = 0
         self.cuts_and_sizes = 0
+        self.fresh = 0
         self.names = 0
         self.cut = -1
         self.last_size = -1
@@ -117,6 +118,8 @@ class _Builder:
             file.last_size = number
             file.cuts_and_sizes |= 1 << number
         file.all |= 1 << number
+        if item.fresh:
+            file.fresh |= 1 << number
         self._add(number, direct)
 
     def _size(self, number: int, item: Size) -> None:
@@ -184,7 +187,7 @@ class _Builder:
 
     @staticmethod
     def _content(file: _File, flushes: Flushes) -> int:
-        return {"nothing": 0, "size": file.cuts_and_sizes, "data": file.all}[flushes]
+        return {"nothing": 0, "size": file.cuts_and_sizes, "data": file.cuts_and_sizes | file.fresh}[flushes]
 
     def after(self, op: AnyOperation, mine: int) -> None:
         """What the return of ``op`` makes durable, or orders, now that its effects ``mine`` are known."""
