@@ -231,12 +231,9 @@ def _answers(
         return Answers()
     bindings = infer_bindings(trace)
     judged = Judged(bindings=bindings, inferred=True, masked=False, invariants=frozenset())
-    asked = [("audit", audit_for)] if audit else []
-    asked += [("advice", advice_for)] if advise else []
-    calls = [
-        Call(function, (trace, judged, tuple(profiles), seed), name, needs_workspace=False)
-        for name, function in asked
-    ]
+    arguments = (trace, judged, tuple(profiles), seed)
+    calls = [Call(audit_for, arguments, "audit", needs_workspace=False)] if audit else []
+    calls += [Call(advice_for, arguments, "advice", needs_workspace=False)] if advise else []
     return Answers(**{outcome.key: outcome.result() for outcome in executor.run(calls)})
 
 

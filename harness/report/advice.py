@@ -24,6 +24,10 @@ from harness.core.advice import (
 
 Show = Callable[[str], str]
 
+_SHOWN = 4
+"""Kinds of damage that one sentence names."""
+_NAMED = 4
+"""Profiles that are named; more are counted."""
 _LOST = ("lost", "missing", "stale")
 _LEFT: Mapping[str, str] = {
     "nul": "NUL bytes in {path}",
@@ -188,12 +192,10 @@ def _causes(causes: Sequence[Cause], show: Show) -> str:
     return ", ".join(parts[:_SHOWN]) + (f" and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else "")
 
 
-_SHOWN = 4
-
-
 def _under(tallies: Sequence[Tally]) -> str:
     names = [tally.under for tally in tallies if tally.under != KILL]
-    return ", ".join(names) + (" and a kill" if any(tally.under == KILL for tally in tallies) else "")
+    told = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} profiles"
+    return told + (" and a kill" if any(tally.under == KILL for tally in tallies) else "")
 
 
 def _none_of(tallies: Sequence[Tally]) -> str:
@@ -276,8 +278,11 @@ def durable_sentence(after: Mapping[str, int], seq: int, kind: str) -> str:
     if set(groups) == {-1}:
         return "not " + ("all before it is durable" if kind == "ack" else "durable") + " by the end"
     parts = []
+    largest = max(groups.values(), key=len)
     for number, profiles in sorted(groups.items(), key=lambda item: (item[0] < 0, item[0])):
-        names = f" ({', '.join(profiles)})" if len(groups) > 1 else ""
+        several = profiles is largest and len(profiles) > _NAMED
+        told = f"the other {len(profiles)}" if several else ", ".join(profiles)
+        names = f" ({told})" if len(groups) > 1 else ""
         if number < 0:
             parts.append(f"not by the end{names}")
         elif number <= seq:
