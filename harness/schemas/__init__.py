@@ -2,7 +2,7 @@
 
 ``result`` is what ``--json`` prints; ``campaign`` its ``result`` for run, probe, demo and report; ``event`` a line of
 the event stream; ``trial`` a line of trials.jsonl; ``finding`` a finding.json; ``trace_header`` and
-``trace_operation`` the lines of a trace.jsonl.
+``trace_operation`` the lines of a trace.jsonl; ``trace_result`` is the ``result`` of trace.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 from importlib import resources
 from typing import Any
 
-NAMES = ("campaign", "event", "finding", "result", "trace_header", "trace_operation", "trial")
+NAMES = ("campaign", "event", "finding", "result", "trace_header", "trace_operation", "trace_result", "trial")
 
 
 def schema(name: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from harness.core.operation import AnyOperation
 from harness.core.trace import Actor
 from harness.core.verdict import Finding, TrialRow
 from harness.report.json_document import CampaignResult, ResultDocument
+from harness.report.trace_document import TraceResult
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -84,6 +85,7 @@ def schemas() -> dict[str, dict[str, Any]]:
         "result": _of(ResultDocument),
         "trace_header": _header(),
         "trace_operation": _operation(),
+        "trace_result": _of(TraceResult),
         "trial": _of(TrialRow),
     }
 
