@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -69,15 +70,17 @@ def _damage(data: bytes, shape: Shape, notes: list[str]) -> Iterator[Seen]:
         if shape != "text":
             yield Seen(pattern="encoding", what="the file begins with the mark of UTF-16", size=2)
     elif 0 in data:
-        yield from nul_runs(data)
+        runs = nul_runs(data)
+        if shape == "sqlite":
+            yield from islice(runs, 1)  # NULs further on are its own
+            return
+        yield from runs
         if shape == "records" and data.strip(b"\0"):
             yield from _of_records(read_records(data), notes)
     elif shape == "records":
         yield from _whole_or_records(data, notes)
     elif shape == "document":
         yield from _of_document(data, notes)
-    elif shape == "sqlite":
-        yield Seen(pattern="misnamed", what="the file does not begin as a SQLite database does", size=16)
     elif shape == "text":
         yield from _cut_character(data)
 
@@ -99,19 +102,19 @@ def _whole_or_records(data: bytes, notes: list[str]) -> Iterator[Seen]:
     if not records.values and is_json(data):
         notes.append("the file is one JSON document over several lines, or no object, under a name of records")
         return
+    if not records.values and not records.seen:
+        yield Seen(pattern="empty", what="the file has no records, only blank lines")
     yield from _of_records(records, notes)
 
 
 def _of_records(records: Records, notes: list[str]) -> Iterator[Seen]:
-    if not records.values and not records.seen and not records.lines:
-        return
-    if not records.values and not records.seen:
-        yield Seen(pattern="empty", what="the file has no records, only blank lines")
     if records.whole_tail:
         notes.append(
             "the last record is whole and has no newline: a writer that writes it apart may have died before it, and "
             "the next record would be glued to this one"
         )
+    if records.more:
+        notes.append(f"{records.more:,} more lines are no records; they were counted and not looked at")
     yield from records.seen
     if is_transcript(records.values):
         yield from transcript_damage(records.values, records.numbers)

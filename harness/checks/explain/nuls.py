@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
+
+import msgspec
 
 from harness.checks.explain.boundary import SECTOR_BYTES, told
 from harness.checks.explain.explanation import Seen
 from harness.core.fault import PAGE_BYTES
 
 _RUN = re.compile(rb"\x00+")
+_RUNS = 256
 _OPENERS = b"{["
 
 
 def nul_runs(data: bytes) -> Iterator[Seen]:
-    """Yield what each run of NULs is."""
-    for run in _RUN.finditer(data):
-        yield _of_run(data, run.start(), run.end())
+    """Yield what each run of NULs is; of very many the first ones, the last of them counting those behind it."""
+    runs = _RUN.finditer(data)
+    told = [_of_run(data, run.start(), run.end()) for run in islice(runs, _RUNS)]
+    more = sum(1 for _ in runs)
+    if more:
+        told[-1] = msgspec.structs.replace(told[-1], times=1 + more)
+    yield from told
 
 
 def _of_run(data: bytes, start: int, end: int) -> Seen:

@@ -14,6 +14,8 @@ from harness.checks.summary import parse_json
 _OPENING_BYTES = 12
 _TRIES = 8
 """Places in a line where another record may begin that are tried; keeps the work linear."""
+_BAD_LINES = 4096
+"""So many lines that are no records are looked at, and the last one; a file with more is broken enough."""
 _LINES_APART = 3
 """So many bad lines after a stub are tried as its rest."""
 
@@ -30,15 +32,16 @@ class Line(NamedTuple):
 
 
 class Records(NamedTuple):
-    """The lines of a file: those that are records (with their line numbers), how many, and what is wrong.
+    """The lines of a file: those that are records, with their line numbers, and what is wrong with others.
 
-    ``whole_tail``: the last line is a whole record without its newline.
+    ``more``: so many lines are none and were not looked at. ``whole_tail``: the last line is a whole record
+    without its newline.
     """
 
     values: list[dict[str, Any]]
     numbers: list[int]
-    lines: int
     seen: tuple[Seen, ...]
+    more: int = 0
     whole_tail: bool = False
 
 
@@ -48,24 +51,35 @@ def read_records(data: bytes) -> Records:
     numbers: list[int] = []
     bad: list[Line] = []
     opening = b""
-    at = 0
-    lines = data.split(b"\n")
     blank_after: set[int] = set()
-    for number, line in enumerate(lines, 1):
-        last = number == len(lines)
+    more = 0
+    whole_tail = False
+    for number, (at, line, last) in enumerate(_lines(data), 1):
         value = _object(line)
         if value is not None:
             opening = opening or line[:_OPENING_BYTES]
             values.append(value)
             numbers.append(number)
+            whole_tail = last
         elif not line.strip():
-            blank_after.add(number - 1)
+            if bad and bad[-1].number == number - 1:
+                blank_after.add(number - 1)
         elif 0 not in line:
-            bad.append(Line(number, at, line, last))
-        at += len(line) + 1
-    seen = tuple(_damage(bad, opening, blank_after))
-    whole_tail = bool(lines[-1]) and bool(numbers) and numbers[-1] == len(lines)
-    return Records(values, numbers, len(lines) - (not lines[-1]), seen, whole_tail)
+            if last or len(bad) < _BAD_LINES:
+                bad.append(Line(number, at, line, last))
+            else:
+                more += 1
+    return Records(values, numbers, tuple(_damage(bad, opening, blank_after)), more, whole_tail)
+
+
+def _lines(data: bytes) -> Iterator[tuple[int, bytes, bool]]:
+    """Yield offset, bytes and "no newline behind it" of each line; a list of all would cost more than the file."""
+    at = 0
+    while at < len(data):
+        end = data.find(b"\n", at)
+        last = end < 0
+        yield at, data[at:] if last else data[at:end], last
+        at = len(data) if last else end + 1
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

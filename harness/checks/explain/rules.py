@@ -198,8 +198,8 @@ _NULS: dict[str, Row] = {
             "kill": ("could not", _KEEPS),
             "disk_full": ("could not", _NO_NULS),
             "concurrency": (
-                "unlikely",
-                "a writer at an old offset leaves a gap, but rarely one that ends at a block",
+                "could",
+                "one program truncated the file, another went on behind a piece of whole blocks (Node's 512 KiB)",
             ),
             "power": ("could", "blocks of the file never reached the disk, and later ones did"),
             "program": ("unlikely", "it would have had to leave out whole blocks"),
@@ -335,7 +335,7 @@ _OVERWRITTEN: dict[str, Row] = {
                 "could",
                 "data of a rewrite in place reached the disk and the size, or other pages, did not",
             ),
-            "program": ("could", "a writer that overwrites and never truncates leaves the end of what was longer"),
+            "program": ("unlikely", "a writer that never truncates would do it each time the file gets shorter"),
         }
     ),
     "no_newline_between": _like_kill(

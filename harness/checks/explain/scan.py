@@ -15,13 +15,13 @@ from typing import Literal, NamedTuple
 State = Literal["whole", "cut", "followed", "broken", "blank"]
 
 _SPACE = b" \t\n\r"
-_TOKEN = re.compile(
-    rb"[ \t\n\r]*+(?:"
-    rb"(?P<mark>[{}\[\],:])"
-    rb'|(?P<text>"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+")'
-    rb"|(?P<atom>-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?(?![0-9.eE+-])|true|false|null)"
-    rb")"
-)
+_TEXT = rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"'
+_ATOM = rb"(?:-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?(?![0-9.eE+-])|true|false|null)"
+_WS = rb"[ \t\n\r]*+"
+_TOKEN = re.compile(rb"%b(?:(?P<mark>[{}\[\],:])|(?P<text>%b)|(?P<atom>%b))" % (_WS, _TEXT, _ATOM))
+_ITEMS = re.compile(rb"(?:%b(?:%b|%b)%b,)++" % (_WS, _TEXT, _ATOM, _WS))
+_MEMBERS = re.compile(rb"(?:%b%b%b:%b(?:%b|%b)%b,)++" % (_WS, _TEXT, _WS, _WS, _TEXT, _ATOM, _WS))
+"""Runs of plain values: the same tokens, many at a time."""
 _CUT_TOKEN = re.compile(
     rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+(?:\\(?:u[0-9a-fA-F]{0,3})?)?'
     rb"|-|-?(?:0|[1-9][0-9]*+)(?:\.|(?:\.[0-9]++)?[eE][+-]?)|t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?"
@@ -76,6 +76,9 @@ def _scan(data: bytes) -> Scan:
     match, expect, at = _TOKEN.match, _VALUE, 0
     opened: list[bytes] = []
     while True:
+        if expect in (_VALUE, _KEY) and opened:
+            run = (_ITEMS if opened[-1] == b"[" else _MEMBERS).match(data, at) if _begins(expect, opened) else None
+            at = run.end() if run else at
         token = match(data, at)
         if token is None:
             return _stopped(data, at, expect, len(opened))
@@ -98,6 +101,11 @@ def _scan(data: bytes) -> Scan:
         at = token.end()
         if not opened and expect == _COMMA_OR_END:
             return Scan("followed" if data[at:].strip(_SPACE) else "whole", at, start=at)
+
+
+def _begins(expect: int, opened: list[bytes]) -> bool:
+    """Whether an item or a member may begin: not the value of a key."""
+    return expect == (_VALUE if opened[-1] == b"[" else _KEY)
 
 
 def _allowed(mark: bytes | None, is_text: bool, expect: int, opened: list[bytes]) -> bool:

@@ -38,6 +38,8 @@ def shape_of(data: bytes, name: str) -> Shape:
     if data.startswith(MAGIC):
         return "sqlite"
     named = shape_of_name(name)
+    if named == "sqlite":  # without its header: overwritten by NULs, or else encrypted, or another database
+        return "binary" if data[: len(MAGIC)].strip(b"\0") else "sqlite"
     if named in ("records", "document", "text", "binary") or not data.strip(b"\0"):
         return named
     return _by_content(data)
