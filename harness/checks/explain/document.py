@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,9 @@ _NEAR_BYTES = 512
 _TRIES = 8
 """Places where a second document may begin that are tried; keeps the work linear."""
 _OPENING_BYTES = 8
-_LENIENT = (b"NaN", b"Infinity", b"-Infinity", b"undefined", b"True", b"False", b"None", b"/", b"#", b"'")
+_NOT_JSON = re.compile(rb"(?:undefined|True|False|None)\b|//|/\*|#|'")
+_COMMA_TOO_MUCH = re.compile(rb",(\s*+[}\]])")
+_NOT_NUMBERS = re.compile(rb"-?(?:NaN|Infinity)\b")
 
 
 def document_damage(data: bytes) -> Iterator[Seen]:
@@ -104,13 +107,12 @@ def broken(data: bytes, found: Scan, start: int = 0, line: int = 0) -> Seen:
     """Return what stands where bytes stop being JSON; ``data`` begins at offset ``start`` of its file."""
     at = start + found.end
     rest = data[found.end : found.end + 16]
-    before = data[: found.end].rstrip()[-1:]
     noun = f"line {line}" if line else "the document"
     if data.startswith(BOM) and not start:
         return _own(
             "encoding", f"{noun} begins with a byte order mark, which strict JSON does not allow", at, line
         )
-    if rest.startswith(_LENIENT) or (before == b"," and rest[:1] in (b"}", b"]")):
+    if _is_lenient(data, found.end):
         return _own(
             "not_strict", f"{noun} has a word or a mark at byte {at:,} that strict JSON does not have", at, line
         )
@@ -130,6 +132,20 @@ def broken(data: bytes, found: Scan, start: int = 0, line: int = 0) -> Seen:
         offset=at,
         line=line,
     )
+
+
+def _is_lenient(data: bytes, end: int) -> bool:
+    """Whether a lenient reader would go on at ``end``: a comment, a word of a language, NaN, a comma too much.
+
+    Where halves of two versions meet, a comma may stand before a bracket too: then the rest is no JSON either.
+    """
+    if _NOT_JSON.match(data, end):
+        return True
+    if _NOT_NUMBERS.match(data, end):
+        return scan(_NOT_NUMBERS.sub(b"0", data)).state == "whole"
+    if data[end : end + 1] not in (b"}", b"]") or data[:end].rstrip()[-1:] != b",":
+        return False
+    return scan(_COMMA_TOO_MUCH.sub(rb"\1", data)).state == "whole"
 
 
 def _stub_before(data: bytes, seam: int) -> Seen:
