@@ -76,6 +76,7 @@ class ExpectedRecords:
         self._simple = single and not histories[0].rewritten and histories[0].last is not None
         self._counts: tuple[int, ...] = ()
         self._owed: dict[int, tuple[OwedRecord, ...]] = {}
+        self._owed_once: dict[int, Mapping[bytes, OwedRecord] | None] = {}
         self._lines_at: dict[int, int] = {}
         self._acked_ids: list[tuple[int, OwedRecord, int]] = []
 
@@ -184,6 +185,14 @@ class ExpectedRecords:
         if acked not in self._owed:
             self._owed[acked] = self._work_out(acked)
         return self._owed[acked]
+
+    def owed_once(self, acked: int) -> Mapping[bytes, OwedRecord] | None:
+        """Return what is owed by the digest of its line; ``None`` where one is owed twice, or was never written."""
+        if acked not in self._owed_once:
+            owed = self.owed(acked)
+            by_digest = {record.digest: record for record in owed if record.digest is not None}
+            self._owed_once[acked] = by_digest if len(by_digest) == len(owed) else None
+        return self._owed_once[acked]
 
     def owed_by_ids(self, ids: Iterable[str]) -> tuple[OwedRecord, ...]:
         """Return what is owed when exactly these ids were acknowledged; needs an ``id_key``."""

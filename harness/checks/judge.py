@@ -24,6 +24,9 @@ from harness.core.role import path_role
 from harness.core.tree import File, Symlink, Tree
 from harness.core.verdict import Violation
 
+_JUDGED_KEPT = 4096
+"""Contents whose judgement is remembered while nothing more is owed: states of a power loss share them."""
+
 
 class _Entry:
     """A bound file of the tree before, and what was wrong with it."""
@@ -71,6 +74,7 @@ class Judge:
         self._nodes: Mapping[int, object] | None = None
         self._entries: dict[str, _Entry] = {}
         self._views: dict[str, FileView] = {}
+        self._judged: dict[tuple[str, bytes], _Entry] = {}
         self._wrong: dict[str, tuple[Violation, ...]] = {}
         self._wrong_names: tuple[Violation, ...] = ()
 
@@ -126,6 +130,7 @@ class Judge:
         """More (or less) is owed than before: judge again the files whose debt changed, and the names."""
         self._acked = acked
         self._names = self._nodes = None
+        self._judged = {}
         for entry in self._entries.values():
             view = entry.view
             if view.records is not None or (view.document is not None and view.document.owed(acked) != entry.owed):
@@ -167,6 +172,21 @@ class Judge:
     def _look_at(self, path: str, content: Content, binding: FileBinding | None) -> None:
         if binding is None or binding.litter:
             return
+        key = (path, content.digest)
+        entry = self._judged.get(key)
+        if entry is None or entry.view.binding is not binding:
+            entry = self._entry(path, content, binding)
+            if len(self._judged) == _JUDGED_KEPT:
+                self._judged = {}
+            self._judged[key] = entry
+        self._entries[path] = entry
+        self._views[path] = entry.view
+        if entry.violations:
+            self._wrong[path] = entry.violations
+        elif path in self._wrong:
+            del self._wrong[path]
+
+    def _entry(self, path: str, content: Content, binding: FileBinding) -> _Entry:
         view = self._view(path, content, binding)
         checks = self._file_checks.get(binding.format)
         if checks is None:
@@ -178,12 +198,7 @@ class Judge:
             if found:
                 violations += tuple(found)
         owed = view.document.owed(self._acked) if view.document is not None else 0
-        self._entries[path] = _Entry(content, owed, view, violations)
-        self._views[path] = view
-        if violations:
-            self._wrong[path] = violations
-        elif path in self._wrong:
-            del self._wrong[path]
+        return _Entry(content, owed, view, violations)
 
     def _view(self, path: str, content: Content, binding: FileBinding) -> FileView:
         expectation = self._expectation

@@ -104,7 +104,37 @@ class Errno(msgspec.Struct, frozen=True, kw_only=True, tag="errno"):
     persistent: bool = False
 
 
-Fault: TypeAlias = Kill | Timed | Signal | Damaged | Short | Errno
+class Loss(msgspec.Struct, frozen=True, kw_only=True):
+    """What of the operation at ``at`` (phase ``after``) did not reach the disk.
+
+    ``part``: the bytes ``start`` to ``end`` (exclusive) of the file, its sizes from ``start`` to ``end`` as the write
+    went on, the truncation to ``end``, or the directory entries that it changed.
+    """
+
+    at: CrashPoint
+    part: Literal["data", "size", "truncation", "names"]
+    start: int = 0
+    end: int = 0
+
+
+class PowerLoss(msgspec.Struct, frozen=True, kw_only=True, tag="power"):
+    """The power goes after the operation at ``at`` (``None``: at the end of the run), on a file system of ``profile``.
+
+    ``acked`` acknowledgements were out. All up to then reached the disk but for ``losses``; ``stale``: blocks
+    without data read as what was there before.
+    """
+
+    at: CrashPoint | None
+    profile: str
+    losses: tuple[Loss, ...] = ()
+    acked: int = 0
+    stale: bool = False
+
+
+Fault: TypeAlias = Kill | Timed | Signal | Damaged | Short | Errno | PowerLoss
+
+
+_CLASSES: dict[type, FaultClass] = {Signal: "signal", Damaged: "damage", PowerLoss: "power"}
 
 
 class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -127,8 +157,8 @@ class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                 return "kill"
             if isinstance(fault, Timed):
                 return "kill" if fault.signal == "SIGKILL" else "signal"
-            if isinstance(fault, Signal | Damaged):
-                return "signal" if isinstance(fault, Signal) else "damage"
+            if isinstance(fault, Signal | Damaged | PowerLoss):
+                return _CLASSES[type(fault)]
             return "short" if isinstance(fault, Short) else "errno"
         return "concurrency" if self.concurrency else "none"
 

@@ -7,19 +7,16 @@ smallest reproduction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import msgspec
 
-from harness.core.apply import apply
 from harness.core.fault import CrashPoint, Phase
-from harness.core.operation import AnyOperation
-from harness.core.point import at_phase, crash_points, operation_path
-from harness.core.role import path_role
 from harness.core.trace import Trace
 from harness.core.tree import Tree
 from harness.core.verdict import Damage, Severity, Violation
+from harness.explore.places import Places
 from harness.explore.states import CUTS_PER_WRITE, CrashState, Sampled, StateClass, crash_states
 
 Predicate: TypeAlias = Callable[[Tree, int, StateClass], Sequence[Violation]]
@@ -59,49 +56,6 @@ class Exploration(msgspec.Struct, frozen=True, kw_only=True):
     sampled: tuple[Sampled, ...] = ()
 
 
-class _Places:
-    """The crash point of each operation, worked out when the first violation asks for one."""
-
-    def __init__(self, trace: Trace) -> None:
-        self._trace = trace
-        self._points: list[CrashPoint | None] = []
-        self._paths: list[str] = []
-        self._index = {op.seq: index for index, op in enumerate(trace.operations)}
-
-    def _prepare(self) -> None:
-        operations = self._trace.operations
-        self._points = list(crash_points(self._trace, self._note_paths(operations)))
-
-    def _note_paths(self, operations: Sequence[AnyOperation]) -> Iterator[Tree]:
-        tree = self._trace.start
-        for op in operations:
-            self._paths.append(operation_path(op, tree))
-            yield tree
-            tree = apply(tree, op)
-
-    def of(self, state: CrashState) -> tuple[str, str, Phase, CrashPoint | None]:
-        """Return (operation kind, role, phase, crash point) of a state.
-
-        After an acknowledgement (or another operation no fault can strike) the place is "before" the next
-        operation that one can strike: the tree is the same, and the acknowledgement is surely out.
-        """
-        operations = self._trace.operations
-        if not operations:
-            return "none", "", state.phase, None
-        if not self._points:
-            self._prepare()
-        index = self._index[state.seq]
-        point = self._points[index]
-        if point is not None:
-            point = at_phase(point, state.phase, state.bytes)
-            return point.operation, point.role, state.phase, point
-        for later in self._points[index + 1 :]:
-            if later is not None:
-                return later.operation, later.role, "before", later
-        path = self._paths[index]
-        return operations[index].kind, path_role(path) if path else "", state.phase, None
-
-
 def explore(
     trace: Trace,
     fault_class: StateClass,
@@ -111,7 +65,7 @@ def explore(
     """Judge the distinct crash states of ``trace`` under ``fault_class`` and group their violations."""
     sampled: list[Sampled] = []
     groups: dict[GroupKey, Group] = {}
-    places = _Places(trace)
+    places = Places(trace)
     seen: set[tuple[int, int]] = set()
     enumerated = violated = 0
     for state in crash_states(trace, fault_class, cuts_per_write, on_sample=sampled.append):
@@ -134,10 +88,10 @@ def explore(
 
 
 def _count(
-    groups: dict[GroupKey, Group], places: _Places, state: CrashState, violations: Sequence[Violation]
+    groups: dict[GroupKey, Group], places: Places, state: CrashState, violations: Sequence[Violation]
 ) -> bool:
     """Put each violation into its group, once per state; return whether any is more than information."""
-    operation, role, phase, point = places.of(state)
+    operation, role, phase, point = places.of(state.seq, state.phase, state.bytes)
     counted: set[GroupKey] = set()
     serious = False
     for violation in violations:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from harness.core.apply import ReplayError, apply
 from harness.core.content import FileTooLargeError
-from harness.core.fault import CrashPoint, Damaged, Errno, FaultPlan, Kill, Short, Signal, Timed
+from harness.core.fault import CrashPoint, Damaged, Errno, FaultPlan, Kill, PowerLoss, Short, Signal, Timed
 from harness.core.operation import Ack, AnyOperation
 from harness.core.point import PointCounter, is_strikeable, operation_path
 from harness.core.trace import Actor
@@ -50,6 +50,8 @@ class Injector:
     def __init__(self, plan: FaultPlan, start: Tree) -> None:
         self._waiting: list[PointFault] = []
         for fault in plan.faults:
+            if isinstance(fault, PowerLoss):
+                raise UnsupportedFaultError("the ptrace engine cuts no power; use the block engine")
             if isinstance(fault, Timed | Damaged):
                 raise UnsupportedFaultError("the ptrace engine strikes crash points; use the timed engine")
             if isinstance(fault, Signal) and fault.at.phase != "after":

@@ -1,0 +1,126 @@
+"""The names that a set of lost changes of names leaves: from effects to "these paths are gone, these have come".
+
+A change is made in the order of the run on whatever names there are then. Entries of a directory that has no name
+itself are not seen; a directory takes what is below along.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import NamedTuple, TypeAlias
+
+from harness.core.tree import Directory, Tree
+from harness.explore.power.effects import Effects, Names
+
+Difference: TypeAlias = tuple[list[str], list[tuple[str, int]]]
+"""Paths that are gone, and (path, inode) of those that have come."""
+
+_KEPT_NAMES = 1_000_000
+"""Names in all remembered maps together: some hundred megabytes."""
+
+
+class _Map(NamedTuple):
+    """All names of a state: path to inode, and each directory's own path."""
+
+    paths: dict[str, int]
+    directories: dict[int, str]
+
+
+class NameChanges:
+    """The changes of names of one trace. ``mask`` are their effect numbers."""
+
+    def __init__(self, effects: Effects) -> None:
+        self._effects = effects
+        numbers = [number for number, item in enumerate(effects.items) if type(item) is Names]
+        self._ops = [effects.items[number].op for number in numbers]
+        self._upto = [0]
+        for number in numbers:
+            self._upto.append(self._upto[-1] | 1 << number)
+        self.mask = self._upto[-1]
+        trees = [effects.trace.start, *effects.trees]
+        self._directories = {
+            ino
+            for tree in (trees[0], *(trees[op + 1] for op in self._ops))
+            for ino in tree.names.values()
+            if isinstance(tree.nodes[ino], Directory)
+        }
+        # Where all changes up to one of them are kept, the tree after its operation has the names.
+        self._whole = dict(zip(self._upto, self._trees(), strict=True))
+        self._maps: dict[int, _Map] = {}
+        self._differences: dict[tuple[int, int], Difference] = {}
+        self._limit = max(256, _KEPT_NAMES // (1 + max(len(tree.names) for tree in trees)))
+
+    def _trees(self) -> list[Tree]:
+        return [self._effects.trace.start, *(self._effects.trees[op] for op in self._ops)]
+
+    def difference(self, op: int, lost: int) -> Difference:
+        """Return how the names after operation ``op`` without the ``lost`` changes differ from all of them."""
+        count = bisect_right(self._ops, op)
+        key = (count, lost)
+        found = self._differences.get(key)
+        if found is None:
+            full, mine = self._effects.trees[op].names, self._map(self._upto[count] & ~lost).paths
+            gone = [path for path in full if path not in mine]
+            come = [(path, ino) for path, ino in mine.items() if full.get(path) != ino]
+            found = gone, come
+            if len(self._differences) > self._limit:
+                self._differences = {}
+            self._differences[key] = found
+        return found
+
+    def _map(self, kept: int) -> _Map:
+        """Return the names with just the changes ``kept``, from those with the last of them taken away."""
+        maps, pending = self._maps, []
+        found = maps.get(kept)
+        while found is None:
+            tree = self._whole.get(kept)
+            if tree is not None:
+                directories = {ino: path for path, ino in tree.names.items() if ino in self._directories}
+                found = maps[kept] = _Map(dict(tree.names), directories)
+                break
+            last = kept.bit_length() - 1
+            pending.append((kept, last))
+            kept ^= 1 << last
+            found = maps.get(kept)
+        if len(maps) > self._limit:
+            self._maps = maps = {}
+        for mask, number in reversed(pending):
+            item = self._effects.items[number]
+            found = maps[mask] = changed(found, item, self._directories) if type(item) is Names else found
+        return found
+
+
+def changed(names: _Map, item: Names, directories: set[int]) -> _Map:
+    """Return ``names`` with one change made."""
+    paths, own = dict(names.paths), names.directories
+    come: list[tuple[str, int]] = []
+    gone: list[str] = []
+    for (directory, name), ino in item.come:
+        path = _path(own, directory, name)
+        if path is None:
+            continue
+        come.append((path, ino))
+        if ino in directories and ino in own:
+            source = own[ino]
+            below = [each for each in paths if each.startswith(source + "/")]
+            gone += [source, *below]
+            come += [(path + each[len(source) :], paths[each]) for each in below]
+    for directory, name in item.gone:
+        path = _path(own, directory, name)
+        if path is not None and path in paths:
+            gone.append(path)
+            taken_along = paths[path] == item.subject and bool(item.come)
+            if paths[path] in directories and not taken_along:
+                gone += [each for each in paths if each.startswith(path + "/")]
+    touched = [paths.pop(path, None) for path in gone]
+    paths.update(come)
+    if any(ino in directories for _, ino in come) or not directories.isdisjoint(touched):
+        own = {ino: path for path, ino in paths.items() if ino in directories}
+    return _Map(paths, own)
+
+
+def _path(own: dict[int, str], directory: int, name: str) -> str | None:
+    if directory == 0:
+        return name
+    path = own.get(directory)
+    return None if path is None else f"{path}/{name}"

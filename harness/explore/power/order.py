@@ -1,0 +1,257 @@
+"""Which effects wait for which others, and which operation makes them durable: a profile's switches made edges.
+
+``needs[e]`` is the set of effects that are on the disk whenever ``e`` is (transitive, as a bit mask over effect
+numbers). ``durable[k]`` are the effects that are on the disk whatever happens once operation ``k`` has returned. A
+state of a crash after operation ``k`` is a set of effects up to ``k`` that holds ``durable[k]`` and, with each effect,
+what it needs. Both are per profile; every rule is one switch of :class:`harness.core.profile.Profile`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from harness.core.operation import AnyOperation, Close, Open, Sync, Truncate, Write
+from harness.core.profile import Flushes, Profile
+from harness.explore.power.effects import Cut, Data, Effect, Effects, Entry, Names, Size, is_directory
+
+_O_DSYNC, _O_SYNC = 0o10000, 0o4010000
+"""Of Linux and of recorded traces everywhere: flags are stored as the kernel of the recording had them."""
+
+
+class Order(NamedTuple):
+    """The partial order of a trace's effects under one profile. Masks are over effect numbers."""
+
+    effects: Effects
+    profile: Profile
+    needs: tuple[int, ...]
+    durable: tuple[int, ...]
+    refused: frozenset[int]
+    """Operations that are syncs which failed: what was pending then is not made durable by a later one."""
+
+
+def bits(mask: int) -> Iterator[int]:
+    """Yield the numbers of the bits set in ``mask``, ascending."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
+
+
+class _File:
+    """What is known of one inode while the order is built: masks of its effects, and the last of each kind."""
+
+    __slots__ = ("all", "cut", "cuts_and_sizes", "dropped", "fresh", "last_size", "names", "on_block", "rewritten")
+
+    def __init__(self) -> None:
+        self.all = 0
+        self.cuts_and_sizes = 0
+        self.fresh = 0
+        self.names = 0
+        self.cut = -1
+        self.last_size = -1
+        self.on_block: dict[int, int] = {}
+        self.dropped = 0
+        self.rewritten = False
+
+
+class _Builder:
+    def __init__(self, effects: Effects, profile: Profile) -> None:
+        self.effects, self.profile = effects, profile
+        self.needs: list[int] = []
+        self.durable = 0
+        self.files: dict[int, _File] = {}
+        self.by_entry: dict[Entry, int] = {}
+        self.by_directory: dict[int, int] = {}
+        self.in_directory: dict[int, int] = {}
+        self.made: dict[int, int] = {}
+        self.flushed = 0
+        self.sync_flags: dict[tuple[int, int], int] = {}
+        self.refused: set[int] = set()
+
+    def file(self, ino: int) -> _File:
+        """Return what is known of an inode."""
+        known = self.files.get(ino)
+        if known is None:
+            known = self.files[ino] = _File()
+        return known
+
+    def closed(self, mask: int) -> int:
+        """Return ``mask`` and all that its effects need."""
+        out = mask
+        for number in bits(mask):
+            out |= self.needs[number]
+        return out
+
+    def _add(self, number: int, direct: int) -> None:
+        self.needs.append(self.closed(direct) & ~(1 << number))
+
+    def add(self, number: int, item: Effect) -> None:
+        """Place one effect, by its kind."""
+        match item:
+            case Data():
+                self._data(number, item)
+            case Size():
+                self._size(number, item)
+            case Cut():
+                self._cut(number, item)
+            case Names():
+                self._names(number, item)
+
+    def _data(self, number: int, item: Data) -> None:
+        """Data wait for the truncation that freed what the block held; on most systems for what was written there."""
+        file = self.file(item.ino)
+        direct = 1 << file.cut if file.cut >= 0 else 0
+        before = file.on_block.get(item.block, -1)
+        reverted = self.profile.failed_fsync == "revert" and before >= 0 and file.dropped >> before & 1
+        if before >= 0 and self.profile.block_writes_ordered and not reverted:
+            earlier = self.effects.items[before]
+            grew = isinstance(earlier, Data) and (earlier.hidden or earlier.grows)
+            # What was appended to the block goes along, but not the size that shows it (effects: _in_block).
+            if not grew or item.hidden or item.grows:
+                direct |= 1 << before
+        if item.hidden:
+            direct |= 1 << (number - 1)
+        file.on_block[item.block] = number
+        if item.grows:
+            direct |= self._sizes_before(file, item.op)
+            file.last_size = number
+            file.cuts_and_sizes |= 1 << number
+        file.all |= 1 << number
+        if item.fresh:
+            file.fresh |= 1 << number
+        self._add(number, direct)
+
+    def _size(self, number: int, item: Size) -> None:
+        """A size waits for the truncation before it, for the size up to the block before, and maybe for data."""
+        file = self.file(item.ino)
+        direct = (1 << file.cut if file.cut >= 0 else 0) | self._sizes_before(file, item.op)
+        if item.after_data:
+            direct |= 1 << (number - 1)
+        file.last_size = number
+        file.all |= 1 << number
+        file.cuts_and_sizes |= 1 << number
+        self._add(number, direct)
+
+    def _sizes_before(self, file: _File, op: int) -> int:
+        """Return the size that one of operation ``op`` waits for: the largest of several says it all.
+
+        Where a size waits for its own data only, those of other writes may be missing.
+        """
+        last = file.last_size
+        if last < 0 or (self.profile.data_before_size == "write" and self.effects.items[last].op != op):
+            return 0
+        return 1 << last
+
+    def _cut(self, number: int, item: Cut) -> None:
+        """Truncations of one file keep their order; what replaced it may have to be there first."""
+        file = self.file(item.ino)
+        direct = (1 << file.cut if file.cut >= 0 else 0) | self.flushed
+        if self.profile.truncate_flushes and not item.shrinks:
+            direct |= file.all
+        file.cut, file.last_size = number, -1
+        if item.size == 0:
+            file.on_block.clear()
+            file.rewritten = True
+        file.all |= 1 << number
+        file.cuts_and_sizes |= 1 << number
+        self._add(number, direct)
+
+    def _names(self, number: int, item: Names) -> None:
+        """Names wait for each other as the profile says, for directories that were made, and maybe for content."""
+        profile, direct = self.profile, self.flushed
+        directories = {directory for directory, _ in item.entries}
+        for directory in {*directories, item.subject}:
+            direct |= self.made.get(directory, 0)
+        if profile.dir_ops_ordered == "name":
+            for entry in item.entries:
+                direct |= self.by_entry.get(entry, 0)
+        elif profile.dir_ops_ordered == "dir":
+            for directory in directories:
+                direct |= self.by_directory.get(directory, 0)
+        file = self.file(item.subject)
+        if item.replaces is not None:
+            direct |= self._content(file, profile.rename_over_flushes)
+        elif item.new_name:
+            direct |= self._content(file, profile.new_name_flushes)
+        bit = 1 << number
+        for entry in item.entries:
+            self.by_entry[entry] = bit
+        for directory in directories:
+            self.by_directory[directory] = bit
+            self.in_directory[directory] = self.in_directory.get(directory, 0) | bit
+        file.names |= bit
+        if not item.gone and is_directory(self.effects, item.op, item.subject):
+            self.made[item.subject] = bit
+        self._add(number, direct)
+
+    @staticmethod
+    def _content(file: _File, flushes: Flushes) -> int:
+        return {"nothing": 0, "size": file.cuts_and_sizes, "data": file.cuts_and_sizes | file.fresh}[flushes]
+
+    def after(self, op: AnyOperation, mine: int) -> None:
+        """What the return of ``op`` makes durable, or orders, now that its effects ``mine`` are known."""
+        if isinstance(op, Sync):
+            self._sync(op)
+        elif isinstance(op, Open) and not op.error:
+            self.sync_flags[op.actor, op.fd] = op.flags
+            if op.truncated:
+                self.file(op.ino).rewritten = True
+        elif isinstance(op, Close):
+            file = self.file(op.ino)
+            self.sync_flags.pop((op.actor, op.fd), None)
+            if file.rewritten:
+                self.flushed |= self._content(file, self.profile.truncate_replace_flushes)
+                file.rewritten = False
+        elif isinstance(op, Write | Truncate):
+            self._synchronous(op, mine)
+
+    def _synchronous(self, op: Write | Truncate, mine: int) -> None:
+        """A write through a descriptor opened with O_SYNC or O_DSYNC is durable when it returns."""
+        flags = self.sync_flags.get((op.actor, op.fd), 0) if isinstance(op, Write) else 0
+        if flags & _O_DSYNC:
+            self.durable |= self.closed(mine)
+            if flags & _O_SYNC == _O_SYNC and self.profile.fsync_file_persists_its_name:
+                self.durable |= self.closed(self.file(op.ino).names)
+
+    def _sync(self, op: Sync) -> None:
+        if op.error:
+            self.refused.add(op.seq)
+            pending = [self.files[op.ino]] if op.ino in self.files else []
+            for file in pending if op.ino >= 0 else self.files.values():
+                file.dropped |= file.all & ~file.cuts_and_sizes & ~self.durable
+            return
+        if op.scope in ("filesystem", "all"):
+            if self.profile.sync_waits:
+                self.durable |= (1 << len(self.needs)) - 1 & ~self._dropped()
+            return
+        if op.scope not in ("file", "data"):
+            return  # sync_file_range writes no metadata and empties no cache
+        persisted = 0
+        if is_directory(self.effects, op.seq, op.ino):
+            persisted = self.in_directory.get(op.ino, 0) if self.profile.fsync_dir else 0
+        file = self.file(op.ino)
+        persisted |= file.all & ~file.dropped
+        if self.profile.fsync_file_persists_its_name:
+            persisted |= file.names
+        self.durable |= self.closed(persisted)
+
+    def _dropped(self) -> int:
+        dropped = 0
+        for file in self.files.values():
+            dropped |= file.dropped
+        return dropped
+
+
+def order_of(effects: Effects, profile: Profile) -> Order:
+    """Return the order of ``effects`` under ``profile``."""
+    builder = _Builder(effects, profile)
+    durable: list[int] = []
+    for op, numbers in zip(effects.trace.operations, effects.of_op, strict=True):
+        mine = 0
+        for number in numbers:
+            builder.add(number, effects.items[number])
+            mine |= 1 << number
+        builder.after(op, mine)
+        durable.append(builder.durable)
+    return Order(effects, profile, tuple(builder.needs), tuple(durable), frozenset(builder.refused))
