@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from harness.campaign.work import run_once
+from harness.catalog.profiles import load_profile
 from harness.catalog.steps import Tools
 from harness.checks.explain import Cause, Explanation, explain
 from harness.core.apply import trees_before
@@ -26,9 +27,14 @@ from harness.core.point import at_phase, crash_points
 from harness.core.run import Recording
 from harness.core.tree import File, Tree, tree_of
 from harness.engines import engine
+from harness.engines.block import observe, record_on_disk
 from harness.explore import crash_states, errno_plans
+from harness.explore.power.effects import effects_of
+from harness.explore.power.order import order_of
+from harness.explore.power.states import Explorer
 from harness.explore.script import Script
 from harness.explore.states import StateClass
+from tests.block.conftest import require
 from tests.targets.plain_run import Bench
 
 ptrace = pytest.mark.skipif(bool(engine("ptrace").available()), reason=engine("ptrace").available())
@@ -61,6 +67,11 @@ CUTS_PER_WRITE = 60
 TELLS_LITTLE = frozenset({"open_turn/begun", "headless"})
 """Patterns that every crash can make by way of some ordinary writer: only "no crash" is unlikely."""
 ERRNO_RUNS, DRAWS = 24, 6
+POWER_STATES, POWER_CUTS = 1500, 200
+
+
+def _selector(item: object) -> str:
+    return item if isinstance(item, str) else ""
 
 
 class Told(NamedTuple):
@@ -145,9 +156,7 @@ def test_files_of_a_process_that_was_killed(bench: Make) -> None:
 
 
 @ptrace
-@pytest.mark.parametrize(
-    ("selector", "work"), [WRITERS[0], WRITERS[1], WRITERS[5]], ids=lambda item: str(item)[:24]
-)
+@pytest.mark.parametrize(("selector", "work"), [WRITERS[0], WRITERS[1], WRITERS[5]], ids=_selector)
 def test_runs_with_a_full_disk(bench: Make, selector: str, work: dict[str, Any]) -> None:
     made = bench(selector, **work)
     null = run_once("ptrace", made.subject.spec)
@@ -223,6 +232,30 @@ def test_states_of_a_power_loss(name: str) -> None:
     (told,) = damaged_files([tree_of({"a.jsonl" if "record" in name else "a.json": data})])
     assert pattern in {item.pattern for item in told.found.seen}, told.shape
     assert (told.answers["power"], told.answers[wrong]) == ("could", "could not"), told.shape
+
+
+@ptrace
+@pytest.mark.parametrize("profile", ["ext4", "xfs", "btrfs", "ntfs"])
+@pytest.mark.parametrize(("selector", "work"), [WRITERS[1], WRITERS[2], WRITERS[4], WRITERS[5]], ids=_selector)
+def test_states_that_a_file_system_allows(bench: Make, selector: str, work: dict[str, Any], profile: str) -> None:
+    """What the model of a power loss makes of a real recording, under the profile of each file system."""
+    recording = recorded(bench, selector, work)
+    assert recording.trace is not None
+    switches = load_profile(profile)
+    explorer = Explorer(order_of(effects_of(recording.trace, switches), switches))
+    assert_right(damaged_files(state.tree for state in islice(explorer.states(), POWER_STATES)), "power", least=3)
+
+
+@pytest.mark.parametrize("filesystem", ["ext4", "xfs", "btrfs"])
+def test_disks_after_a_power_cut(bench: Make, filesystem: str) -> None:
+    """What a real file system showed when the disk of a real writer was cut and mounted again."""
+    require(filesystem)
+    told = []
+    for selector in ("registry/in_place", "registry/seed002_fix"):
+        spec = bench(selector, **ENTRIES).subject.spec
+        seen = observe(record_on_disk(spec, filesystem, "", "each"), POWER_CUTS)
+        told += damaged_files(state.tree for state in seen if state.tree is not None)
+    assert_right(told, "power", least=3)
 
 
 # Two writers, and a writer that overwrites, step by step.

@@ -24,7 +24,7 @@ from harness.checks.explain.rules import answers
 from harness.checks.explain.scan import Scan
 from harness.checks.explain.shape import UTF_16, shape_of
 from harness.checks.explain.sqlite import MAGIC, ROUGHLY, sqlite_damage
-from harness.checks.explain.transcript import is_transcript, transcript_damage
+from harness.checks.explain.transcript import FOLLOWS, is_transcript, transcript_damage
 from harness.checks.summary import is_json
 
 _RANK: dict[Answer, int] = {"could not": 0, "unlikely": 1, "could": 2}
@@ -76,7 +76,7 @@ def _damage(data: bytes, shape: Shape, notes: list[str]) -> Iterator[Seen]:
             return
         yield from runs
         if shape == "records" and data.strip(b"\0"):
-            yield from _of_records(read_records(data), notes)
+            yield from _of_records(read_records(data), notes, holed=True)
     elif shape == "records":
         yield from _whole_or_records(data, notes)
     elif shape == "document":
@@ -107,7 +107,7 @@ def _whole_or_records(data: bytes, notes: list[str]) -> Iterator[Seen]:
     yield from _of_records(records, notes)
 
 
-def _of_records(records: Records, notes: list[str]) -> Iterator[Seen]:
+def _of_records(records: Records, notes: list[str], *, holed: bool = False) -> Iterator[Seen]:
     if records.whole_tail:
         notes.append(
             "the last record is whole and has no newline: a writer that writes it apart may have died before it, and "
@@ -116,8 +116,19 @@ def _of_records(records: Records, notes: list[str]) -> Iterator[Seen]:
     if records.more:
         notes.append(f"{records.more:,} more lines are no records; they were counted and not looked at")
     yield from records.seen
-    if is_transcript(records.values):
-        yield from transcript_damage(records.values, records.numbers)
+    if not is_transcript(records.values):
+        return
+    unreadable = holed or any(item.pattern.partition("/")[0] != "torn_tail" for item in records.seen)
+    followed = 0
+    for item in transcript_damage(records.values, records.numbers):
+        if unreadable and item.pattern in FOLLOWS:
+            followed += 1
+        else:
+            yield item
+    if followed:
+        notes.append(
+            f"{followed:,} faults of the conversation may be those of lines that cannot be read: not explained apart"
+        )
 
 
 def _cut_character(data: bytes) -> Iterator[Seen]:

@@ -406,8 +406,8 @@ _CONVERSATIONS: dict[str, Row] = {
         {
             "kill": (
                 "could not",
-                "the assistant went on after results of the same message: the program had this one too, and lived (unless "
-                "a resume closed the call in memory alone)",
+                "the assistant went on after results of the same message: the program had this one too, and lived "
+                "(unless a resume closed the call in memory alone)",
             ),
             "disk_full": ("could", "the write of this record was refused, and the program went on"),
             "concurrency": ("could", "results were saved at the same time, and one overwrote the other"),

@@ -24,6 +24,8 @@ _PATTERN: Mapping[str, str] = {
     "T8": "message_rule",
 }
 _LACKS, _ORDER = frozenset({"G2", "T1", "T2"}), frozenset({"T5", "T6"})
+FOLLOWS = frozenset({"record_missing", "result_missing", "result_lost_alive", "order"})
+"""Patterns that a record makes which is in the file and cannot be read."""
 _TOLD: Mapping[str, str] = {
     "G1": "has the uuid of a record before it",
     "G2": "names a parent that is not in the file",
