@@ -36,11 +36,12 @@ def explain(content: bytes, name: str, shape: Shape | None = None) -> Explanatio
     """Explain a file. ``name`` says what it is meant to be, unless ``shape`` does. Never raises."""
     meant = shape or shape_of(content, name)
     notes: list[str] = []
-    found = tuple(_grouped(_damage(content, meant, notes)))
-    damage = [item for item in found if item.severity == "violation"]
-    state: State = "damaged" if damage else "not judged" if meant in ("binary", "unknown", "text") else "sound"
-    told = tuple(msgspec.structs.replace(item, causes=answers(item.pattern)) for item in found)
-    causes, several = _joined([item for item in told if item.severity == "violation"])
+    seen = tuple(
+        msgspec.structs.replace(item, causes=answers(item.pattern))
+        for item in _grouped(_damage(content, meant, notes))
+    )
+    state: State = "damaged" if seen else "not judged" if meant in ("binary", "unknown", "text") else "sound"
+    causes, several = _joined(seen)
     possible = [answer.cause for answer in causes if answer.answer == "could"]
     return Explanation(
         name=name,
@@ -48,11 +49,11 @@ def explain(content: bytes, name: str, shape: Shape | None = None) -> Explanatio
         digest=hashlib.sha256(content).hexdigest(),
         shape=meant,
         state=state,
-        summary=damage[0].what if damage else _NOT_JUDGED if state == "not judged" else _MAY_BE_OLD,
-        seen=told,
+        summary=seen[0].what if seen else _NOT_JUDGED if state == "not judged" else _MAY_BE_OLD,
+        seen=seen,
         causes=causes,
         several=several,
-        prevention=prevention(possible, meant, [item.pattern for item in damage]) if damage else (),
+        prevention=prevention(possible, meant, [item.pattern for item in seen]) if seen else (),
         notes=tuple(notes),
     )
 

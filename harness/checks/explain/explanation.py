@@ -7,7 +7,6 @@ from typing import Literal, get_args
 import msgspec
 
 from harness.core.fault import FaultClass
-from harness.core.verdict import Severity
 
 Cause = Literal["kill", "signal", "disk_full", "concurrency", "power", "program"]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
@@ -51,7 +50,6 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     line: int = 0
     ids: tuple[str, ...] = ()
     times: int = 1
-    severity: Severity = "violation"
     causes: tuple[CauseAnswer, ...] = ()
 
 
