@@ -39,6 +39,19 @@ def _tail_is_judged(file: FileView) -> bool:
     return file.binding.json or file.records is None or file.records.framed
 
 
+def healed_from(file: FileView) -> int:
+    """Return the offset from which on damage is the next opener's to heal; the size of the file if it heals none.
+
+    What a power loss leaves of records that nobody was promised is any mixture of their bytes, NULs and nothing, with
+    or without a newline at its end: such a record is as torn as one that a kill has cut.
+    """
+    size = file.content.size
+    if file.binding.torn_tail != "healed" or file.fault_class != "power" or file.records is None:
+        return size
+    owed = file.records.lines_at(file.acked)
+    return _line_offset(file.content, owed) if file.lines.complete >= owed else size
+
+
 @check("B1", "file", RECORD_FORMATS)
 def ends_with_newline(file: FileView) -> Sequence[Violation]:
     """Empty, or the last byte is a newline; only information when the last record is whole."""
@@ -90,7 +103,7 @@ def _as_violations(file: FileView, invariant: str) -> tuple[Violation, ...]:
             offset=problem.offset,
         )
         for problem in file.lines.problems
-        if problem.invariant == invariant and not _was_there(file, problem)
+        if problem.invariant == invariant and not _was_there(file, problem) and problem.offset < healed_from(file)
     )
 
 
@@ -105,7 +118,7 @@ def no_nul(file: FileView) -> Sequence[Violation]:
     if file.binding.format == "opaque" or not file.binding.json:
         return ()
     nul_at = file.nul_at()
-    if nul_at < 0:
+    if nul_at < 0 or nul_at >= healed_from(file):
         return ()
     return (
         Violation(
@@ -176,6 +189,8 @@ def is_intact_prefix(file: FileView) -> Sequence[Violation]:
         same = _agreement(digests, known)
         if same > agreed:
             best, agreed = known, same
+    if agreed >= expected.lines_at(file.acked) and healed_from(file) < file.content.size:
+        return ()
     if best is None or agreed == len(digests) < len(best):
         return () if file.expectation.masked or not file.tail_bytes else _strange_tail(file)
     if agreed == len(digests):
