@@ -27,6 +27,7 @@ lint: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.states
 	$(BIN)/python -m benchmarks.recording
+	$(BIN)/python -m benchmarks.cuts
 
 # What the five bug reports claim, and what is measured of it.
 seeds: $(VENV)/.installed

@@ -27,6 +27,25 @@ class EngineError(Exception):
     """The engine itself failed: the system refused a request that its self-test had granted."""
 
 
+class Observer(Protocol):
+    """Who is told how far a run has come, while the run waits. What a method raises ends the run and is passed on.
+
+    Not an ``OSError``: the engine would take it for one of its own.
+    """
+
+    def prepared(self) -> None:
+        """The state directory holds the start tree; no process of the target is alive yet."""
+        ...
+
+    def recorded(self, count: int) -> None:
+        """``count`` operations are in the trace, and the system calls behind them are done.
+
+        The thread that made the last of them does not go on before this returns. Other threads can be inside
+        calls that may wait for somebody else (a lock, a pipe), never inside another operation on the files.
+        """
+        ...
+
+
 class Engine(Protocol):
     """One way to run a target and see, or fault, what it does."""
 

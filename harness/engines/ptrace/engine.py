@@ -11,6 +11,7 @@ from harness.core.fault import NO_FAULTS, FaultPlan
 from harness.core.run import Ending, Recording, RunSpec
 from harness.core.trace import Trace
 from harness.core.tree import EMPTY_TREE, Tree, differences
+from harness.engines.base import Observer
 
 
 class PtraceEngine:
@@ -24,12 +25,22 @@ class PtraceEngine:
 
         return why_not_available()
 
-    def run(self, spec: RunSpec, plan: FaultPlan = NO_FAULTS, *, verify: bool = True) -> Recording:
-        """Run the target once under ``plan``; see :class:`harness.engines.base.Engine`."""
+    def run(
+        self,
+        spec: RunSpec,
+        plan: FaultPlan = NO_FAULTS,
+        *,
+        verify: bool = True,
+        observer: Observer | None = None,
+    ) -> Recording:
+        """Run the target once under ``plan``; see :class:`harness.engines.base.Engine`.
+
+        ``observer`` is told of each operation when it is done, before its thread goes on.
+        """
         from harness.engines.ptrace.session import Session  # noqa: PLC0415 - Linux only
 
         cpu = _cpu_s()
-        session = Session(spec, plan)
+        session = Session(spec, plan, observer)
         begun = time.monotonic()
         session.run()
         wall_ms = (time.monotonic() - begun) * 1000

@@ -11,7 +11,7 @@ from harness.core.fault import FaultPlan
 from harness.core.run import Delivered, Ending, RunSpec
 from harness.core.trace import Trace
 from harness.engines.acks import AckReader, looks_buffered
-from harness.engines.base import LINGER_S, EngineError, TargetNotStartedError
+from harness.engines.base import LINGER_S, EngineError, Observer, TargetNotStartedError
 from harness.engines.ptrace.inject import Injector
 from harness.engines.ptrace.launch import Child, launch, release, why_not_started
 from harness.engines.ptrace.loop import Supervisor
@@ -23,11 +23,14 @@ from harness.sandbox.workspace import prepare
 class Session:
     """A run and, after :meth:`run`, what was seen of it."""
 
-    def __init__(self, spec: RunSpec, plan: FaultPlan) -> None:
+    def __init__(self, spec: RunSpec, plan: FaultPlan, observer: Observer | None = None) -> None:
         self.spec = spec
+        self._observer = observer
         AckReader(spec.ack, spec.arm)  # a bad pattern is refused before anything happens
         self._injector = Injector(plan, spec.start)
         prepare(spec)
+        if observer is not None:
+            observer.prepared()
 
     def run(self) -> None:
         """Run the target until its last process is dead. Raises :class:`TargetNotStartedError`."""
@@ -44,7 +47,7 @@ class Session:
 
     def _trace(self, child: Child) -> str:
         info = os.fstat(child.stdout)
-        self._watch = watch = Watch(self.spec, (info.st_dev, info.st_ino), self._injector)
+        self._watch = watch = Watch(self.spec, (info.st_dev, info.st_ino), self._injector, self._observer)
         supervisor = Supervisor(watch, child.pid, self.spec)
         limits = self.spec.limits
         minder = Minder(child.stdout, child.stderr, limits.output_bytes, supervisor.kill_everything)

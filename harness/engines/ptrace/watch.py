@@ -15,6 +15,7 @@ from harness.core.operation import Ack, AnyOperation, Close, Lock, Map, Open, Ou
 from harness.core.run import RunSpec
 from harness.core.trace import Actor
 from harness.engines.acks import AckReader
+from harness.engines.base import Observer
 from harness.engines.ptrace.descriptors import Descriptors, Key
 from harness.engines.ptrace.inject import Injector
 from harness.engines.ptrace.inodes import Inodes
@@ -32,7 +33,8 @@ class LimitReachedError(Exception):
 class Watch:
     """The state of one recording."""
 
-    def __init__(self, spec: RunSpec, stdout: Key, injector: Injector) -> None:
+    def __init__(self, spec: RunSpec, stdout: Key, injector: Injector, observer: Observer | None = None) -> None:
+        self._observer = observer
         self.root = Root(spec.root)
         self.inodes = Inodes(spec.root, spec.start)
         self.descriptors = Descriptors(stdout)
@@ -86,7 +88,11 @@ class Watch:
         }
 
     def record(self, operations: Iterable[AnyOperation]) -> None:
-        """Append finished operations. Raises :class:`LimitReachedError` when there are too many."""
+        """Append finished operations and tell the observer.
+
+        Raises :class:`LimitReachedError` when there are too many.
+        """
+        before = len(self.operations)
         for op in operations:
             self.operations.append(op)
             if type(op) not in _KEEP_NAMES:
@@ -96,6 +102,8 @@ class Watch:
             self._operations_left -= 1
             if self._operations_left < 0:
                 raise LimitReachedError(f"made more than {self._operations_limit} file operations")
+        if self._observer is not None and len(self.operations) > before:
+            self._observer.recorded(len(self.operations))
 
     def spend(self, size: int) -> None:
         """Count bytes about to be written, in the state directory or elsewhere.

@@ -1,0 +1,161 @@
+"""From the log of a disk to the disks that a power cut may leave. Pure.
+
+**What a cut is.** Writes between two flushes form an *epoch*. When the power goes, every write before the last
+flush is on the disk, and of the epoch's writes any part. A cut keeps all earlier epochs and some writes of one.
+Kept are: each prefix (the disk kept the order), all but one, only one, and a few seeded subsets.
+
+**When it can have happened.** Let a cut keep the writes S of an epoch. The power cannot have gone before the last
+write of S was there, and must have gone before the flush that closes the epoch was done, for that would have put
+the others down too (a cut that keeps a whole epoch can also have happened later: until the flush that closes the
+next one). Within that time every moment is possible. The marks say how many operations the writer had done by
+then:
+
+* ``low``: operations done at the earliest moment: the last mark before the last write of S (for the empty S: the
+  start of the recording).
+* ``high``: operations done *or begun* at the latest moment: the last mark before the closing flush, plus one for
+  the operation that the writer may have been in, at most all there are. Calls that may wait for others can be in
+  flight besides; they change no file before they are done.
+
+A mark stands in the log before the writer goes on (and before the recorder commits), so a write that stands after
+mark *n* reached the disk when *n* operations were done, whichever of them caused it. A model of power loss must
+therefore hold the state at the crash points of ``low``, and of all up to ``high``; to hold it at none of them is
+a mistake of the model.
+
+**Acknowledgements.** ``acked`` is how many were out at the earliest moment: whenever the power went, those were
+out. ``acked_latest`` is how many were out at the latest moment. A state that lacks something acknowledged by then
+is a true loss: had the power gone at that moment, this is a disk it may have left.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+from harness.core.operation import Ack, AnyOperation
+from harness.engines.block.disk_log import END, START, DiskEvent, DiskWrite, Failure, Flush, Mark
+
+Shape: TypeAlias = Literal["prefix", "drop-one", "only-one", "subset"]
+
+SUBSETS = 3
+"""Seeded subsets per epoch."""
+
+
+class Cut(NamedTuple):
+    """One disk after a power cut. ``kept`` are positions in the log, ascending; see the module for the others."""
+
+    epoch: int
+    kept: tuple[int, ...]
+    shape: Shape
+    low: int
+    high: int
+    acked: int
+    acked_latest: int
+
+
+class Epoch(NamedTuple):
+    """Writes between two flushes (at least one). ``end`` is the log position of the flush, or of the log's end."""
+
+    writes: tuple[int, ...]
+    end: int
+
+
+class LogError(Exception):
+    """The log is not that of a whole recording. The message says what is missing, in one line."""
+
+
+def bounds(log: Sequence[DiskEvent]) -> tuple[int, int]:
+    """Return the positions of the start and end mark. Raises :class:`LogError`."""
+    for event in log:
+        if isinstance(event, Failure):
+            raise LogError(f"the disk failed: {event.reason}")
+    try:
+        return log.index(Mark(START)), log.index(Mark(END))
+    except ValueError:
+        raise LogError("the log of the disk has no start or no end") from None
+
+
+def epochs_of(log: Sequence[DiskEvent]) -> tuple[Epoch, ...]:
+    """Return the epochs between the start and the end mark, in order."""
+    start, end = bounds(log)
+    found: list[Epoch] = []
+    writes: list[int] = []
+    for position in range(start, end + 1):
+        event = log[position]
+        if isinstance(event, DiskWrite):
+            writes.append(position)
+        elif writes and (isinstance(event, Flush) or position == end):
+            found.append(Epoch(tuple(writes), position))
+            writes = []
+    return tuple(found)
+
+
+def cuts_of(
+    log: Sequence[DiskEvent], operations: Sequence[AnyOperation], seed: int = 0, subsets: int = SUBSETS
+) -> tuple[Cut, ...]:
+    """Return every cut of the log, each once, in order of the log. Raises :class:`LogError`."""
+    epochs = epochs_of(log)
+    timing = _Timing(log, operations)
+    start, end = bounds(log)
+    chance = random.Random(f"cuts {seed}")
+    first_end = epochs[0].end if epochs else end
+    cuts = [timing.cut(0, (), "prefix", start, first_end)]
+    for number, epoch in enumerate(epochs):
+        later = epochs[number + 1].end if number + 1 < len(epochs) else end
+        for kept, shape in _selections(epoch.writes, chance, subsets):
+            latest = later if len(kept) == len(epoch.writes) else epoch.end
+            cuts.append(timing.cut(number, kept, shape, kept[-1], latest))
+    return tuple(cuts)
+
+
+def _selections(
+    writes: tuple[int, ...], chance: random.Random, subsets: int
+) -> Iterator[tuple[tuple[int, ...], Shape]]:
+    """Yield each non-empty selection once, with the first shape that it has."""
+    seen: set[tuple[int, ...]] = {()}
+    candidates: list[tuple[tuple[int, ...], Shape]] = []
+    candidates += ((writes[:length], "prefix") for length in range(1, len(writes) + 1))
+    candidates += ((writes[:skip] + writes[skip + 1 :], "drop-one") for skip in range(len(writes)))
+    candidates += (((write,), "only-one") for write in writes)
+    for _ in range(subsets):
+        candidates.append((tuple(write for write in writes if chance.random() < 0.5), "subset"))
+    for kept, shape in candidates:
+        if kept not in seen:
+            seen.add(kept)
+            yield kept, shape
+
+
+class _Timing:
+    """How many operations were done, and how many acknowledgements out, at each position of the log."""
+
+    def __init__(self, log: Sequence[DiskEvent], operations: Sequence[AnyOperation]) -> None:
+        self._total = len(operations)
+        self._acks = [0]
+        for op in operations:
+            self._acks.append(self._acks[-1] + (type(op) is Ack))
+        self._done: list[int] = []
+        done = 0
+        for event in log:
+            if isinstance(event, Mark) and event.done >= 0:
+                done = event.done
+            self._done.append(done)
+
+    def cut(self, epoch: int, kept: tuple[int, ...], shape: Shape, earliest: int, latest: int) -> Cut:
+        low, high = self._done[earliest], self._done[latest]
+        return Cut(
+            epoch=epoch,
+            kept=kept,
+            shape=shape,
+            low=low,
+            high=min(high + 1, self._total),
+            acked=self._acks[low],
+            acked_latest=self._acks[high],
+        )
+
+
+def sample(cuts: Sequence[Cut], limit: int | None, seed: int) -> tuple[Cut, ...]:
+    """Return at most ``limit`` cuts, in order: all, or a seeded choice."""
+    if limit is None or len(cuts) <= limit:
+        return tuple(cuts)
+    chosen = random.Random(f"sample {seed}").sample(range(len(cuts)), limit)
+    return tuple(cuts[index] for index in sorted(chosen))
