@@ -184,7 +184,7 @@ def state_result(trial: Trial, verdict: Verdict, violations: Iterable[Violation]
         note=note,
     )
     if trial.loss is not None:
-        lost = (observed_loss(item, trial.loss, tree=state.tree) for item in violations)
+        lost = (observed_loss(item, trial.loss, tree=state.tree, seq=state.seq) for item in violations)
         return Result(row, tuple(lost))
     point = measured.place_of(state)
     seen = tuple(

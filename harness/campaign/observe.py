@@ -26,7 +26,7 @@ _HEX_CONTEXT_BYTES = 64
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """One violation at one place: in ``states`` crash states of a recording, or in ``runs`` executions.
 
-    ``profile`` is the file system on which the power went.
+    ``profile`` is the file system on which the power went, ``seq`` the operation after which it did; -1 for others.
     """
 
     violation: Violation
@@ -37,6 +37,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     runs: int = 0
     tree: Tree | None = None
     profile: str = ""
+    seq: int = -1
 
 
 def plan_for(point: CrashPoint, fault_class: FaultClass) -> FaultPlan:
@@ -76,7 +77,7 @@ def fingerprint(case: Case, observation: Observation) -> str:
 
 
 def observed_loss(
-    violation: Violation, loss: PowerLoss, *, tree: Tree, before: tuple[Fault, ...] = (), states: int = 1
+    violation: Violation, loss: PowerLoss, *, tree: Tree, seq: int, before: tuple[Fault, ...] = (), states: int = 1
 ) -> Observation:
     """Return what a power loss showed; it is named after what is lost first. ``before``: what had failed by then."""
     places = [fault.at for fault in before if isinstance(fault, Errno)]
@@ -89,6 +90,7 @@ def observed_loss(
         states=states,
         tree=tree,
         profile=loss.profile,
+        seq=seq,
     )
 
 
@@ -135,7 +137,11 @@ def finding_from(case: Case, observation: Observation, trial_id: str, content: b
         runs=observation.runs,
         expected=case.expected(observation.fault_class, observation.profile) == "violated",
         profiles=(observation.profile,) if observation.profile else (),
-        evidence={**evidence_of(observation.tree, violation, content), "trial": trial_id},
+        evidence={
+            **evidence_of(observation.tree, violation, content),
+            **({"operation_seq": observation.seq} if observation.seq >= 0 else {}),
+            "trial": trial_id,
+        },
     )
 
 

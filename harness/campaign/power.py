@@ -8,6 +8,7 @@ writer holds.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -16,15 +17,17 @@ import msgspec
 from harness.campaign.context import Context, Measured, case_id
 from harness.campaign.executor import Call
 from harness.campaign.observe import observed_loss
-from harness.campaign.power_states import PowerRequest, PowerStates, coverage_of, explore_losses
+from harness.campaign.power_states import MOST_SECONDS, PowerRequest, PowerStates, coverage_of, explore_losses
 from harness.campaign.record import judges_states
 from harness.campaign.trials import harness_failure
 from harness.core.profile import Profile
-from harness.core.verdict import TrialRow
-from harness.explore.power.exploration import PowerGroup
+from harness.core.verdict import TrialRow, Verdict
+from harness.explore.power.exploration import PowerExploration, PowerGroup
 
 SAMPLES = 60
 """States of one profile that come back for programs to look at."""
+LEAST_SECONDS = 5.0
+"""Processor time that a profile gets although the budget is nearly used up."""
 NOT_EXPLORED = "not explored: the budget is used up (--budget)"
 
 Explored = Mapping[str, Mapping[str, PowerStates]]
@@ -74,7 +77,11 @@ def _calls(ctx: Context, cases: list[Measured]) -> Iterator[Call]:
         for item in cases:
             case = item.case
             if index < len(case.profiles) and (not index or case.control or not ctx.expired()):
-                request = power_request(item, case.profiles[index], ctx.seed)
+                left = MOST_SECONDS if case.control else ctx.deadline - time.monotonic()
+                request = msgspec.structs.replace(
+                    power_request(item, case.profiles[index], ctx.seed),
+                    seconds=max(LEAST_SECONDS, min(MOST_SECONDS, left)),
+                )
                 key = (case.id, case.profiles[index].name)
                 yield Call(explore_losses, (request,), key, needs_workspace=False)
 
@@ -105,7 +112,7 @@ def _keep(ctx: Context, item: Measured, answers: Mapping[str, PowerStates | str]
     found: dict[str, dict[str, None]] = {}
     for each in shown:
         group = each.group
-        seen = observed_loss(group.violation, group.fault, tree=group.tree, states=group.states)
+        seen = observed_loss(group.violation, group.fault, tree=group.tree, seq=group.seq, states=group.states)
         (name,) = ctx.ledger.observe(case, [seen], _trial_id(item, each.profile), index)
         found.setdefault(each.profile, {})[name] = None
         index += 1
@@ -129,7 +136,7 @@ def _row(item: Measured, profile: Profile, states: PowerStates | str, names: tup
         return msgspec.structs.replace(row, note=f"the harness failed: {states}" if failed else states)
     exploration = states.exploration
     return msgspec.structs.replace(
-        item.case.row("state", trial_id, "violated" if names else "held", "power", profile.name),
+        item.case.row("state", trial_id, _verdict(exploration, names), "power", profile.name),
         states=exploration.enumerated,
         distinct=exploration.distinct,
         bad_states=exploration.violated,
@@ -138,6 +145,13 @@ def _row(item: Measured, profile: Profile, states: PowerStates | str, names: tup
         cpu_ms=states.cpu_ms,
         note=coverage_of(exploration),
     )
+
+
+def _verdict(exploration: PowerExploration, names: tuple[str, ...]) -> Verdict:
+    """Return the verdict of one profile: what was not explored to its end is not held."""
+    if names:
+        return "violated"
+    return "held" if exploration.stopped_at < 0 else "inconclusive"
 
 
 def _tell(ctx: Context, item: Measured, answers: Mapping[str, PowerStates | str]) -> None:

@@ -24,10 +24,15 @@ _PLURALS: dict[Kind, str] = {
 """The kinds of lost sets that are counted; random ones are drawn from too many to be."""
 
 
+MOST_SECONDS = 60.0
+"""Processor time for one profile of one recording, at most: then what it has found by then is told."""
+
+
 class PowerRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A recording, how its states are judged, and the file system on which the power goes.
 
-    ``samples`` is how many of the states come back, for programs to look at.
+    ``samples`` is how many of the states come back, for programs to look at; ``seconds`` of processor time are spent
+    on it at most.
     """
 
     recording: Recording
@@ -35,6 +40,7 @@ class PowerRequest(msgspec.Struct, frozen=True, kw_only=True):
     profile: Profile
     seed: int
     samples: int = 0
+    seconds: float = MOST_SECONDS
 
 
 class PowerStates(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +57,14 @@ def explore_losses(request: PowerRequest) -> PowerStates:
         raise ValueError("a power loss is explored from a recording with a trace")
     judge = judge_for(expectation_for(request.recording, request.judged), request.judged)
     started = time.process_time()
-    exploration = explore_power(trace, request.profile, judge.judge, request.seed, samples=request.samples)
+    exploration = explore_power(
+        trace,
+        request.profile,
+        judge.judge,
+        request.seed,
+        samples=request.samples,
+        go_on=lambda: time.process_time() - started < request.seconds,
+    )
     return PowerStates(exploration=exploration, cpu_ms=(time.process_time() - started) * 1e3)
 
 
@@ -70,5 +83,11 @@ def coverage_of(exploration: PowerExploration) -> str:
     if exploration.coarse:
         parts.append(f"{exploration.coarse} long write{'s' * (exploration.coarse > 1)} in larger blocks")
     whole = exploration.coverage.get("exhaustive")
-    text = "sampled: " + ", ".join(parts)
-    return text + (f"; everything at {whole.points} of {exploration.points} crash points" if whole else "")
+    text = "sampled: " + ", ".join(parts) if parts else ""
+    if whole:
+        text += f"{'; ' if text else ''}everything at {whole.points} of {exploration.points} crash points"
+    if exploration.stopped_at >= 0:
+        text = (
+            f"stopped at operation {exploration.stopped_at}, its time used up; up to there {text or 'everything'}"
+        )
+    return text

@@ -69,7 +69,8 @@ class PowerExploration(msgspec.Struct, frozen=True, kw_only=True):
 
     ``coverage`` says, per kind of lost sets, how many were explored of how many; ``coarse`` how many writes were cut
     into larger blocks than the file system's. ``points`` are the operations after which the power was cut.
-    ``samples`` are some of the distinct states, evenly spread over the run.
+    ``samples`` are some of the distinct states, evenly spread over the run. ``stopped_at``: the operation at which it
+    was stopped before its end, -1 if it was not.
     """
 
     profile: str
@@ -81,11 +82,12 @@ class PowerExploration(msgspec.Struct, frozen=True, kw_only=True):
     coverage: Mapping[Kind, Coverage] = {}
     coarse: int = 0
     samples: tuple[PowerSample, ...] = ()
+    stopped_at: int = -1
 
     @property
     def exhaustive(self) -> bool:
         """Whether every state that the profile allows was judged."""
-        return not self.coarse and set(self.coverage) <= {"exhaustive", "kept"}
+        return self.stopped_at < 0 and not self.coarse and set(self.coverage) <= {"exhaustive", "kept"}
 
 
 class _Found:
@@ -128,9 +130,11 @@ def explore_power(
     seed: int = 0,
     exhaustive: int = EXHAUSTIVE,
     samples: int = 0,
+    go_on: Callable[[], bool] = lambda: True,
 ) -> PowerExploration:
     """Judge the distinct states of ``trace`` under ``profile`` and group their violations; keep ``samples`` of them.
 
+    ``go_on`` is asked before each state: at the first no the exploration ends, and says where.
     Raises :class:`harness.core.apply.ReplayError` where the trace contradicts itself.
     """
     order = order_of(effects_of(trace, profile), profile)
@@ -139,8 +143,11 @@ def explore_power(
     seen: set[tuple[int, int]] = set()
     enumerated = violated = points = 0
     sampler = _Sampler(samples)
-    at = -2
+    at, stopped_at = -2, -1
     for state in explorer.states():
+        if not go_on():
+            stopped_at = max(0, state.seq)
+            break
         enumerated += 1
         if state.seq != at:
             at, points = state.seq, points + 1
@@ -162,6 +169,7 @@ def explore_power(
         groups=tuple(_groups(explorer, places, found, predicate)),
         coverage=explorer.coverage,
         coarse=order.effects.coarse,
+        stopped_at=stopped_at,
         samples=tuple(
             PowerSample(state.tree, state.seq, state.acked, power_loss(order, places, state))
             for state in sampler.spread()
