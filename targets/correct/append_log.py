@@ -37,15 +37,29 @@ def open_log(root):
     return descriptor
 
 
+def sound_end(data):
+    """Return the offset after the last line that is a record: what a crash left behind it was never acknowledged."""
+    end = data.rfind(b"\n") + 1
+    while end:
+        start = data.rfind(b"\n", 0, end - 1) + 1
+        try:
+            json.loads(data[start : end - 1])
+        except ValueError:
+            end = start
+        else:
+            return end
+    return 0
+
+
 def heal(descriptor):
     """Cut an unfinished last record off; return how many records remain."""
     size = os.fstat(descriptor).st_size
     data = os.pread(descriptor, size, 0)
-    end = data.rfind(b"\n") + 1
+    end = sound_end(data)
     if end < size:
         os.ftruncate(descriptor, end)
         os.fsync(descriptor)
-    return data.count(b"\n")
+    return data.count(b"\n", 0, end)
 
 
 def main(command, root, workload_path):

@@ -252,6 +252,20 @@ def set_aside(disk, name):
     say(f"# set aside {name}")
 
 
+def sound_end(data):
+    """Return the offset after the last line that is a record: what a crash left behind it was never acknowledged."""
+    end = data.rfind(b"\n") + 1
+    while end:
+        start = data.rfind(b"\n", 0, end - 1) + 1
+        try:
+            if isinstance(json.loads(data[start : end - 1].decode("utf-8")), dict):
+                return end
+        except ValueError:
+            pass
+        end = start
+    return 0
+
+
 def heal_log(disk):
     """Cut a torn last record, which was never acknowledged, off the log."""
     try:
@@ -262,7 +276,7 @@ def heal_log(disk):
         size = os.fstat(descriptor).st_size
         with os.fdopen(os.dup(descriptor), "rb") as stream:
             data = stream.read()
-        end = data.rfind(b"\n") + 1
+        end = sound_end(data)
         if end < size:
             os.ftruncate(descriptor, end)
             os.fsync(descriptor)

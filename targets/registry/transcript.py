@@ -198,11 +198,22 @@ def append(path, data):
         sync_directory(os.path.dirname(path))
 
 
+def sound_end(data):
+    """Return the offset after the last line that is a record: what a crash left behind it was never acknowledged."""
+    end = data.rfind(b"\n") + 1
+    while end:
+        start = data.rfind(b"\n", 0, end - 1) + 1
+        if record_of(data[start : end - 1]):
+            return end
+        end = start
+    return 0
+
+
 def heal(path):
     """Cut a torn last record, which was never acknowledged, off a transcript."""
     with open(path, "r+b") as stream:
         data = stream.read()
-        end = data.rfind(b"\n") + 1
+        end = sound_end(data)
         if end < len(data):
             stream.truncate(end)
             os.fsync(stream.fileno())

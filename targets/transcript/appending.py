@@ -9,6 +9,8 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
+import reading
+
 BINARY = getattr(os, "O_BINARY", 0)
 
 
@@ -87,12 +89,23 @@ def cut(path, end):
         os.fsync(descriptor)
 
 
+def sound_end(data):
+    """Return the offset after the last line that is a record: what a crash left behind it was never acknowledged."""
+    end = data.rfind(b"\n") + 1
+    while end:
+        start = data.rfind(b"\n", 0, end - 1) + 1
+        if reading.parse(data[start : end - 1]) is not None:
+            return end
+        end = start
+    return 0
+
+
 def heal(path):
     """Cut a torn last record, which was never acknowledged, off a transcript."""
     with opened(path, 0) as descriptor:
         size = os.fstat(descriptor).st_size
         with os.fdopen(os.dup(descriptor), "rb") as stream:
-            end = stream.read().rfind(b"\n") + 1
+            end = sound_end(stream.read())
         if end < size:
             os.ftruncate(descriptor, end)
             os.fsync(descriptor)
