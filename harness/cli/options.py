@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 import shlex
 from typing import Any
@@ -101,6 +102,36 @@ faults_option = click.option(
     multiple=True,
     metavar="LIST",
     help=f"Fault classes, with commas between: any of {', '.join(FAULT_CLASSES)}.",
+)
+
+
+def _profile_list(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the profiles of a comma-separated list, each once, in the order given; files as absolute paths."""
+    if not values:
+        return None
+    from harness.catalog import ManifestError
+    from harness.catalog.profiles import ALL, beside, list_profiles, load_profiles
+
+    if len(values) > 1:
+        raise click.BadParameter(f"given {len(values)} times; one list holds all: {','.join(values)}")
+    words = [word.strip() for word in values[0].split(",") if word.strip()]
+    if not words:
+        raise click.BadParameter(f"an empty list; valid: {', '.join((*list_profiles(), ALL))}, or a .toml file")
+    names = tuple(dict.fromkeys(beside(word, os.getcwd()) for word in words))
+    try:
+        load_profiles(names)
+    except ManifestError as error:
+        raise click.BadParameter(str(error)) from None
+    return names
+
+
+profile_option = click.option(
+    "--profile",
+    "profiles",
+    callback=_profile_list,
+    multiple=True,
+    metavar="LIST",
+    help="File systems that the power goes on, with commas between: names of profiles, .toml files, or all.",
 )
 
 
