@@ -82,9 +82,7 @@ def describe(tree: Tree) -> str:
     return "; ".join(shown)
 
 
-def measure(
-    pattern: str, profile: Profile, commit: Commit, seed: int = 0, slow: Slow | None = SLOW
-) -> Measured:
+def measure(pattern: str, profile: Profile, commit: Commit, seed: int = 0, slow: Slow | None = SLOW) -> Measured:
     """Record a pattern on the file system of ``profile``, cut it everywhere, and hold what is left to the profile.
 
     ``slow``: large writes are held back at the disk, as one does that is busy; metadata overtakes data then.

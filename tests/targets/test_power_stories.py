@@ -5,12 +5,17 @@ No kill makes either; a power loss does. Predicted by the profiles from one reco
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from harness.catalog.profiles import list_profiles, load_profile
+from harness.core.content import content_of
+from harness.core.run import RunSpec
 from harness.core.trace import Trace
 from harness.core.tree import Tree
 from harness.engines import engine
@@ -27,7 +32,7 @@ pytestmark = [
     pytest.mark.skipif(bool(engine("ptrace").available()), reason=engine("ptrace").available()),
 ]
 ENTRY_BYTES = 144_258
-WORK = {"sessions": 1, "updates": 2, "record_bytes": (60, 300)}
+WORK: dict[str, Any] = {"sessions": 1, "updates": 1, "record_bytes": (60, 300)}
 SIZES_WITHOUT_DATA = ("ntfs", "ext4-writeback-nodelalloc-dioread_lock")
 NEVER = ("ext4-nodelalloc", "xfs", "btrfs", "apfs")
 Make = Callable[..., Bench]
@@ -38,8 +43,28 @@ def all_nul(tree: Tree) -> bool:
     return any(
         file.content.size == ENTRY_BYTES and not file.content.to_bytes().strip(b"\0")
         for path, file in tree.files()
-        if "/local_" in f"/{path}" and path.endswith(".json")
+        if is_entry(path)
     )
+
+
+def is_entry(path: str) -> bool:
+    return "/local_" in path and path.endswith(".json")
+
+
+def compact(spec: RunSpec) -> RunSpec:
+    """Return the run with entries that are still short, as before the application filled them.
+
+    On this file system freed blocks are given out again at once: an entry rewritten over one of its own size shows
+    parts of its old version where its data are missing, and NULs only in between.
+    """
+    tree = spec.start
+    for path, file in list(tree.files()):
+        if is_entry(path):
+            entry = json.loads(file.content.to_bytes())
+            entry["remoteMcpServersConfig"][0]["instructions"] = ""
+            short = content_of(json.dumps(entry).encode())
+            tree = tree.with_node(tree.names[path], file._replace(content=short))
+    return msgspec.structs.replace(spec, start=tree)
 
 
 def predicts(trace: Trace, profile: str) -> bool:
@@ -67,9 +92,12 @@ def test_the_entry_of_nuls_is_seen_on_that_file_system(bench: Make) -> None:
     profile = load_profile("ext4-writeback-nodelalloc-dioread_lock")
     require(profile.filesystem)
     writer = bench("registry/in_place", 1, **WORK)
-    disk = record_on_disk(writer.subject.spec, profile.filesystem, profile.mount_options, "each")
+    disk = record_on_disk(compact(writer.subject.spec), profile.filesystem, profile.mount_options, "each")
+    trace = disk.recording.trace
+    assert trace is not None
     seen = [state for state in observe(disk) if state.tree is not None and all_nul(state.tree)]
     assert seen, "no cut left an entry of NULs"
+    assert predicts(trace, profile.name)
 
 
 def contents(tmp_path: Path, name: str, file: str, filesystem: str, options: str = "") -> Iterator[int | None]:
