@@ -32,7 +32,6 @@ from harness.explore.power.edits import EditError
 from harness.explore.power.measure import LIMIT, CauseKey, LimitReachedError, Measured, Meter, Predicate, key_of
 
 _DEAREST_FIRST = ("merge_writes", "move_ack", "replace_in_place", "fsync_directory", "fsync_file")
-NOT_NEEDED = "nothing is violated"
 Level = tuple[Change, ...]
 
 
@@ -96,7 +95,7 @@ class _Search:
     def advice(self, known: Advice) -> Iterator[Advice]:
         """Yield the advice as it is found, the last one complete."""
         if not self.before.violated:
-            yield msgspec.structs.replace(known, outcome="nothing", after=known.before, note=NOT_NEEDED)
+            yield msgspec.structs.replace(known, outcome="nothing", after=known.before)
             return
         barriers = tuple(self.places.file_syncs() + self.places.directory_syncs())
         rivals = self._rivals()
