@@ -37,15 +37,37 @@ def open_log(root):
     return descriptor
 
 
+def is_record(line):
+    try:
+        return isinstance(json.loads(line.decode("utf-8")), dict)
+    except ValueError:
+        return False
+
+
+def end_of_records(data):
+    """Return the offset after the last line that is a record: what follows was in flight when the machine stopped.
+
+    A killed writer leaves a line without its newline. A power loss may leave NULs where the first blocks of the
+    record belong, and its newline behind them.
+    """
+    end = data.rfind(b"\n") + 1
+    while end:
+        start = data.rfind(b"\n", 0, end - 1) + 1
+        if is_record(data[start : end - 1]):
+            break
+        end = start
+    return end
+
+
 def heal(descriptor):
     """Cut an unfinished last record off; return how many records remain."""
     size = os.fstat(descriptor).st_size
     data = os.pread(descriptor, size, 0)
-    end = data.rfind(b"\n") + 1
+    end = end_of_records(data)
     if end < size:
         os.ftruncate(descriptor, end)
         os.fsync(descriptor)
-    return data.count(b"\n")
+    return data.count(b"\n", 0, end)
 
 
 def main(command, root, workload_path):

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 
 try:
@@ -87,12 +88,35 @@ def cut(path, end):
         os.fsync(descriptor)
 
 
+def is_record(line):
+    """Whether a line is a JSON object."""
+    try:
+        return isinstance(json.loads(line.decode("utf-8")), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def end_of_records(data):
+    """Return the offset after the last line that is a record: what follows was in flight when the machine stopped.
+
+    A killed writer leaves a line without its newline. A power loss may leave NULs where the first blocks of the
+    record belong, and its newline behind them.
+    """
+    end = data.rfind(b"\n") + 1
+    while end:
+        start = data.rfind(b"\n", 0, end - 1) + 1
+        if is_record(data[start : end - 1]):
+            break
+        end = start
+    return end
+
+
 def heal(path):
     """Cut a torn last record, which was never acknowledged, off a transcript."""
     with opened(path, 0) as descriptor:
         size = os.fstat(descriptor).st_size
         with os.fdopen(os.dup(descriptor), "rb") as stream:
-            end = stream.read().rfind(b"\n") + 1
+            end = end_of_records(stream.read())
         if end < size:
             os.ftruncate(descriptor, end)
             os.fsync(descriptor)

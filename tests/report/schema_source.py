@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 import harness.schemas
+from harness.cli.explain import ExplainResult
 from harness.core.event import AnyEvent
 from harness.core.operation import AnyOperation
 from harness.core.trace import Actor
@@ -81,6 +82,7 @@ def schemas() -> dict[str, dict[str, Any]]:
     return {
         "campaign": _of(CampaignResult),
         "event": _of(AnyEvent),
+        "explanation": _of(ExplainResult),
         "finding": _finding(),
         "result": _of(ResultDocument),
         "trace_header": _header(),

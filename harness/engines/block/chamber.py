@@ -37,10 +37,13 @@ _VALUE, _ERROR = b"v", b"e"
 Send = Callable[[object], None]
 
 
-def chamber(work: Callable[[Send], None], helper: Callable[[], None] | None = None) -> Iterator[Any]:
+def chamber(
+    work: Callable[[Send], None], helper: Callable[[], None] | None = None, *, mounts: bool = True
+) -> Iterator[Any]:
     """Run ``work(send)`` in a chamber and yield what it sends; raise what it raises.
 
     ``helper`` runs beside it from before its start, and is killed at its end. Closing the iterator ends everything.
+    Without ``mounts`` of its own it needs no privilege.
     Raises :class:`EngineError` when the worker dies without a word. Values travel pickled.
     """
     reading, writing = os.pipe()
@@ -51,7 +54,7 @@ def chamber(work: Callable[[Send], None], helper: Callable[[], None] | None = No
         if keeper == 0:
             os.close(reading)
             control.close()
-            _keep(theirs, main, writing, work, helper)
+            _keep(theirs, main, writing, work, helper, mounts)
     os.close(writing)
     theirs.close()
     try:
@@ -89,6 +92,7 @@ def _keep(
     writing: int,
     work: Callable[[Send], None],
     helper: Callable[[], None] | None,
+    mounts: bool,
 ) -> NoReturn:
     """Be the keeper."""
     try:
@@ -98,7 +102,8 @@ def _keep(
         processes.load_libc()
         processes.become_subreaper()
         try:
-            enter_private_mounts()
+            if mounts:
+                enter_private_mounts()
         except OSError as error:
             _send(writing, _ERROR, EngineError(f"no mounts of its own: {error.filename}: {error.strerror}"))
             os._exit(0)

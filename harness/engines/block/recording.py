@@ -22,12 +22,11 @@ from harness.engines.block.image import Image
 from harness.engines.block.making import STATE, UNRELATED, load
 from harness.engines.block.system import (
     attached,
-    bind,
     commit_btrfs,
     mount_detached,
     quiesce,
+    shown,
     sync_filesystem,
-    unmount,
 )
 
 Commit: TypeAlias = Literal["end", "each"]
@@ -189,13 +188,10 @@ def _record(
         finally:
             os.close(file)
         try:
-            bind(root, STATE, spec.root)
-            try:
+            with shown(root, STATE, spec.root):
                 commits = _Commits(kind, root, disk, commit)
                 recording = PtraceEngine().run(spec, plan, observer=commits)
                 commits.finish()
-            finally:
-                unmount(spec.root)
         finally:
             os.close(root)
     except OSError as error:

@@ -39,7 +39,8 @@ class PowerGroup(msgspec.Struct, kw_only=True):
 
     ``fault`` is the smallest state that shows it: when the power goes, and what is lost then; ``operation`` and
     ``role`` are those of the earliest operation of which something is lost, or of the one after which the power goes
-    where nothing needs to be. ``seq`` is where the power goes (-1: before the first operation). ``states`` counts the distinct states of the group.
+    where nothing needs to be. ``seq`` is where the power goes (-1: before the first operation). ``states`` counts
+    the distinct states of the group.
     """
 
     invariant: str
