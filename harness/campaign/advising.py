@@ -43,8 +43,8 @@ def advice_for(
 ) -> Advice:
     """Return what would repair the writer of ``trace`` under ``profiles``: at most ``limit`` states, ``seconds`` CPU.
 
-    Record files whose binding says that the next start heals them are judged as healed; for the others, healing is
-    part of the advice where nothing else is enough.
+    States are judged as a campaign judges them. Where nothing else is enough, healing the record files that the next
+    start does not heal yet becomes part of the advice.
     """
     healed, heals = _healed(trace, judged)
     late = _until(seconds)
@@ -52,7 +52,7 @@ def advice_for(
         beginning(trace),
         profiles,
         _timely(_predicate(trace, judged), late),
-        healing=_timely(_predicate(trace, healed), late),
+        healing=_timely(_after_tail_cuts(trace, healed), late),
         heals=heals,
         seed=seed,
         limit=limit,
@@ -94,12 +94,17 @@ def _noted(note: str, trace: Trace) -> str:
 
 
 def _predicate(trace: Trace, judged: Judged) -> Predicate:
-    """Return the judge of the case's states, after what the bindings say that the next start heals."""
+    """Return the judge of the case's states."""
     expectation = Expectation.from_trace(trace, judged.bindings, masked=judged.masked)
-    judge, tails = judge_for(expectation, judged), TailCut(judged.bindings, trace.start)
+    return judge_for(expectation, judged).judge
+
+
+def _after_tail_cuts(trace: Trace, judged: Judged) -> Predicate:
+    """Return the judge of what a start that heals has made of the case's states."""
+    judge, tails = _predicate(trace, judged), TailCut(judged.bindings, trace.start)
 
     def judges(tree: Tree, acked: int, fault_class: FaultClass) -> Sequence[Violation]:
-        return judge.judge(tails.of(tree), acked, fault_class)
+        return judge(tails.of(tree), acked, fault_class)
 
     return judges
 

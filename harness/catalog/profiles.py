@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import os
 from collections.abc import Iterable
 from functools import cache
 from typing import Any

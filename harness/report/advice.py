@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from harness.core.advice import (
     KILL,
+    LOST,
     Advice,
     Audit,
     Barrier,
@@ -28,7 +29,6 @@ _SHOWN = 4
 """Kinds of damage that one sentence names."""
 _NAMED = 4
 """Profiles that are named; more are counted."""
-_LOST = ("lost", "missing", "stale")
 _LEFT: Mapping[str, str] = {
     "nul": "NUL bytes in {path}",
     "empty": "{path} empty",
@@ -165,7 +165,7 @@ def _without(step: Step, show: Show) -> str:
 
 def _harm(causes: Sequence[Cause], states: int, show: Show) -> str:
     """Return what is wrong in ``states`` states: an acknowledged update is worth more words than a torn one."""
-    lost = min(states, _states_with(causes, lambda cause: cause.damage in _LOST))
+    lost = min(states, _states_with(causes, lambda cause: cause.damage in LOST))
     if lost >= states:
         return f"{states:,} lose an acknowledged update"
     left = _states_with(causes, lambda cause: cause.damage in _LEFT)
