@@ -33,10 +33,10 @@ NotMeasured = Mapping[str, Mapping[FaultClass, Mapping[str, str]]]
 
 
 class ClassResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One variant under one fault class; ``none`` is the run without a fault.
+    """One variant under one fault class, and of a power loss under one ``profile``; ``none``: the run without a fault.
 
     ``runs`` are measured executions, ``bad`` those that violated, ``bad_states`` the distinct states that do;
-    ``not_measured`` gives reasons by invariant.
+    ``not_measured`` gives reasons by invariant, ``coverage`` says how far states were sampled and not exhausted.
     """
 
     fault_class: FaultClass
@@ -51,6 +51,13 @@ class ClassResult(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[str, ...] = ()
     reason: str = ""
     not_measured: Mapping[str, str] = {}
+    profile: str = ""
+    coverage: str = ""
+
+    @property
+    def under(self) -> str:
+        """The class, with the profile of a power loss."""
+        return f"{self.fault_class} on {self.profile}" if self.profile else self.fault_class
 
     @property
     def as_expected(self) -> bool:
@@ -94,13 +101,15 @@ def _null_result(case: Case, null: TrialRow, lives: Sequence[TrialRow]) -> Class
     )
 
 
-def _class_result(case: Case, rows: list[TrialRow], name: FaultClass, null: TrialRow | None) -> ClassResult:
-    expected: Verdict = case.expected(name) or "held"
+def _class_result(
+    case: Case, rows: list[TrialRow], name: FaultClass, null: TrialRow | None, profile: str = ""
+) -> ClassResult:
+    expected: Verdict = case.expected(name, profile) or "held"
     if null is None or null.verdict in ("broken", "inconclusive"):
         verdict: Verdict = null.verdict if null else "inconclusive"
         reason = null.note if null else "not run"
-        return ClassResult(fault_class=name, verdict=verdict, expected=expected, reason=reason)
-    mine = [row for row in rows if row.fault_class == name]
+        return ClassResult(fault_class=name, verdict=verdict, expected=expected, reason=reason, profile=profile)
+    mine = [row for row in rows if row.fault_class == name and row.profile == profile]
     # States are counted once: as an exploration judged them, else as a check did.
     explored = [row for row in mine if row.distinct]
     explored = explored or [row for row in mine if row.states and _is_phase(row, case, "check")]
@@ -118,11 +127,15 @@ def _class_result(case: Case, rows: list[TrialRow], name: FaultClass, null: Tria
         bad=sum(row.verdict == "violated" for row in runs),
         inconclusive=sum(row.verdict == "inconclusive" for row in runs),
         findings=tuple(dict.fromkeys(finding for row in mine for finding in row.findings)),
-        reason=f"{broken.trial_id}: {broken.note}" if broken else ("" if verdicts else _unmeasured(name)),
+        reason=f"{broken.trial_id}: {broken.note}" if broken else ("" if verdicts else _unmeasured(name, mine)),
+        profile=profile,
+        coverage=next((row.note for row in explored if row.distinct), "") if profile else "",
     )
 
 
-def _unmeasured(name: FaultClass) -> str:
+def _unmeasured(name: FaultClass, rows: Sequence[TrialRow]) -> str:
+    if name == "power" and rows:
+        return rows[0].note
     return "no document to damage, or no program of its own to start on it" if name == "damage" else "not measured"
 
 
@@ -159,8 +172,12 @@ def case_result(
     # A life may end in a way that nobody asked to have judged, and that nothing here can judge: it is told, no more.
     told = [row for row in lives if row.verdict != "inconclusive"]
     ends = dict.fromkeys(row.fault_class for row in told if row.fault_class not in ("none", *case.faults))
+    asked: list[tuple[FaultClass, str]] = []
     for name in (*case.faults, *ends):
-        item = _class_result(case, counted, name, null)
+        on = [each.name for each in case.profiles] if name == "power" else []
+        asked += [(name, profile) for profile in on or [""]]
+    for name, profile in asked:
+        item = _class_result(case, counted, name, null, profile)
         unjudged = _unjudged(case, name, reasons.get(name, {})) if item.verdict == "held" else ""
         if unjudged:
             item = msgspec.structs.replace(item, verdict="inconclusive", reason=unjudged)
@@ -196,7 +213,7 @@ def control_problem(results: Iterable[CaseResult]) -> str:
                 return f"control {result.variant} under kill: only {item.distinct} states were judged"
             if item.verdict != item.expected:
                 return (
-                    f"control {result.variant} under {item.fault_class}: expected {item.expected}, "
+                    f"control {result.variant} under {item.under}: expected {item.expected}, "
                     f"found {item.verdict}" + (f" ({item.reason})" if item.reason else "")
                 )
     return ""

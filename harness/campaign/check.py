@@ -120,7 +120,8 @@ def _trials(measured: Measured) -> list[Trial]:
     return trials
 
 
-def _judge_check(trial: Trial, results: tuple[CommandResult, ...]) -> Result:
+def judge_check(trial: Trial, results: tuple[CommandResult, ...]) -> Result:
+    """Return what a check's exit code says of a state."""
     (result,) = results
     verdict: Verdict = _VERDICTS.get(result.exit_code, "broken")
     note = f"check: {describe(result)}" if verdict == "broken" else ""
@@ -186,7 +187,7 @@ def _check_states(ctx: Context, measured: Measured) -> str:
     if not everything:
         return ""
     ctx.phase("check", case, len(everything))
-    kept_back = run_trials(ctx, everything, _judge_check, lambda _: not ctx.expired())
+    kept_back = run_trials(ctx, everything, judge_check, lambda _: not ctx.expired())
     if "short" in case.faults:
         cuts = sum(trial.fault_class == "short" for trial in everything)
         cuts -= sum(trial.fault_class == "short" for trial in kept_back)

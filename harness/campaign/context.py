@@ -19,6 +19,7 @@ from harness.core.event import AnyEvent, Notice, PhaseStarted, Subscriber, Trial
 from harness.core.fault import CrashPoint, FaultClass
 from harness.core.operation import Rename, Truncate, Write
 from harness.core.point import at_phase, crash_points
+from harness.core.profile import Profile
 from harness.core.trace import Trace
 from harness.core.verdict import Finding, TrialKind, TrialRow, Verdict
 from harness.explore import CrashState, crash_states
@@ -35,7 +36,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     signals that can be caught, at moments of the same window, ``runs`` the runs without any fault; ``lives`` are its
     starts one after the other. ``errno_max``, ``check_max`` and ``sample_max`` bound the injected runs, the states a
     real check judges, and the states the target's own programs are shown; ``confirmations`` are the real runs that
-    each finding gets. ``part`` is the scenario that asks, ``story`` what the variant does, in a sentence.
+    each finding gets; ``profiles`` are the file systems on which the power goes. ``part`` is the scenario that asks,
+    ``story`` what the variant does, in a sentence.
     """
 
     subject: Subject
@@ -50,6 +52,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     check_max: int = 2_000
     sample_max: int = 24
     confirmations: int = 3
+    profiles: tuple[Profile, ...] = ()
     part: str = ""
     story: str = ""
 
@@ -63,8 +66,10 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         """The id as one plain name."""
         return self.id.replace("/", "-").replace(":", "-")
 
-    def expected(self, fault_class: FaultClass) -> Verdict | Literal[""]:
+    def expected(self, fault_class: FaultClass, profile: str = "") -> Verdict | Literal[""]:
         """Return the verdict that the manifest, or a control's role, states; empty where none does.
+
+        Of a power loss the manifest states it per ``profile``.
 
         A violation without any fault ("none") is no news of a writer that is known to break under one.
         """
@@ -73,9 +78,11 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         if fault_class == "none" and "none" not in self.subject.expect:
             # The manifest's word, whatever of it this campaign asks for.
             return "violated" if "violated" in self.subject.expect.values() else ""
-        return self.subject.expect.get(fault_class, "")
+        return self.subject.expect.get(f"power.{profile}" if fault_class == "power" else fault_class, "")
 
-    def row(self, kind: TrialKind, trial_id: str, verdict: Verdict, fault_class: FaultClass = "none") -> TrialRow:
+    def row(
+        self, kind: TrialKind, trial_id: str, verdict: Verdict, fault_class: FaultClass = "none", profile: str = ""
+    ) -> TrialRow:
         """Return a row of this case with what all its rows share; ``trial_id`` is the whole id."""
         return TrialRow(
             trial_id=trial_id,
@@ -86,7 +93,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
             seed=self.subject.seed,
             verdict=verdict,
             fault_class=fault_class,
-            expected=self.expected(fault_class),
+            profile=profile,
+            expected=self.expected(fault_class, profile),
         )
 
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from harness.campaign.context import Context, Measured
-from harness.campaign.observe import Observation
+from harness.campaign.observe import Observation, observed_loss
 from harness.campaign.programs import RESUME, CommandOutcome, CommandRequest, Commands, inspect, resume_commands
 from harness.campaign.trials import Result, Trial, run_trials, serious
 from harness.campaign.work import describe
@@ -178,11 +178,14 @@ def state_result(trial: Trial, verdict: Verdict, violations: Iterable[Violation]
     measured, state = trial.measured, trial.state
     assert state is not None
     row: TrialRow = msgspec.structs.replace(
-        trial.case.row(trial.kind, trial.id, verdict, trial.fault_class),
+        trial.case.row(trial.kind, trial.id, verdict, trial.fault_class, trial.profile),
         states=1,
         engine=measured.explored.recording.engine,
         note=note,
     )
+    if trial.loss is not None:
+        lost = (observed_loss(item, trial.loss, tree=state.tree, seq=state.seq) for item in violations)
+        return Result(row, tuple(lost))
     point = measured.place_of(state)
     seen = tuple(
         Observation(violation=item, fault_class=trial.fault_class, point=point, states=1, tree=state.tree)
@@ -191,7 +194,8 @@ def state_result(trial: Trial, verdict: Verdict, violations: Iterable[Violation]
     return Result(row, seen)
 
 
-def _judge_inspection(trial: Trial, outcomes: tuple[CommandOutcome, ...]) -> Result:
+def judge_inspection(trial: Trial, outcomes: tuple[CommandOutcome, ...]) -> Result:
+    """Return what recovery and lister made of a state."""
     state = trial.state
     assert state is not None
     found = serious(outcome_violations(trial.measured, state.tree, state.acked, outcomes, trial.fault_class))
@@ -246,7 +250,7 @@ def recovery_phase(ctx: Context, cases: Iterable[Measured]) -> None:
             commands = commands_for(measured, state.tree)
             request = CommandRequest(spec=case.subject.spec, state=state.tree, commands=commands)
             trials.append(Trial(f"{case.id}/recover/{name}", measured, "state", inspect, (request,), state=state))
-    for name, number in _by_case(run_trials(ctx, trials, _judge_inspection, within_patience(ctx))).items():
+    for name, number in _by_case(run_trials(ctx, trials, judge_inspection, within_patience(ctx))).items():
         planned = sum(trial.case.id == name for trial in trials)
         case = next(trial.case for trial in trials if trial.case.id == name)
         ctx.notice(f"recover and list looked at {planned - number} of {planned} states: time used up", case)

@@ -65,7 +65,13 @@ class Ledger:
         if known is not None:
             base = finding if order < self._orders[finding.key] else known
             states = self._states(known, finding.states, order[0])
-            finding = msgspec.structs.replace(base, states=states, runs=known.runs + finding.runs)
+            finding = msgspec.structs.replace(
+                base,
+                states=states,
+                runs=known.runs + finding.runs,
+                profiles=tuple(dict.fromkeys(known.profiles + finding.profiles)),
+                expected=known.expected and finding.expected if finding.profiles else base.expected,
+            )
             order = min(order, self._orders[finding.key])
         if known is None or order != self._orders[finding.key]:
             self._changed[finding.key] = None

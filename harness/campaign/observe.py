@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.core.fault import NO_FAULTS, CrashPoint, FaultClass, FaultPlan, Kill, Short
+from harness.core.fault import NO_FAULTS, CrashPoint, Errno, Fault, FaultClass, FaultPlan, Kill, PowerLoss, Short
+from harness.core.point import at_phase
 from harness.core.role import path_role
 from harness.core.run import Recording
 from harness.core.tree import File, Tree
@@ -23,7 +24,10 @@ _HEX_CONTEXT_BYTES = 64
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
-    """One violation at one place: in ``states`` crash states of a recording, or in ``runs`` executions."""
+    """One violation at one place: in ``states`` crash states of a recording, or in ``runs`` executions.
+
+    ``profile`` is the file system on which the power went, ``seq`` the operation after which it did; -1 for others.
+    """
 
     violation: Violation
     fault_class: FaultClass
@@ -32,6 +36,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     states: int = 0
     runs: int = 0
     tree: Tree | None = None
+    profile: str = ""
+    seq: int = -1
 
 
 def plan_for(point: CrashPoint, fault_class: FaultClass) -> FaultPlan:
@@ -44,12 +50,15 @@ def plan_for(point: CrashPoint, fault_class: FaultClass) -> FaultPlan:
 def _operation(observation: Observation) -> str:
     """Return the operation kind of a cause.
 
-    ``run`` where the undisturbed run itself shows it, ``start`` where starting on a damaged file does.
+    ``run`` where the undisturbed run itself shows it, ``start`` where starting on a damaged file does; ``end`` where
+    the power goes and nothing is lost that an operation can be named for.
     """
     if observation.point is not None:
         return observation.point.operation
     if observation.fault_class == "damage":
         return "start"
+    if observation.fault_class == "power":
+        return "end"
     return "run" if observation.plan == NO_FAULTS else UNATTRIBUTED
 
 
@@ -64,6 +73,24 @@ def fingerprint(case: Case, observation: Observation) -> str:
         operation=_operation(observation),
         role=path_role(observation.violation.path),
         phase=point.phase if point else "",
+    )
+
+
+def observed_loss(
+    violation: Violation, loss: PowerLoss, *, tree: Tree, seq: int, before: tuple[Fault, ...] = (), states: int = 1
+) -> Observation:
+    """Return what a power loss showed; it is named after what is lost first. ``before``: what had failed by then."""
+    places = [fault.at for fault in before if isinstance(fault, Errno)]
+    places += [each.at for each in loss.losses] or [each for each in (loss.at,) if each is not None]
+    return Observation(
+        violation=violation,
+        fault_class="power",
+        point=at_phase(places[0], "after") if places else None,
+        plan=FaultPlan(faults=(*before, loss)),
+        states=states,
+        tree=tree,
+        profile=loss.profile,
+        seq=seq,
     )
 
 
@@ -108,8 +135,13 @@ def finding_from(case: Case, observation: Observation, trial_id: str, content: b
         fault=msgspec.to_builtins(plan) if plan is not None else None,
         states=observation.states,
         runs=observation.runs,
-        expected=case.expected(observation.fault_class) == "violated",
-        evidence={**evidence_of(observation.tree, violation, content), "trial": trial_id},
+        expected=case.expected(observation.fault_class, observation.profile) == "violated",
+        profiles=(observation.profile,) if observation.profile else (),
+        evidence={
+            **evidence_of(observation.tree, violation, content),
+            **({"operation_seq": observation.seq} if observation.seq >= 0 else {}),
+            "trial": trial_id,
+        },
     )
 
 

@@ -9,6 +9,7 @@ import msgspec
 from harness.campaign.context import Case, Control
 from harness.campaign.probe import Probe, probe_subject
 from harness.catalog import (
+    ManifestError,
     Scenario,
     Selected,
     Subject,
@@ -19,13 +20,15 @@ from harness.catalog import (
     select,
 )
 from harness.catalog.parts import narrowed, refuse_twice
+from harness.catalog.profiles import ALL, DEFAULT_PROFILES, load_profiles
 from harness.catalog.scenario import DEFAULT_FAULTS
 from harness.checks import INVARIANTS
 from harness.core.fault import FaultClass
+from harness.core.profile import Profile
 from harness.engines import engine
 from harness.sandbox.workspace import Workspace
 
-MEASURABLE: tuple[FaultClass, ...] = ("kill", "signal", "short", "errno", "concurrency", "damage")
+MEASURABLE: tuple[FaultClass, ...] = ("kill", "signal", "short", "errno", "concurrency", "damage", "power")
 """The fault classes that this version can explore or inject."""
 
 DEFAULT_SIGNALS = 30
@@ -34,11 +37,12 @@ DEFAULT_RUNS = 30
 """As many runs without a fault under concurrency."""
 
 CONTROL_TARGET = "reference"
-_CERTAIN: tuple[FaultClass, ...] = ("kill", "short", "errno", "damage")
+_CERTAIN: tuple[FaultClass, ...] = ("kill", "short", "errno", "damage", "power")
 """The classes that are explored or injected exactly: only there is a writer sure to be caught in every campaign."""
 _CONTROLS: tuple[tuple[str, Control, tuple[FaultClass, ...]], ...] = (
     ("durable", "must_hold", MEASURABLE),
     ("buggy", "must_violate", _CERTAIN),
+    ("no_dir_fsync", "must_violate", ("power",)),
 )
 _CONTROL_ERRNO_RUNS = 8
 _CONTROL_SIGNALS = 12
@@ -66,6 +70,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     engine: str = "ptrace"
     content: bool = False
     require_all: bool = False
+    profiles: tuple[str, ...] | None = None
 
 
 class Unmeasured(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,13 +147,19 @@ def known_invariants(asked: Iterable[str]) -> tuple[frozenset[str], tuple[Unmeas
     return frozenset(name for name in asked if name in INVARIANTS), missing
 
 
-def control_cases(workspace: Workspace, faults: tuple[FaultClass, ...]) -> tuple[Case, ...]:
-    """Return the two reference writers that test the harness: one must hold, one must be caught.
+def control_cases(
+    workspace: Workspace, faults: tuple[FaultClass, ...], profiles: tuple[Profile, ...] = ()
+) -> tuple[Case, ...]:
+    """Return the reference writers that test the harness: one must hold, one must be caught.
 
     What chance decides (a signal at some moment, threads that meet) can miss the one that must be caught, so that one
     is tried under the exact classes only, and under kill where none of those is asked for: no campaign goes without.
+    Under power a third one must be caught, which lacks a single barrier: under the shipped profiles, for one of a
+    user's own may be of a file system on which that barrier does nothing.
     """
     target = load_target(CONTROL_TARGET)
+    shipped = tuple(each for each in profiles if each in load_profiles((ALL,)))
+    of_variant = {"no_dir_fsync": shipped if "power" in faults else ()}
     return tuple(
         Case(
             subject=compile_subject(target, variant, workspace, _CONTROL_WORKLOAD),
@@ -160,8 +171,10 @@ def control_cases(workspace: Workspace, faults: tuple[FaultClass, ...]) -> tuple
             errno_max=_CONTROL_ERRNO_RUNS,
             sample_max=_CONTROL_STARTS if "damage" in faults else 0,
             confirmations=1,
+            profiles=of_variant.get(variant, profiles),
         )
         for variant, role, classes in _CONTROLS
+        if variant not in of_variant or of_variant[variant]
     )
 
 
@@ -205,25 +218,23 @@ def plan_scenario(
     for part in parts:
         faults, not_measured = _split_classes(options.faults or part.faults)
         invariants, unknown = known_invariants(part.invariants)
-        unread = (
-            Unmeasured(what=f"profile {name}", reason="this version models no power loss")
-            for name in part.profiles
-        )
-        missing |= {item.what: item for item in (*not_measured, *unknown, *unread)}
+        missing |= {item.what: item for item in (*not_measured, *unknown)}
+        profiles = profiles_for(faults, options, part.profiles)
         for each in chosen[part.name]:
             case = _case(part, each, faults, invariants, options, workspace, seed)
             if isinstance(case, Unmeasured):
                 unavailable.append(case)
             else:
-                cases.append(case)
+                cases.append(msgspec.structs.replace(case, profiles=profiles))
                 # A part that asks for less than its scenario does cannot miss what only the rest can violate.
                 judged = (name for name in part.invariants if name in invariants)
                 requested |= dict.fromkeys(name for name in judged if not scenario.parts or _can(name, faults))
     classes = tuple(name for name in MEASURABLE if any(name in case.faults for case in cases))
+    refuse_unused_profiles(options, classes if cases else ("power",))
     return Plan(
         name=scenario.name,
         cases=tuple(cases),
-        controls=control_cases(workspace, classes) if cases else (),
+        controls=control_cases(workspace, classes, profiles_of(cases)) if cases else (),
         not_available=tuple(unavailable),
         not_measured=tuple(missing.values()),
         requested=tuple(requested),
@@ -237,6 +248,30 @@ def plan_scenario(
             if chosen[part.name]
         ),
     )
+
+
+def profiles_for(
+    faults: tuple[FaultClass, ...], options: Options, named: tuple[str, ...] = ()
+) -> tuple[Profile, ...]:
+    """Return the profiles to explore: those of the command line, else those ``named``, else the default ones."""
+    return load_profiles(options.profiles or named or DEFAULT_PROFILES) if "power" in faults else ()
+
+
+def profiles_of(cases: Iterable[Case]) -> tuple[Profile, ...]:
+    """Return the profiles of several cases, each once. Raises :class:`ManifestError` where two have one name."""
+    found: dict[str, Profile] = {}
+    for profile in (profile for case in cases for profile in case.profiles):
+        if found.setdefault(profile.name, profile) != profile:
+            raise ManifestError(f"two profiles of this campaign are called {profile.name!r}")
+    return tuple(found.values())
+
+
+def refuse_unused_profiles(options: Options, faults: tuple[FaultClass, ...]) -> None:
+    """Raise :class:`ManifestError` where profiles were chosen and nobody asks for a power loss."""
+    if options.profiles and "power" not in faults:
+        raise ManifestError(
+            f"--profile: only a power loss has profiles, and the faults are {', '.join(faults)}; add power to --faults"
+        )
 
 
 def _can(invariant: str, faults: tuple[FaultClass, ...]) -> bool:
@@ -274,6 +309,7 @@ def _case(
 def plan_probe(probe: Probe, options: Options, workspace: Workspace) -> Plan:
     """Return the plan for a command that nobody described: its files are inferred, its names may be random."""
     faults, not_measured = _split_classes(options.faults or DEFAULT_FAULTS)
+    refuse_unused_profiles(options, faults)
     case = Case(
         subject=probe_subject(probe, workspace, options.seed or 1),
         faults=faults,
@@ -282,11 +318,12 @@ def plan_probe(probe: Probe, options: Options, workspace: Workspace) -> Plan:
         signals=_signals(faults, options),
         runs=_runs(faults, options),
         errno_max=_PROBE_ERRNO_RUNS,
+        profiles=profiles_for(faults, options),
     )
     return Plan(
         name=f"probe {probe.name}",
         cases=(case,),
-        controls=control_cases(workspace, faults),
+        controls=control_cases(workspace, faults, case.profiles),
         not_measured=not_measured,
         seed=case.subject.seed,
         budget_s=DEFAULT_PROBE_BUDGET_S if options.budget_s is None else options.budget_s,

@@ -41,9 +41,12 @@ def kills(plan: FaultPlan) -> bool:
 
 
 def confirming_plan(finding: Finding) -> FaultPlan | None:
-    """Return the plan that confirms a finding: the one it was seen under, unless that was a timed kill."""
+    """Return the plan that confirms a finding: the one it was seen under, unless that was a timed kill.
+
+    A power loss is not confirmed by running the writer again, but by cutting the power of a disk.
+    """
     plan = finding_plan(finding)
-    if plan is None or any(isinstance(fault, Timed) for fault in plan.faults):
+    if plan is None or plan.fault_class == "power" or any(isinstance(fault, Timed) for fault in plan.faults):
         return None
     return plan
 

@@ -150,7 +150,7 @@ def _null_row(ctx: Context, case: Case, explored: Explored, index: int) -> Trial
     return row
 
 
-def _judges_states(case: Case, explored: Explored, name: StateClass) -> bool:
+def judges_states(case: Case, explored: Explored, name: FaultClass) -> bool:
     """Whether an invariant judges the states of this class and found something to judge in them.
 
     States that nothing could fail are not "held"; those a check judges have rows of their own.
@@ -163,7 +163,7 @@ def _judges_states(case: Case, explored: Explored, name: StateClass) -> bool:
 def _state_rows(ctx: Context, case: Case, explored: Explored, index: int) -> int:
     """Keep a row per explored fault class; return the next free place in the plan."""
     for name, exploration in explored.explorations.items():
-        if not _judges_states(case, explored, name):
+        if not judges_states(case, explored, name):
             continue
         trial_id = f"{case.id}/state/{name}"
         names: dict[str, None] = {}

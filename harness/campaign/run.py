@@ -37,6 +37,8 @@ from harness.campaign.executor import Executor
 from harness.campaign.ledger import Ledger
 from harness.campaign.lives import figures_of, lives_phase
 from harness.campaign.plan import Options, Plan
+from harness.campaign.power import power_phase, settle_profiles
+from harness.campaign.power_shown import power_shown_phase
 from harness.campaign.probe import torn_tail_hint
 from harness.campaign.record import prepare_cases, record_cases
 from harness.campaign.replay import add_tokens
@@ -156,6 +158,8 @@ class _Phases(NamedTuple):
     drift: dict[str, IndexFigures]
     undamaged: dict[str, str]
     """Why not all starts on damaged documents were made, by case id."""
+    unshown: dict[str, str]
+    """Why a check did not see all states of power losses that it was to see, by case id."""
 
 
 def _phases(ctx: Context, plan: Plan) -> _Phases:
@@ -164,6 +168,8 @@ def _phases(ctx: Context, plan: Plan) -> _Phases:
     unchecked = check_phase(ctx, measured)
     measured = [without_check(item) if item.case.id in unchecked.untrusted else item for item in measured]
     shares = Shares(ctx, measured)
+    explored = power_phase(shares.of("power"), measured)
+    unseen = power_shown_phase(shares.of("shown"), measured, explored)
     recovery_phase(shares.of("recover"), measured)
     undamaged = damage_phase(shares.of("damage"), measured)
     errno_phase(shares.of("errno"), measured)
@@ -172,11 +178,12 @@ def _phases(ctx: Context, plan: Plan) -> _Phases:
     concurrency_phase(shares.of("concurrency"), measured)
     lived = lives_phase(ctx, measured)
     figures = {item.case.id: figures_of(item, lived[item.case.id]) for item in measured if item.case.id in lived}
+    settle_profiles(ctx, measured)
     ctx.ledger.settle(join_timed(ctx.ledger.by_key(), ctx.ledger.damages))
     add_tokens(ctx, measured, plan.digest)
     confirm_phase(ctx, measured)
     drift = {name: each for name, each in figures.items() if each}
-    return _Phases(measured, windows, unchecked, drift, undamaged)
+    return _Phases(measured, windows, unchecked, drift, undamaged, unseen)
 
 
 def _finish(ctx: Context, plan: Plan, options: Options, phases: _Phases) -> CampaignFinished:
@@ -215,6 +222,7 @@ def _as_measured(result: CaseResult, phases: _Phases) -> CaseResult:
     left_out = {
         "kill": phases.unchecked.unseen.get(result.id, ""),
         "damage": phases.undamaged.get(result.id, ""),
+        "power": phases.unshown.get(result.id, ""),
     }
     classes = []
     for item in result.classes:

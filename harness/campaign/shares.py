@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from harness.campaign.context import Context, Measured
 from harness.campaign.damage import STARTS
 from harness.campaign.errors import plans_for
+from harness.campaign.power_shown import CHECKED, shown_per_profile
 
-BOUNDED = ("recover", "damage", "errno", "timed", "signal", "concurrency")
+BOUNDED = ("power", "shown", "recover", "damage", "errno", "timed", "signal", "concurrency")
 """The phases that a budget bounds, in the order in which they come."""
 
 WINDOW_TRIALS = 6
@@ -24,6 +25,8 @@ WATCHED = 2
 """A run whose operations are watched costs about two plain ones."""
 WHOLE = 2
 """A run that nothing ends costs about two that are killed."""
+EXPLORED = 12
+"""Exploring one profile costs about as much as so many runs, mostly less; what is left over goes to who comes next."""
 
 
 def planned(measured: Measured) -> dict[str, int]:
@@ -34,6 +37,8 @@ def planned(measured: Measured) -> dict[str, int]:
     if case.control:
         return {}
     return {
+        "power": EXPLORED * len(case.profiles),
+        "shown": len(case.profiles) * (shown_per_profile(case) + (CHECKED if case.subject.check else 0)),
         "recover": case.sample_max * len({"kill", "short"} & set(case.faults)),
         "damage": 2 * STARTS if "damage" in case.faults and case.sample_max else 0,
         "errno": WATCHED * len(plans_for(case, measured.trace)[0]),

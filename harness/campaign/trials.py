@@ -19,7 +19,7 @@ from harness.campaign.observe import Observation, died_by
 from harness.campaign.programs import Examined
 from harness.checks import Expectation, FileBinding, judge_cut_repair, judge_outcome
 from harness.checks.expectation import id_at
-from harness.core.fault import CrashPoint, Damaged, FaultClass, FaultPlan, Timed
+from harness.core.fault import CrashPoint, Damaged, FaultClass, FaultPlan, PowerLoss, Timed
 from harness.core.role import path_role
 from harness.core.run import Recording
 from harness.core.tree import File, Tree
@@ -34,7 +34,10 @@ _FAILURES = (WorkerDiedError, CallTimeoutError, EngineError, ProcessesSurvivedEr
 
 
 class Trial(NamedTuple):
-    """One planned trial: a run under ``plan``, or programs looking at ``state``; ``function(*args)`` does the work."""
+    """One planned trial: a run under ``plan``, or programs looking at ``state``; ``function(*args)`` does the work.
+
+    ``loss`` is the power loss that leaves the state, if it is one's.
+    """
 
     id: str
     measured: Measured
@@ -43,6 +46,12 @@ class Trial(NamedTuple):
     args: tuple[Any, ...]
     plan: FaultPlan | None = None
     state: CrashState | None = None
+    loss: PowerLoss | None = None
+
+    @property
+    def profile(self) -> str:
+        """The file system on which the power went."""
+        return self.loss.profile if self.loss is not None else ""
 
     @property
     def case(self) -> Case:
@@ -129,7 +138,7 @@ def run_trials(
 
 
 def _broken(trial: Trial, failure: str) -> TrialRow:
-    row = trial.case.row(trial.kind, trial.id, "broken", trial.fault_class)
+    row = trial.case.row(trial.kind, trial.id, "broken", trial.fault_class, trial.profile)
     fault = msgspec.to_builtins(trial.plan) if trial.plan is not None else None
     return msgspec.structs.replace(row, fault=fault, note=f"the harness failed: {failure}")
 

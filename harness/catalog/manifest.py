@@ -18,6 +18,7 @@ import msgspec
 
 from harness.catalog.manifest_file import FileSection, PackageSection, Runtime, TargetFile, VariantSection
 from harness.catalog.placeholder import CHECK_NAMES, READ_NAMES, STATIC_NAMES, check_placeholders
+from harness.catalog.profiles import ALL, list_profiles
 from harness.catalog.schema import ManifestError, convert, in_checkout, read_toml, suggestion
 from harness.checks.binding import FileBinding
 from harness.core.fault import FAULT_CLASSES
@@ -165,17 +166,20 @@ def _expected(where: str, section: VariantSection) -> dict[str, Expected]:
         if isinstance(verdict, dict) != (key == "power"):
             shape = "a table of profiles" if key == "power" else "'held' or 'violated'"
             raise ManifestError(f"{where} expect.{key}: must be {shape}")
-        each = (
-            {f"power.{profile}": word for profile, word in verdict.items()}
-            if isinstance(verdict, dict)
-            else {key: verdict}
-        )
+        each = _of_profiles(verdict) if isinstance(verdict, dict) else {key: verdict}
         for name, word in each.items():
             if word not in _EXPECTED:
                 hint = suggestion(word, _EXPECTED)
                 raise ManifestError(f"{where} expect.{name}: {word!r} is not valid{hint}")
             found[name] = _EXPECTED[word]
     return found
+
+
+def _of_profiles(verdicts: Mapping[str, str]) -> dict[str, str]:
+    """Return the expectations under power, ``all`` as every shipped profile that is not named beside it."""
+    named = {name: word for name, word in verdicts.items() if name != ALL}
+    every = dict.fromkeys(list_profiles(), verdicts[ALL]) if ALL in verdicts else {}
+    return {f"power.{name}": word for name, word in {**every, **named}.items()}
 
 
 def _check_commands(where: str, section: VariantSection, directory: str) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.catalog.data import scenario_files
+from harness.catalog.profiles import beside
 from harness.catalog.schema import ManifestError, read_toml, suggestion
 from harness.catalog.selection import Selected
 from harness.core.fault import FaultClass
@@ -36,6 +37,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     scenario: str
     targets: tuple[str, ...] = ()
     faults: tuple[FaultClass, ...] = ()
+    profiles: tuple[str, ...] = ()
     timed: int = 0
     runs: int = 0
     attempts: int = 0
@@ -74,9 +76,13 @@ def compile_parts(
         where = f"{shown}: [part {number}]"
         name = part["scenario"]
         changed = {key: value for key, value in part.items() if key != "scenario"}
+        if "profiles" in changed:  # of files: those beside the scenario that asks
+            changed["profiles"] = tuple(beside(name, directory) for name in changed["profiles"])
         path, tables = read_part(where, name, directory)
         section = tables.get("scenario")
         if isinstance(section, dict):
+            if "power" not in changed.get("faults", ("power",)):
+                section.pop("profiles", None)  # it asks for less, and not for what has profiles
             tables = {**tables, "scenario": {**section, **changed, "seed": seed}}
         made = compile_one(f"{where} {name}", tables, path)
         if made.name in out:

@@ -15,6 +15,7 @@ import msgspec
 from harness.catalog.data import scenario_files
 from harness.catalog.lives import Life, problem_of_lives
 from harness.catalog.parts import PART_KEYS, Part, compile_parts
+from harness.catalog.profiles import beside, load_profiles
 from harness.catalog.schema import ManifestError, convert, in_checkout, read_toml, suggestion
 from harness.catalog.workload import DEFAULT_WORKLOAD, Workload, problem
 from harness.core.fault import FAULT_CLASSES, FaultClass
@@ -31,11 +32,12 @@ INVARIANT_IDS = tuple(
 """Every id that may be asked for; one whose check is not there is reported as never measured."""
 
 
-DEFAULT_FAULTS: tuple[FaultClass, ...] = ("kill", "short", "errno")
+DEFAULT_FAULTS: tuple[FaultClass, ...] = ("kill", "short", "errno", "power")
 
 
 class ScenarioSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[scenario]``. Empty ``faults``: kill, short and errno; empty ``invariants``: all that can be measured.
+    """``[scenario]``. Empty ``faults``: kill, short, errno and power; empty ``profiles``, under power:
+    :data:`harness.catalog.profiles.DEFAULT_PROFILES`; empty ``invariants``: all that can be measured.
 
     ``timed``: timed kills per variant, and as many signals under ``signal``; ``runs``: runs without any fault per
     variant under ``concurrency``, 0 for a number that fits; ``attempts``: real runs that confirm a finding;
@@ -123,6 +125,7 @@ def compile_scenario(shown: str, tables: dict[str, object], path: str = "") -> S
         raise ManifestError(f"{shown}: {wrong}")
     fields = {name: getattr(section, name) for name in section.__struct_fields__}
     fields["faults"] = section.faults or DEFAULT_FAULTS
+    fields["profiles"] = _profiles(shown, section, os.path.dirname(path))
     parts: tuple[Scenario, ...] = ()
     if parsed.part:
         _refuse_what_parts_say(shown, tables)
@@ -130,6 +133,16 @@ def compile_scenario(shown: str, tables: dict[str, object], path: str = "") -> S
             shown, _tables_of_parts(tables), os.path.dirname(path), compile_scenario, section.seed
         )
     return Scenario(**fields, workload=parsed.workload, life=parsed.life, path=path, parts=parts)
+
+
+def _profiles(shown: str, section: ScenarioSection, directory: str) -> tuple[str, ...]:
+    """Return the profiles that a scenario names; a file is looked for beside it. Raises where one is none."""
+    names = tuple(beside(name, directory) for name in section.profiles)
+    try:
+        load_profiles(names)
+    except ManifestError as error:
+        raise ManifestError(f"{shown}: [scenario] profiles: {error}") from None
+    return names
 
 
 def _tables_of_parts(tables: dict[str, object]) -> list[dict[str, object]]:
@@ -155,6 +168,8 @@ def _check_section(shown: str, section: ScenarioSection, made_of_parts: bool) ->
     for fault in section.faults:
         if fault not in FAULT_CLASSES:
             raise ManifestError(f"{where} faults: {fault!r} is not valid; valid: {', '.join(FAULT_CLASSES)}")
+    if section.profiles and section.faults and "power" not in section.faults:
+        raise ManifestError(f'{where} profiles: only a power loss has profiles: add "power" to its faults')
     for invariant in section.invariants:
         if invariant not in INVARIANT_IDS:
             raise ManifestError(

@@ -40,7 +40,7 @@ class ListingView(NamedTuple):
     """A tree, what the target listed of it (``None``: nobody asked), and the names its warnings mention.
 
     ``resumed``: of the ids that the target was asked to resume, whether it found them. ``acked``: acknowledgements
-    before the tree; ``None`` where everything in it is owed.
+    before the tree; ``None`` where everything in it is owed. ``power``: the tree is what a power loss left.
     """
 
     tree: Tree
@@ -51,6 +51,11 @@ class ListingView(NamedTuple):
     resumed: Mapping[str, bool]
     acked: int | None
     aliases: Aliases
+    power: bool = False
+
+    def entries(self) -> list[Entry]:
+        """Return the sessions of the tree; after a power loss, what the next start heals is no problem of theirs."""
+        return entries(self.tree, self.bindings, heals=self.power)
 
     def ids_of(self, entry: Entry) -> frozenset[str]:
         """Return every id of the entry's session."""
@@ -72,8 +77,11 @@ def session_id(path: str) -> str:
     return path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
 
 
-def entries(tree: Tree, bindings: Bindings) -> list[Entry]:
-    """Return the sessions of a tree by the pure listers: transcripts and registry entries, good and bad."""
+def entries(tree: Tree, bindings: Bindings, *, heals: bool = False) -> list[Entry]:
+    """Return the sessions of a tree by the pure listers: transcripts and registry entries, good and bad.
+
+    ``heals``: where the next start heals a torn last record, damaged last lines are as good as one.
+    """
     found: list[Entry] = []
     lines = LineFold(parse=True, transcript=True)
     for path, file in sorted(tree.files()):
@@ -81,7 +89,7 @@ def entries(tree: Tree, bindings: Bindings) -> list[Entry]:
         if binding is None or not binding.names_session or session_id(path).startswith("agent-"):
             continue
         if binding.format == "transcript":
-            problem = _transcript_problem(lines, binding, file.content)
+            problem = _transcript_problem(lines, binding, file.content, heals)
             shown = lists_session(file.content)
         else:
             problem = _document_problem(file.content)
@@ -134,12 +142,17 @@ def list_sessions(tree: Tree, bindings: Iterable[FileBinding] | Bindings) -> tup
     return tuple(entry.id for entry in entries(tree, bound) if entry.shown)
 
 
-def _transcript_problem(lines: LineFold, binding: FileBinding, content: Content) -> str:
+def _transcript_problem(lines: LineFold, binding: FileBinding, content: Content, heals: bool) -> str:
     if not content.size:
         return "is empty"
     summary = lines.of(content)
-    if any(problem.invariant in ("B2", "B4") for problem in summary.problems):
-        return f"has a damaged line at offset {summary.problems[0].offset}"
+    damaged = {item.line: item.offset for item in summary.problems if item.invariant in ("B2", "B4")}
+    last = summary.complete
+    while heals and binding.torn_tail == "healed" and last in damaged:
+        del damaged[last]
+        last -= 1
+    if damaged:
+        return f"has a damaged line at offset {min(damaged.values())}"
     torn = summary.tail_start < content.size and binding.torn_tail == "violation"
     if torn and not is_json(content.read(summary.tail_start, content.size)):
         return f"has a torn tail at offset {summary.tail_start}"
@@ -177,7 +190,8 @@ def judge_listing(
     bound = bindings if isinstance(bindings, Bindings) else Bindings(bindings)
     aliases = aliases_of(bound, _contents(tree, expectation))
     shown = None if listed is None else frozenset(listed)
-    view = ListingView(tree, bound, shown, tuple(warned), expectation, dict(resumed or {}), acked, aliases)
+    power = fault_class == "power"
+    view = ListingView(tree, bound, shown, tuple(warned), expectation, dict(resumed or {}), acked, aliases, power)
     return tuple(v for function in checks_of(select(invariants), "listing", fault_class) for v in function(view))
 
 
@@ -186,7 +200,7 @@ def bad_entry_hides_no_other(view: ListingView) -> Iterator[Violation]:
     """Good entries are listed, unless they are in flight; each bad one is named in a warning."""
     if view.listed is None:
         return
-    found = entries(view.tree, view.bindings)
+    found = view.entries()
     # Where there is a registry, it is what listers read: a session without an entry of its own is M10's.
     by_registry = any(binding.format == "registry" for binding in view.bindings.all)
     bad = [entry for entry in found if entry.problem]
@@ -216,7 +230,7 @@ def bad_entry_hides_no_other(view: ListingView) -> Iterator[Violation]:
 @check("M10", "listing")
 def intact_session_is_reached(view: ListingView) -> Iterator[Violation]:
     """Each session with an intact transcript is listed, or a warning names it; and it can be resumed by its id."""
-    for entry in entries(view.tree, view.bindings):
+    for entry in view.entries():
         if entry.problem or not entry.shown or not _is_transcript(view.bindings, entry):
             continue
         unlisted = view.listed is not None and not view.lists(entry) and not view.warns_of(entry)

@@ -16,6 +16,7 @@ from harness.cli.options import (
     faults_option,
     jobs_option,
     out_option,
+    profile_option,
     seed_option,
     split_words,
 )
@@ -65,6 +66,7 @@ timeout_option = click.option(
 @ack_option
 @timeout_option
 @faults_option
+@profile_option
 @budget_option
 @seed_option
 @jobs_option
@@ -80,6 +82,7 @@ def command(
     ack: str | None,
     timeout: float,
     faults: tuple[str, ...] | None,
+    profiles: tuple[str, ...] | None,
     budget: float | None,
     seed: int | None,
     jobs: int | None,
@@ -117,6 +120,7 @@ def command(
     options = options_from(
         seed=seed,
         faults=faults,
+        profiles=profiles,
         timed=trials or None,
         budget_s=budget,
         jobs=jobs,

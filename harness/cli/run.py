@@ -11,6 +11,7 @@ from harness.cli.options import (
     faults_option,
     jobs_option,
     out_option,
+    profile_option,
     seed_option,
 )
 from harness.cli.output import json_option
@@ -34,6 +35,7 @@ from harness.cli.output import json_option
 )
 @click.option("--require-all", is_flag=True, help="Exit 3 when a target is not available.")
 @faults_option
+@profile_option
 @seed_option
 @budget_option
 @jobs_option
@@ -47,6 +49,7 @@ def command(
     resume: str | None,
     require_all: bool,
     faults: tuple[str, ...] | None,
+    profiles: tuple[str, ...] | None,
     seed: int | None,
     budget: float | None,
     jobs: int | None,
@@ -74,6 +77,7 @@ def command(
     options = options_from(
         seed=seed,
         faults=faults,
+        profiles=profiles,
         timed=trials,
         budget_s=budget,
         jobs=jobs,

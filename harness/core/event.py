@@ -27,7 +27,7 @@ class CampaignStarted(Event, frozen=True, kw_only=True, tag="campaign_started"):
 
 
 class PhaseStarted(Event, frozen=True, kw_only=True, tag="phase_started"):
-    """A phase of one variant begins: record, explore, errno, timed, concurrency, lives, confirm."""
+    """A phase of one variant begins: record, check, recover, power, errno, timed, concurrency, lives, confirm."""
 
     phase: str
     target: str

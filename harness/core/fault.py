@@ -134,7 +134,7 @@ class PowerLoss(msgspec.Struct, frozen=True, kw_only=True, tag="power"):
 Fault: TypeAlias = Kill | Timed | Signal | Damaged | Short | Errno | PowerLoss
 
 
-_CLASSES: dict[type, FaultClass] = {Signal: "signal", Damaged: "damage", PowerLoss: "power"}
+_CLASSES: dict[type, FaultClass] = {Signal: "signal", Damaged: "damage"}
 
 
 class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -151,13 +151,15 @@ class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def fault_class(self) -> FaultClass:
-        """The class under which the trial's state is judged."""
+        """The class under which the trial's state is judged: power, where the power goes after other faults."""
+        if any(isinstance(fault, PowerLoss) for fault in self.faults):
+            return "power"
         for fault in self.faults:
             if isinstance(fault, Kill):
                 return "kill"
             if isinstance(fault, Timed):
                 return "kill" if fault.signal == "SIGKILL" else "signal"
-            if isinstance(fault, Signal | Damaged | PowerLoss):
+            if isinstance(fault, Signal | Damaged):
                 return _CLASSES[type(fault)]
             return "short" if isinstance(fault, Short) else "errno"
         return "concurrency" if self.concurrency else "none"

@@ -117,6 +117,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     states: int = 0
     runs: int = 0
     expected: bool = False
+    profiles: tuple[str, ...] = ()
+    """Of a power loss: the profiles under which it was found, in the order in which they were asked for."""
+    held_under: tuple[str, ...] = ()
+    """Of a power loss: the profiles under which the same writer holds."""
     confirmation: Confirmation = Confirmation()
     token: str = ""
     evidence: dict[str, Any] = {}
@@ -130,9 +134,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     def is_confirmed(self) -> bool:
         """Whether every attempt to see it again in a real run succeeded, and there was one.
 
-        Of what chance decides (concurrency), one that succeeded is enough.
+        Of what chance decides (concurrency, which of many power cuts shows it), one that succeeded is enough.
         """
-        if self.fault_class == "concurrency":
+        if self.fault_class in ("concurrency", "power"):
             return self.confirmation.confirmed > 0
         return 0 < self.confirmation.attempts == self.confirmation.confirmed
 

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from harness.core.apply import apply
 from harness.core.content import Content
-from harness.core.fault import PAGE_BYTES, Phase
+from harness.core.fault import PAGE_BYTES, FaultClass, Phase
 from harness.core.operation import Ack, AnyOperation, Write
 from harness.core.trace import Trace
 from harness.core.tree import File, Tree
@@ -52,7 +52,7 @@ class CrashState(NamedTuple):
     phase: Phase
     bytes: int
     acked: int
-    fault_class: StateClass
+    fault_class: FaultClass
     rule: str
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from harness.core.proportion import excluded_rate, percent, wilson
 from harness.core.verdict import Finding, Verdict
 from harness.report.causes import rank
+from harness.report.power import classes_in_words, power_lines, power_word
 from harness.report.sentence import Show
 from harness.report.view import CaseView, ClassLine, PartView, RunView
 
@@ -88,6 +89,17 @@ def groups(view: RunView, show: Show) -> tuple[Group, ...]:
     return tuple(out)
 
 
+def side_by_side(view: RunView, show: Show) -> list[tuple[str, str, str]]:
+    """Return, per writer, what a kill and what a power loss does to it; nothing where no power loss was tried."""
+    if not any(power_lines(case) for case in view.cases):
+        return []
+    kills = {
+        case.id: next((line.verdict for line in case.classes if line.fault_class == "kill"), "-")
+        for case in view.cases
+    }
+    return [(show(case.name), kills[case.id], power_word(case)) for case in view.cases]
+
+
 def tally(view: RunView) -> str:
     """Return how many writers broke something, and how many held under everything that they were tried under."""
     worst = [{line.verdict for line in case.classes} for case in view.cases]
@@ -105,7 +117,7 @@ def _rows(view: RunView, case: CaseView, name: str, show: Show) -> Iterable[Row]
         yield Row(name, case.null_verdict, False, "-", show(case.null_note) or "a run without any fault")
         return
     if case.null_verdict not in ("held", "violated"):  # it stopped there: every class says the same
-        under = ", ".join(_under(line) for line in case.classes)
+        under = ", ".join(classes_in_words(case, case.classes))
         yield Row(name, case.null_verdict, False, under, show(case.null_note) or "not run")
         return
     for verdict in _ORDER:
@@ -114,7 +126,7 @@ def _rows(view: RunView, case: CaseView, name: str, show: Show) -> Iterable[Row]
             if verdict != "violated":
                 lines = [line for line in lines if line.fault_class != "none" or len(case.classes) == 1]
             for together in _apart(view, case, lines):
-                often = "\n".join(f"{_under(line)}{_often(view, case, line)}" for line in together)
+                often = "\n".join(_told(view, case, together))
                 yield Row(name, verdict, surprise, often, _why(view, case, together, show))
 
 
@@ -128,8 +140,17 @@ def _apart(view: RunView, case: CaseView, lines: list[ClassLine]) -> list[list[C
     return [row for row in rows if row]
 
 
-def _under(line: ClassLine) -> str:
-    return "no fault" if line.fault_class == "none" else line.fault_class
+def _told(view: RunView, case: CaseView, lines: list[ClassLine]) -> Iterable[str]:
+    """Yield one line per fault class: how often; of power losses under which profiles, and where it is worst."""
+    lost = [line for line in lines if line.fault_class == "power"]
+    for line in lines:
+        if line.fault_class != "power":
+            yield f"{'no fault' if line.fault_class == 'none' else line.fault_class}{_often(view, case, line)}"
+    if lost:
+        (words,) = classes_in_words(case, lost)
+        worst = max(lost, key=lambda line: (line.bad_states, line.distinct))
+        least = "up to" if len(lost) > 1 and worst.bad_states else ""
+        yield " ".join(filter(None, (words, least))) + _often(view, case, worst)
 
 
 def _mine(view: RunView, case: CaseView, line: ClassLine) -> list[Finding]:
@@ -138,6 +159,7 @@ def _mine(view: RunView, case: CaseView, line: ClassLine) -> list[Finding]:
         for item in view.findings
         if (item.target, item.variant, item.version or case.version) == (case.target, case.variant, case.version)
         and item.fault_class == line.fault_class
+        and (not item.profiles or line.profile in item.profiles)
     ]
 
 
@@ -145,7 +167,8 @@ def _often(view: RunView, case: CaseView, line: ClassLine) -> str:
     """Return how often: states, then real runs with their interval."""
     parts = []
     if line.distinct:
-        seen = max([line.bad_states, *(item.states for item in _mine(view, case, line))])
+        found = _mine(view, case, line) if line.fault_class != "power" else []  # they count over all profiles
+        seen = max([line.bad_states, *(item.states for item in found)])
         # What the target's own programs found in a sample is not counted over all states.
         least = "at least " if seen > line.bad_states else ""
         parts.append(f"{least}{seen:,}/{line.distinct:,} states")
@@ -168,7 +191,7 @@ def rate(k: int, n: int) -> str:
 def _why(view: RunView, case: CaseView, lines: Iterable[ClassLine], show: Show) -> str:
     """Return what went wrong in a few words, the most telling first, and what proved it; or why it is not known."""
     lines = list(lines)
-    found = [item for line in lines for item in _mine(view, case, line)]
+    found = list({item.key: item for line in lines for item in _mine(view, case, line)}.values())
     expected = f"expected {lines[0].expected}; " if lines[0].surprise else ""
     if lines[0].verdict == "held":
         return expected.removesuffix("; ")
@@ -182,19 +205,19 @@ def _why(view: RunView, case: CaseView, lines: Iterable[ClassLine], show: Show) 
             words[word].append(item.invariant)
     told = [f"{word} ({show(', '.join(ids[:_SHOWN]))})" for word, ids in list(words.items())[:_SHOWN]]
     proven = any(item.is_confirmed for item in found)
-    return expected + "; ".join(told) + ("" if proven else "; not confirmed")
+    predicted = all(item.fault_class == "power" for item in found)
+    unproven = "; predicted" if predicted else "; not confirmed"
+    return expected + "; ".join(told) + ("" if proven else unproven)
 
 
 def _helps(cases: Iterable[CaseView], names: dict[str, str], show: Show) -> Iterable[str]:
     """Yield which writers held under a fault that another one of their target breaks under, and what they do."""
     cases = list(cases)
-    broken = {
-        (case.target, line.fault_class) for case in cases for line in case.classes if line.verdict == "violated"
-    }
+    broken = {(case.target, line.under) for case in cases for line in case.classes if line.verdict == "violated"}
     for case in cases:
-        held = [line.fault_class for line in case.classes if line.verdict == "held"]
-        held = [name for name in held if name != "none" and (case.target, name) in broken]
-        failed = [_under(line) for line in case.classes if line.verdict == "violated"]
+        well = [line for line in case.classes if line.verdict == "held" and line.fault_class != "none"]
+        held = classes_in_words(case, [line for line in well if (case.target, line.under) in broken])
+        failed = classes_in_words(case, [line for line in case.classes if line.verdict == "violated"])
         if held:
             but = (
                 f", violated under {', '.join(failed)}".replace("under no fault", "with no fault")

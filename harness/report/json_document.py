@@ -14,7 +14,7 @@ from harness.core.event import AnyEvent
 from harness.core.json_record import encode_record
 from harness.core.verdict import Finding, Verdict
 from harness.report.remedy import remedy
-from harness.report.sentence import headline, replay_command
+from harness.report.sentence import headline, replay_command, state_in_words
 from harness.report.view import CaseView, PartView, Rate, RunView, rate_of
 
 FORMAT_VERSION = 1
@@ -31,13 +31,17 @@ class ResultDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FindingResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A finding with its sentence, what a user can do now, and the command that replays it."""
+    """A finding with its sentence, what a user can do now, and the command that replays it.
+
+    ``state``: of a power loss, what is lost in the smallest state that shows it, and under which profiles.
+    """
 
     summary: str
     finding: Finding
     confirmed: bool
     replay: str = ""
     remedy: str = ""
+    state: str = ""
 
 
 class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +99,7 @@ def campaign_result(view: RunView) -> CampaignResult:
                 confirmed=finding.is_confirmed,
                 replay=replay_command(finding, view),
                 remedy=remedy(finding, str),
+                state=state_in_words(finding, str),
             )
             for finding in view.findings
         ),

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from harness.core.verdict import Finding
 from harness.report.escape import plain, xml
 from harness.report.remedy import remedy
-from harness.report.sentence import counts, headline, how_confirmed, how_often, replay_command
+from harness.report.sentence import counts, headline, how_confirmed, how_often, replay_command, state_in_words
 from harness.report.view import CaseView, ClassLine, RunView
 
 
@@ -25,6 +25,7 @@ def _details(view: RunView, findings: Iterable[Finding]) -> str:
     lines = []
     for finding in findings:
         lines += [headline(finding, plain), f"  {plain(finding.message)}", f"  {how_often(view, finding)}"]
+        lines += [f"  {state}"] if (state := state_in_words(finding, plain)) else []
         lines += [f"  {plain(how_confirmed(finding))}", f"  What you can do now: {remedy(finding, plain)}"]
         command = replay_command(finding, view)
         lines += [f"  {command}"] if command else []
@@ -56,7 +57,7 @@ def _suite(view: RunView, case: CaseView, prefix: str = "") -> ET.Element:
     for line in case.classes:
         numbers["tests"] += 1
         test = ET.SubElement(
-            suite, "testcase", classname=_text(plain(prefix + case.name)), name=line.fault_class, time="0"
+            suite, "testcase", classname=_text(plain(prefix + case.name)), name=line.under, time="0"
         )
         mine = [
             finding for finding in pool if finding.key in line.findings or finding.fingerprint in line.findings

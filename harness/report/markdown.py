@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness.core.verdict import Finding
 from harness.report import escape
-from harness.report.answer import groups
+from harness.report.answer import groups, side_by_side
 from harness.report.causes import Cause, causes
 from harness.report.ends import HEAD, NOTE, TITLE, end_tables
 from harness.report.hexdump import window
@@ -28,6 +28,7 @@ from harness.report.sentence import (
     how_often,
     not_asked,
     replay_command,
+    state_in_words,
     timed_rate,
     verdict_sentence,
 )
@@ -98,6 +99,7 @@ def _finding(view: RunView, finding: Finding, content: bool) -> dict[str, Any]:
         "also": [],
         "headline": headline(finding, escape.code),
         "how_often": how_often(view, finding),
+        "state": state_in_words(finding, escape.markdown),
         "how_confirmed": how_confirmed(finding),
         "remedy": remedy(finding, escape.code),
         "finding": finding,
@@ -126,6 +128,7 @@ def report(view: RunView, *, content: bool = False) -> str:
             facts=_facts(view.started.environment),
             not_asked=not_asked(view),
             answer=groups(view, escape.markdown),
+            beside=side_by_side(view, escape.code),
         )
         text = _tidy(text)
         if len(text) <= MAX_CHARS or not shown:

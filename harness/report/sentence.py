@@ -14,6 +14,7 @@ from harness.core.fault import (
     FaultPlan,
     FileDamage,
     Kill,
+    PowerLoss,
     Short,
     Signal,
     Timed,
@@ -24,6 +25,7 @@ from harness.core.role import path_role
 from harness.core.verdict import Finding
 from harness.report.causes import Cause, causes
 from harness.report.escape import plain
+from harness.report.power import classes_in_words, power_circumstance, power_details
 from harness.report.view import CaseView, ClassLine, RunView, rate_of
 
 EXIT_INCONCLUSIVE = 3
@@ -120,6 +122,8 @@ def place(point: CrashPoint, show: Show) -> str:
 def circumstance(finding: Finding, show: Show) -> str:
     """Return when it breaks: ``when it is killed after its 2nd write to x.json``."""
     faults = plan_of(finding).faults
+    if faults and isinstance(faults[-1], PowerLoss):
+        return power_circumstance(faults[-1], faults[:-1], show, place)
     if faults and isinstance(faults[0], Damaged):
         return _start_on(faults[0], faults[1:], show)
     for fault in faults:
@@ -145,6 +149,13 @@ def circumstance(finding: Finding, show: Show) -> str:
     if finding.fault_class == "concurrency":
         return "with no fault, when its own work meets"
     return f"under {finding.fault_class}"
+
+
+def state_in_words(finding: Finding, show: Show) -> str:
+    """Return what is lost in the state of a power loss, and under which profiles; empty for other findings."""
+    faults = plan_of(finding).faults
+    last = faults[-1] if faults else None
+    return power_details(finding, last, show, place) if isinstance(last, PowerLoss) else ""
 
 
 def _start_on(damaged: Damaged, more: tuple[Fault, ...], show: Show) -> str:
@@ -186,16 +197,21 @@ def headline(finding: Finding, show: Show) -> str:
     return f"{show(subject(finding))} {damage} {circumstance(finding, show)} ({show(finding.invariant)})."
 
 
-def line_of(view: RunView, finding: Finding) -> ClassLine | None:
-    """Return the line of the finding's variant and fault class."""
+def lines_of(view: RunView, finding: Finding) -> list[ClassLine]:
+    """Return the lines of the finding's variant and fault class, of a power loss those of its profiles."""
     for case in view.controls if finding.control else view.cases:
         if (case.target, case.variant, case.version or finding.version) == (
             finding.target,
             finding.variant,
             finding.version or case.version,
         ):
-            return next((line for line in case.classes if line.fault_class == finding.fault_class), None)
-    return None
+            return [
+                line
+                for line in case.classes
+                if line.fault_class == finding.fault_class
+                and (not finding.profiles or line.profile in finding.profiles)
+            ]
+    return []
 
 
 def _plural(noun: str, number: int) -> str:
@@ -204,23 +220,26 @@ def _plural(noun: str, number: int) -> str:
 
 def how_often(view: RunView, finding: Finding) -> str:
     """Return how many states and runs showed it, of how many."""
-    line = line_of(view, finding)
+    lines = lines_of(view, finding)
+    distinct, runs = sum(line.distinct for line in lines), sum(line.runs for line in lines)
     parts = []
     if finding.states:
         # A finding counts distinct states, so it is set against the distinct ones.
-        total = f" of {line.distinct:,}" if line is not None and line.distinct >= finding.states else ""
-        number = line.distinct if total and line else finding.states
+        total = f" of {distinct:,}" if distinct >= finding.states else ""
+        number = distinct if total else finding.states
         parts.append(f"in {finding.states:,}{total} distinct {_plural('crash state', number)}")
     if finding.runs:
-        known = line is not None and line.runs >= finding.runs
-        shown = spell_rate(finding.runs, line.runs) if known and line else f"{finding.runs:,}"
-        parts.append(f"in {shown} {_plural('real run', line.runs if known and line else finding.runs)}")
+        known = runs >= finding.runs
+        shown = spell_rate(finding.runs, runs) if known else f"{finding.runs:,}"
+        parts.append(f"in {shown} {_plural('real run', runs if known else finding.runs)}")
     return "Seen " + " and ".join(parts) + "." if parts else "No count was kept."
 
 
 def how_confirmed(finding: Finding) -> str:
     """Return how real runs proved it, or that none did."""
     confirmation = finding.confirmation
+    if finding.fault_class == "power" and confirmation.method:
+        return f"{confirmation.method[0].upper()}{confirmation.method[1:]}."
     if confirmation.attempts == 0:
         return (
             "Not run again; a replay says how often it comes back."
@@ -251,6 +270,8 @@ def counts(line: ClassLine, show: Show) -> str:
         parts.append(f"runs {spell_rate(line.bad, line.runs)}")
     if line.inconclusive:
         parts.append(f"{line.inconclusive:,} inconclusive")
+    if line.coverage:
+        parts.append(line.coverage)
     return "; ".join(parts) or (show(line.reason) or "not measured")
 
 
@@ -275,7 +296,7 @@ def not_asked(view: RunView) -> str:
 def control_line(case: CaseView, line: ClassLine, show: Show) -> str:
     """Return what a control did: ``reference/durable held under kill, as it must``."""
     ending = "as it must" if line.as_expected else f"but had to be {line.expected}"
-    return f"{show(case.name)} {line.verdict} under {line.fault_class}, {ending}: {counts(line, show)}"
+    return f"{show(case.name)} {line.verdict} under {line.under}, {ending}: {counts(line, show)}"
 
 
 def control_lines(view: RunView, show: Show) -> list[str]:
@@ -284,7 +305,7 @@ def control_lines(view: RunView, show: Show) -> list[str]:
     for case in view.controls:
         well = [line for line in case.classes if line.as_expected]
         if well:
-            under = ", ".join(line.fault_class for line in well)
+            under = ", ".join(classes_in_words(case, well))
             told = f"{sum(line.distinct for line in well):,} distinct states, {sum(line.runs for line in well):,} runs"
             out.append(f"{show(case.name)} {well[0].verdict} under {under}, as it must: {told}")
         out += [control_line(case, line, show) for line in case.classes if not line.as_expected]
@@ -302,7 +323,7 @@ def reasons(view: RunView, show: Show) -> tuple[str, ...]:
             out.append(f"{show(case.name)}: {show(case.null_note or 'not run')}")
             continue
         out += [
-            f"{show(case.name)} under {line.fault_class}: {show(line.reason)}"
+            f"{show(case.name)} under {line.under}: {show(line.reason)}"
             for line in case.classes
             if line.verdict in ("inconclusive", "broken") and line.reason
         ]

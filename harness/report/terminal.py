@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.core.event import AnyEvent, CampaignFinished, CampaignStarted, PhaseStarted, TrialFinished
-from harness.report.answer import Group, Row, groups, tally
+from harness.report.answer import Group, Row, groups, side_by_side, tally
 from harness.report.causes import Cause, causes, rank
 from harness.report.ends import HEAD, NOTE, TITLE, end_tables
 from harness.report.escape import plain
@@ -32,6 +32,7 @@ from harness.report.sentence import (
     how_confirmed,
     how_often,
     replay_command,
+    state_in_words,
     timed_rate,
     verdict_sentence,
 )
@@ -170,6 +171,7 @@ def print_view(console: Console, view: RunView) -> None:
     for number, group in enumerate(told):
         _say(console, "")
         _group(console, group, widths, heading=not number)
+    _beside(console, view)
     _findings(console, view)
     _section(console, "Controls", control_lines(view, plain))
     rates = [f"{plain(case.name)}: {timed_rate(case)}" for case in view.cases if timed_rate(case)]
@@ -231,6 +233,20 @@ def _ends(console: Console, view: RunView) -> None:
             table.add_row(*(Text(plain(text)) for text in row))
         _say(console, plain(writer), indent=2)
         _print_table(console, table)
+
+
+def _beside(console: Console, view: RunView) -> None:
+    """Print what a kill and what a power loss does to each writer, side by side."""
+    rows = side_by_side(view, plain)
+    if not rows:
+        return
+    _say(console, "")
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), show_edge=False)
+    for name in ("writer", "kill", "power loss"):
+        table.add_column(name, overflow="fold", header_style="bold")
+    for writer, kill, power in rows:
+        table.add_row(Text(writer), Text(kill, style=_STYLES.get(kill, "")), Text(power))
+    _print_table(console, table)
 
 
 def _word(row: Row) -> str:
@@ -295,7 +311,9 @@ def _cause(console: Console, view: RunView, number: int, cause: Cause) -> None:
     finding = cause.lead
     label = "expected" if finding.expected else "UNEXPECTED"
     _say(console, f"{number}. {cause_headline(cause, plain)} [{label}]", "bold" if not finding.expected else "")
-    detail: list[str] = [plain(finding.message), f"{how_often(view, finding)} {plain(how_confirmed(finding))}"]
+    detail: list[str] = [plain(finding.message)]
+    detail += filter(None, [state_in_words(finding, plain)])
+    detail += [f"{how_often(view, finding)} {plain(how_confirmed(finding))}"]
     detail.append(f"Now: {remedy(finding, plain)}")
     for line in detail:
         _say(console, line, indent=3)

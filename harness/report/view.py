@@ -27,9 +27,10 @@ from harness.core.verdict import Finding, TrialRow, Verdict, worst
 
 
 class ClassLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One variant under one fault class.
+    """One variant under one fault class, and of a power loss under one ``profile``.
 
-    ``bad`` of ``runs`` measured executions violated an invariant, and ``bad_states`` of ``distinct`` crash states.
+    ``bad`` of ``runs`` measured executions violated an invariant, and ``bad_states`` of ``distinct`` crash states;
+    ``coverage`` says how far these were sampled and not exhausted.
     """
 
     fault_class: FaultClass
@@ -43,6 +44,13 @@ class ClassLine(msgspec.Struct, frozen=True, kw_only=True):
     inconclusive: int = 0
     findings: tuple[str, ...] = ()
     reason: str = ""
+    profile: str = ""
+    coverage: str = ""
+
+    @property
+    def under(self) -> str:
+        """The class, with the profile of a power loss: ``power on ext4``."""
+        return f"{self.fault_class} on {self.profile}" if self.profile else self.fault_class
 
     @property
     def as_expected(self) -> bool:
@@ -248,13 +256,13 @@ def _cases_of_rows(rows: tuple[TrialRow, ...]) -> list[CaseView]:
 
 
 def _case_of_rows(target: str, variant: str, version: str, control: bool, rows: list[TrialRow]) -> CaseView:
-    classes: dict[FaultClass, list[TrialRow]] = {}
+    classes: dict[tuple[FaultClass, str], list[TrialRow]] = {}
     for row in rows:
         if row.kind != "null" and row.fault_class != "none":
-            classes.setdefault(row.fault_class, []).append(row)
+            classes.setdefault((row.fault_class, row.profile), []).append(row)
     null = next((row for row in rows if row.kind == "null"), None)
     timed = [row for row in rows if row.kind == "timed" and row.fault_class == "kill"]
-    lines = [_class_of_rows(name, mine) for name, mine in classes.items()]
+    lines = [_class_of_rows(*key, mine) for key, mine in classes.items()]
     if null is not None and null.verdict == "violated":
         lines.insert(0, ClassLine(fault_class="none", verdict="violated", runs=1, bad=1, findings=null.findings))
     return CaseView(
@@ -272,11 +280,12 @@ def _case_of_rows(target: str, variant: str, version: str, control: bool, rows: 
     )
 
 
-def _class_of_rows(name: FaultClass, rows: list[TrialRow]) -> ClassLine:
+def _class_of_rows(name: FaultClass, profile: str, rows: list[TrialRow]) -> ClassLine:
     runs = [row for row in rows if not row.states and row.kind != "exact"]
     measured = [row.verdict for row in rows if row.verdict != "inconclusive"]
     return ClassLine(
         fault_class=name,
+        profile=profile,
         verdict=worst(measured),
         expected=next((row.expected for row in rows if row.expected), ""),
         states=sum(row.states for row in rows),

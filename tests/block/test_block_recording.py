@@ -217,3 +217,15 @@ def test_a_worker_records_at_the_path_that_all_workers_share(tmp_path: Path) -> 
     count, differences = done.stdout.split()
     assert int(count) > 10 and differences == "()"
     assert os.listdir(canonical) == []
+
+
+def test_a_disk_that_fails_says_why(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    require("ext4")
+
+    def refuse(*_: object) -> bytes:
+        raise MemoryError("no room for the log")
+
+    monkeypatch.setattr("harness.engines.block.fuse_protocol.write_answer", refuse)
+    with pytest.raises(EngineError, match=r"\(MemoryError: no room for the log\)"):
+        record_on_disk(pattern_spec("replace", workspace), "ext4")
+    assert not loops_left(os.getpid(), 10)

@@ -151,9 +151,7 @@ FORBIDDEN = (
     ),
     Forbidden("empty after a rename to a new name", _new_name, {"f": OLD, "g": b""}, 0, NODELALLOC),
     Forbidden("all NUL in place", _in_place, {"f": _ALL_NUL}, 0, ("ext4-nodelalloc", "xfs", "btrfs")),
-    Forbidden(
-        "all NUL after a rename", _replace, {"f": _ALL_NUL}, 0, (*FLUSHING, "ext4-nodelalloc", "xfs", "btrfs")
-    ),
+    Forbidden("all NUL after a rename", _replace, {"f": _ALL_NUL}, 0, ("ext4-nodelalloc", "xfs", "btrfs")),
     Forbidden("a NUL tail after an append", _append, {"f": OLD + NEW[:2288] + bytes(2712)}, 0, ("xfs", "btrfs")),
     Forbidden(
         "a NUL tail in a new block", _append, {"f": OLD + NEW[:2288] + bytes(2712)}, 0, ("ext4-nodelalloc",)

@@ -12,6 +12,7 @@ from harness.core.run import RunSpec
 from harness.core.trace import Trace
 from harness.core.tree import Tree
 from harness.engines.block import observe, record_on_disk
+from harness.engines.block.disk import Slow
 from harness.engines.block.recording import Commit
 from harness.explore.power.effects import effects_of
 from harness.explore.power.membership import Membership
@@ -23,6 +24,7 @@ from tests.block.conftest import pattern_spec, tree_from
 from tests.calibration import program
 
 COMMITS: tuple[Commit, ...] = ("end", "each")
+SLOW = Slow(min_bytes=16_384, ms=2)
 SUBSETS = 12
 """Seeded subsets per flush epoch: more than a confirmation takes."""
 
@@ -80,13 +82,16 @@ def describe(tree: Tree) -> str:
     return "; ".join(shown)
 
 
-def measure(pattern: str, profile: Profile, commit: Commit, seed: int = 0) -> Measured:
-    """Record a pattern on the file system of ``profile``, cut it everywhere, and hold what is left to the profile."""
+def measure(pattern: str, profile: Profile, commit: Commit, seed: int = 0, slow: Slow | None = SLOW) -> Measured:
+    """Record a pattern on the file system of ``profile``, cut it everywhere, and hold what is left to the profile.
+
+    ``slow``: large writes are held back at the disk, as one does that is busy; metadata overtakes data then.
+    """
     place = tempfile.mkdtemp(prefix="tornwrite-calibration-")
     try:
         workspace = Workspace(f"{place}/workspace")
         spec = program_spec(pattern, workspace) if pattern.isdecimal() else pattern_spec(pattern, workspace)
-        recorded = record_on_disk(spec, profile.filesystem, profile.mount_options, commit)
+        recorded = record_on_disk(spec, profile.filesystem, profile.mount_options, commit, slow=slow)
         trace = recorded.recording.trace
         assert trace is not None
         assert recorded.recording.exit_code == 0, recorded.recording.stderr_tail

@@ -38,11 +38,16 @@ Send = Callable[[object], None]
 
 
 def chamber(
-    work: Callable[[Send], None], helper: Callable[[], None] | None = None, *, mounts: bool = True
+    work: Callable[[Send], None],
+    helper: Callable[[], None] | None = None,
+    *,
+    between: tuple[socket.socket, ...] = (),
+    mounts: bool = True,
 ) -> Iterator[Any]:
     """Run ``work(send)`` in a chamber and yield what it sends; raise what it raises.
 
     ``helper`` runs beside it from before its start, and is killed at its end. Closing the iterator ends everything.
+    ``between`` are sockets by which the two talk; they are closed here, so each of the two sees the other's end.
     Without ``mounts`` of its own it needs no privilege.
     Raises :class:`EngineError` when the worker dies without a word. Values travel pickled.
     """
@@ -54,9 +59,10 @@ def chamber(
         if keeper == 0:
             os.close(reading)
             control.close()
-            _keep(theirs, main, writing, work, helper, mounts)
+            _keep(theirs, main, writing, work, helper, between, mounts)
     os.close(writing)
-    theirs.close()
+    for end in (theirs, *between):
+        end.close()
     try:
         with os.fdopen(reading, "rb") as stream:
             yield from _received(stream.read)
@@ -92,6 +98,7 @@ def _keep(
     writing: int,
     work: Callable[[Send], None],
     helper: Callable[[], None] | None,
+    between: tuple[socket.socket, ...],
     mounts: bool,
 ) -> NoReturn:
     """Be the keeper."""
@@ -111,6 +118,8 @@ def _keep(
             _fork(control, lambda: _help(writing, helper))
         worker = _fork(control, lambda: _work(writing, work))
         os.close(writing)
+        for end in between:
+            end.close()
         _watch(control, main, worker)
     finally:
         try:

@@ -2,7 +2,8 @@
 
 **What a cut is.** Writes between two flushes form an *epoch*. When the power goes, every write before the last
 flush is on the disk, and of the epoch's writes any part. A cut keeps all earlier epochs and some writes of one.
-Kept are: each prefix (the disk kept the order), all but one, only one, and a few seeded subsets. With ``tears``, also
+Kept are: each prefix (the disk kept the order), all but one, only one, all but (or only) a run of neighbours on the
+disk, and a few seeded subsets. With ``tears``, also
 prefixes whose last write got only as far as one of its pages: what a disk does that loses power while it writes.
 
 **When it can have happened.** Let a cut keep the writes S of an epoch. The power cannot have gone before the last
@@ -37,7 +38,7 @@ from harness.core.operation import Ack, AnyOperation
 from harness.engines.block.disk_log import END, START, DiskEvent, DiskWrite, Failure, Flush, Mark
 from harness.engines.block.image import BLOCK_BYTES
 
-Shape: TypeAlias = Literal["prefix", "drop-one", "only-one", "subset", "torn"]
+Shape: TypeAlias = Literal["prefix", "drop-one", "only-one", "drop-run", "only-run", "subset", "torn"]
 
 SUBSETS = 3
 """Seeded subsets per epoch."""
@@ -115,7 +116,7 @@ def cuts_of(
     cuts = [timing.cut(0, (), "prefix", start, first_end)]
     for number, epoch in enumerate(epochs):
         later = epochs[number + 1].end if number + 1 < len(epochs) else end
-        for kept, shape in _selections(epoch.writes, chance, subsets):
+        for kept, shape in _selections(log, epoch.writes, chance, subsets):
             latest = later if len(kept) == len(epoch.writes) else epoch.end
             cuts.append(timing.cut(number, kept, shape, kept[-1], latest))
         for kept, torn in _tears(log, epoch.writes, chance, tears):
@@ -124,7 +125,7 @@ def cuts_of(
 
 
 def _selections(
-    writes: tuple[int, ...], chance: random.Random, subsets: int
+    log: Sequence[DiskEvent], writes: tuple[int, ...], chance: random.Random, subsets: int
 ) -> Iterator[tuple[tuple[int, ...], Shape]]:
     """Yield each non-empty selection once, with the first shape that it has."""
     seen: set[tuple[int, ...]] = {()}
@@ -132,6 +133,9 @@ def _selections(
     candidates += ((writes[:length], "prefix") for length in range(1, len(writes) + 1))
     candidates += ((writes[:skip] + writes[skip + 1 :], "drop-one") for skip in range(len(writes)))
     candidates += (((write,), "only-one") for write in writes)
+    for run in _runs(log, writes):
+        candidates.append((tuple(write for write in writes if write not in run), "drop-run"))
+        candidates.append((tuple(write for write in writes if write in run), "only-run"))
     for _ in range(subsets):
         candidates.append((tuple(write for write in writes if chance.random() < 0.5), "subset"))
     for kept, shape in candidates:
@@ -140,13 +144,32 @@ def _selections(
             yield kept, shape
 
 
+def _runs(log: Sequence[DiskEvent], writes: tuple[int, ...]) -> list[frozenset[int]]:
+    """Return the groups of writes that lie one behind the other on the disk: a large write arrives as several."""
+    placed = sorted((event.offset, position, len(event.data)) for position, event in _events(log, writes))
+    runs: list[list[int]] = []
+    end = -1
+    for offset, position, size in placed:
+        if offset == end:
+            runs[-1].append(position)
+        else:
+            runs.append([position])
+        end = offset + size
+    return [frozenset(run) for run in runs if 1 < len(run) < len(writes)]
+
+
+def _events(log: Sequence[DiskEvent], writes: tuple[int, ...]) -> Iterator[tuple[int, DiskWrite]]:
+    for position in writes:
+        event = log[position]
+        assert isinstance(event, DiskWrite)
+        yield position, event
+
+
 def _tears(
     log: Sequence[DiskEvent], writes: tuple[int, ...], chance: random.Random, tears: int
 ) -> Iterator[tuple[tuple[int, ...], int]]:
     """Yield prefixes and how many bytes of their last write are there: whole pages, neither none nor all."""
-    for length, write in enumerate(writes, 1):
-        event = log[write]
-        assert isinstance(event, DiskWrite)
+    for length, (_, event) in enumerate(_events(log, writes), 1):
         most = (len(event.data) - 1) // BLOCK_BYTES
         for pages in sorted(chance.sample(range(1, most + 1), min(tears, most))):
             yield writes[:length], pages * BLOCK_BYTES

@@ -182,7 +182,7 @@ class Disk:
 
     def _freed(self, ino: int) -> Content:
         inode = self._inodes[ino]
-        if inode.base.size:
+        if inode.base.size and any(type(item) is Cut and item.shrinks for item in inode.effects.values()):
             return inode.base
         for item in self._effects.items:
             if type(item) is Names and item.subject == ino and item.replaces is not None:

@@ -81,7 +81,8 @@ class Names(NamedTuple):
     """Directory entries changed together: ``gone`` name nothing any more, ``come`` name an inode.
 
     ``subject`` is the inode that the operation is about. ``replaces``: the inode of a regular file that lost its name
-    to it; ``new_name``: a file with content got a name that named nothing.
+    to it; ``new_name``: a file with content got a name that named nothing. ``removes``: the second half of a rename
+    in two steps, whose first is the effect before it.
     """
 
     op: int
@@ -90,6 +91,7 @@ class Names(NamedTuple):
     come: tuple[tuple[Entry, int], ...]
     replaces: int | None = None
     new_name: bool = False
+    removes: bool = False
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -173,7 +175,7 @@ def _effects(
         yield from _cut(op.seq, op.ino, op.size, tree, profile, allocated)
     elif isinstance(op, Rename):
         if op.path != op.to and (op.exchange or tree.names.get(op.to) != tree.names[op.path]):
-            yield _rename(op, tree)
+            yield from _rename(op, tree, profile)
     elif isinstance(op, Link):
         if op.ino not in tree.nodes and op.data:
             yield from _write(op, 0, op.data, tree, profile, allocated, op.ino in revealed, carries)
@@ -184,13 +186,20 @@ def _effects(
         yield Names(op.seq, op.ino, (), ((_entry(tree, op.path), op.ino),))
 
 
-def _rename(op: Rename, tree: Tree) -> Names:
+def _rename(op: Rename, tree: Tree, profile: Profile) -> Iterator[Names]:
     ino, replaced = tree.names[op.path], tree.names.get(op.to)
     source, target = _entry(tree, op.path), _entry(tree, op.to)
     if op.exchange and replaced is not None:
-        return Names(op.seq, ino, (), ((target, ino), (source, replaced)))
+        yield Names(op.seq, ino, (), ((target, ino), (source, replaced)))
+        return
     is_file = replaced is not None and isinstance(tree.nodes[replaced], File)
-    return Names(op.seq, ino, (source,), ((target, ino),), replaced if is_file else None, replaced is None)
+    # A directory has one name; that of a file may be there twice for a while.
+    apart = source[0] != target[0] and profile.rename_across_dirs == "target_first"
+    apart = apart and not isinstance(tree.nodes[ino], Directory)
+    gone = () if apart else (source,)
+    yield Names(op.seq, ino, gone, ((target, ino),), replaced if is_file else None, replaced is None)
+    if apart:
+        yield Names(op.seq, ino, (source,), (), removes=True)
 
 
 def _blocks_of(size: int, block: int) -> int:

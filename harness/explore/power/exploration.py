@@ -9,7 +9,7 @@ group.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -56,11 +56,22 @@ class PowerGroup(msgspec.Struct, kw_only=True):
     states: int = 0
 
 
+class PowerSample(NamedTuple):
+    """One of the distinct states, for programs to look at; ``fault`` names it."""
+
+    tree: Tree
+    seq: int
+    acked: int
+    fault: PowerLoss
+
+
 class PowerExploration(msgspec.Struct, frozen=True, kw_only=True):
     """What exploring a trace under one profile found. ``violated`` counts distinct violated states.
 
     ``coverage`` says, per kind of lost sets, how many were explored of how many; ``coarse`` how many writes were cut
     into larger blocks than the file system's. ``points`` are the operations after which the power was cut.
+    ``samples`` are some of the distinct states, evenly spread over the run. ``stopped_at``: the operation at which it
+    was stopped before its end, -1 if it was not.
     """
 
     profile: str
@@ -71,11 +82,13 @@ class PowerExploration(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[PowerGroup, ...] = ()
     coverage: Mapping[Kind, Coverage] = {}
     coarse: int = 0
+    samples: tuple[PowerSample, ...] = ()
+    stopped_at: int = -1
 
     @property
     def exhaustive(self) -> bool:
         """Whether every state that the profile allows was judged."""
-        return not self.coarse and set(self.coverage) <= {"exhaustive", "kept"}
+        return self.stopped_at < 0 and not self.coarse and set(self.coverage) <= {"exhaustive", "kept"}
 
 
 class _Found:
@@ -87,11 +100,42 @@ class _Found:
         self.state, self.violation, self.states = state, violation, 0
 
 
-def explore_power(
-    trace: Trace, profile: Profile, predicate: PowerPredicate, seed: int = 0, exhaustive: int = EXHAUSTIVE
-) -> PowerExploration:
-    """Judge the distinct states of ``trace`` under ``profile`` and group their violations.
+class _Sampler:
+    """Keeps every n-th of the states it is given, where n doubles as they become too many."""
 
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._step = 1
+        self._given = 0
+        self.kept: list[PowerState] = []
+
+    def take(self, state: PowerState) -> None:
+        if self._limit and self._given % self._step == 0:
+            self.kept.append(state)
+            if len(self.kept) > 2 * self._limit:
+                self.kept, self._step = self.kept[::2], 2 * self._step
+        self._given += 1
+
+    def spread(self) -> list[PowerState]:
+        """Return at most ``limit`` of them, the first and the last among them."""
+        last = len(self.kept) - 1
+        if last < self._limit:
+            return self.kept
+        return [self.kept[round(index * last / max(1, self._limit - 1))] for index in range(self._limit)]
+
+
+def explore_power(
+    trace: Trace,
+    profile: Profile,
+    predicate: PowerPredicate,
+    seed: int = 0,
+    exhaustive: int = EXHAUSTIVE,
+    samples: int = 0,
+    go_on: Callable[[], bool] = lambda: True,
+) -> PowerExploration:
+    """Judge the distinct states of ``trace`` under ``profile`` and group their violations; keep ``samples`` of them.
+
+    ``go_on`` is asked before each state: at the first no the exploration ends, and says where.
     Raises :class:`harness.core.apply.ReplayError` where the trace contradicts itself.
     """
     order = order_of(effects_of(trace, profile), profile)
@@ -99,8 +143,12 @@ def explore_power(
     found: dict[_Key, _Found] = {}
     seen: set[tuple[int, int]] = set()
     enumerated = violated = points = 0
-    at = -2
+    sampler = _Sampler(samples)
+    at, stopped_at = -2, -1
     for state in explorer.states():
+        if not go_on():
+            stopped_at = max(0, state.seq)
+            break
         enumerated += 1
         if state.seq != at:
             at, points = state.seq, points + 1
@@ -108,18 +156,25 @@ def explore_power(
         if identity in seen:
             continue
         seen.add(identity)
+        sampler.take(state)
         violations = predicate(state.tree, state.acked, "power")
         if violations:
             violated += _note(found, state, violations)
+    places = Places(trace)
     return PowerExploration(
         profile=profile.name,
         enumerated=enumerated,
         distinct=len(seen),
         violated=violated,
         points=points,
-        groups=tuple(_groups(explorer, found, predicate)),
+        groups=tuple(_groups(explorer, places, found, predicate)),
         coverage=explorer.coverage,
         coarse=order.effects.coarse,
+        stopped_at=stopped_at,
+        samples=tuple(
+            PowerSample(state.tree, state.seq, state.acked, power_loss(order, places, state))
+            for state in sampler.spread()
+        ),
     )
 
 
@@ -145,8 +200,9 @@ def _loss_count(state: PowerState) -> tuple[bool, int]:
     return state.stale, state.lost.bit_count()
 
 
-def _groups(explorer: Explorer, found: Mapping[_Key, _Found], predicate: PowerPredicate) -> Iterable[PowerGroup]:
-    places = Places(explorer.effects.trace)
+def _groups(
+    explorer: Explorer, places: Places, found: Mapping[_Key, _Found], predicate: PowerPredicate
+) -> Iterable[PowerGroup]:
     for (invariant, severity, _, damage), group in found.items():
         state, violation = _minimal(explorer, group.state, group.violation, predicate)
         fault = power_loss(explorer.order, places, state)

@@ -41,13 +41,17 @@ def bits(mask: int) -> Iterator[int]:
 class _File:
     """What is known of one inode while the order is built: masks of its effects, and the last of each kind."""
 
-    __slots__ = ("all", "cut", "cuts_and_sizes", "dropped", "fresh", "last_size", "names", "on_block", "rewritten")
+    __slots__ = (
+        *("all", "cut", "cuts_and_sizes", "dropped", "fresh"),
+        *("last_size", "made", "names", "on_block", "rewritten"),
+    )
 
     def __init__(self) -> None:
         self.all = 0
         self.cuts_and_sizes = 0
         self.fresh = 0
         self.names = 0
+        self.made = 0
         self.cut = -1
         self.last_size = -1
         self.on_block: dict[int, int] = {}
@@ -174,6 +178,8 @@ class _Builder:
             direct |= self._content(file, profile.rename_over_flushes)
         elif item.new_name:
             direct |= self._content(file, profile.new_name_flushes)
+        if item.removes:
+            direct |= 1 << (number - 1)
         bit = 1 << number
         for entry in item.entries:
             self.by_entry[entry] = bit
@@ -181,6 +187,8 @@ class _Builder:
             self.by_directory[directory] = bit
             self.in_directory[directory] = self.in_directory.get(directory, 0) | bit
         file.names |= bit
+        if not item.gone and not item.new_name and item.replaces is None:
+            file.made |= bit
         if not item.gone and is_directory(self.effects, item.op, item.subject):
             self.made[item.subject] = bit
         self._add(number, direct)
@@ -233,7 +241,8 @@ class _Builder:
         file = self.file(op.ino)
         persisted |= file.all & ~file.dropped
         if self.profile.fsync_file_persists_its_name:
-            persisted |= file.names
+            # fdatasync of a renamed file leaves the rename where it was; the name it was made with it keeps.
+            persisted |= file.names if op.scope == "file" else file.made
         self.durable |= self.closed(persisted)
 
     def _dropped(self) -> int:
