@@ -29,6 +29,8 @@ from harness.explore.power.measure import LIMIT, LimitReachedError, Predicate
 
 SECONDS = 60.0
 """CPU time one search may take, unless the caller says otherwise."""
+OPERATIONS = 120
+"""Operations of a run that are looked at, up to an acknowledgement: a writer repeats itself, its states multiply."""
 
 
 def advice_for(
@@ -41,20 +43,21 @@ def advice_for(
 ) -> Advice:
     """Return what would repair the writer of ``trace`` under ``profiles``: at most ``limit`` states, ``seconds`` CPU.
 
-    Record files whose binding says that the next start heals them are judged as healed; for the others, healing is
-    part of the advice where nothing else is enough.
+    States are judged as a campaign judges them. Where nothing else is enough, healing the record files that the next
+    start does not heal yet becomes part of the advice.
     """
     healed, heals = _healed(trace, judged)
     late = _until(seconds)
-    return advise(
-        trace,
+    found = advise(
+        beginning(trace),
         profiles,
         _timely(_predicate(trace, judged), late),
-        healing=_timely(_predicate(trace, healed), late),
+        healing=_timely(_after_tail_cuts(trace, healed), late),
         heals=heals,
         seed=seed,
         limit=limit,
     )
+    return msgspec.structs.replace(found, note=_noted(found.note, trace))
 
 
 def audit_for(
@@ -66,16 +69,42 @@ def audit_for(
     seconds: float = SECONDS,
 ) -> Audit:
     """Return under which of ``profiles`` each barrier of ``trace`` is load-bearing; bounded as :func:`advice_for`."""
-    return audit(trace, profiles, _timely(_predicate(trace, judged), _until(seconds)), seed=seed, limit=limit)
+    predicate = _timely(_predicate(trace, judged), _until(seconds))
+    found = audit(beginning(trace), profiles, predicate, seed=seed, limit=limit)
+    return msgspec.structs.replace(found, note=_noted(found.note, trace))
+
+
+def beginning(trace: Trace, most: int = OPERATIONS) -> Trace:
+    """Return the run up to its last acknowledgement among the first ``most`` operations; up to them if it has none.
+
+    Its crash states are some of those of the whole run, so what the whole run owes is what they are judged by.
+    """
+    if len(trace.operations) <= most:
+        return trace
+    acks = [op.seq for op in trace.acks if op.seq < most]
+    return msgspec.structs.replace(trace, operations=trace.operations[: acks[-1] + 1 if acks else most])
+
+
+def _noted(note: str, trace: Trace) -> str:
+    shown = len(beginning(trace).operations)
+    if shown == len(trace.operations):
+        return note
+    looked = f"looked at the first {shown:,} of {len(trace.operations):,} operations"
+    return f"{note}; {looked}" if note else looked
 
 
 def _predicate(trace: Trace, judged: Judged) -> Predicate:
-    """Return the judge of the case's states, after what the bindings say that the next start heals."""
+    """Return the judge of the case's states."""
     expectation = Expectation.from_trace(trace, judged.bindings, masked=judged.masked)
-    judge, tails = judge_for(expectation, judged), TailCut(judged.bindings, trace.start)
+    return judge_for(expectation, judged).judge
+
+
+def _after_tail_cuts(trace: Trace, judged: Judged) -> Predicate:
+    """Return the judge of what a start that heals has made of the case's states."""
+    judge, tails = _predicate(trace, judged), TailCut(judged.bindings, trace.start)
 
     def judges(tree: Tree, acked: int, fault_class: FaultClass) -> Sequence[Violation]:
-        return judge.judge(tails.of(tree), acked, fault_class)
+        return judge(tails.of(tree), acked, fault_class)
 
     return judges
 

@@ -213,6 +213,8 @@ def command(
         return code
     _print(recording.trace, chosen)
     _print_end(recording)
+    if (audit or advise) and _problems(recording):
+        print_line("no audit and no advice: the run cannot be built upon")
     _print_answers(answers)
     return code
 

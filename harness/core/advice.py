@@ -15,6 +15,8 @@ import msgspec
 from harness.core.verdict import Damage
 
 Place = Literal["before", "after"]
+LOST: frozenset[Damage] = frozenset({"lost", "missing", "stale"})
+"""The damages by which something that was acknowledged is gone."""
 KILL = "kill"
 """Beside the profiles' names: what a kill alone leaves, where no barrier matters."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from harness.core.advice import (
     KILL,
+    LOST,
     Advice,
     Audit,
     Barrier,
@@ -28,7 +29,6 @@ _SHOWN = 4
 """Kinds of damage that one sentence names."""
 _NAMED = 4
 """Profiles that are named; more are counted."""
-_LOST = ("lost", "missing", "stale")
 _LEFT: Mapping[str, str] = {
     "nul": "NUL bytes in {path}",
     "empty": "{path} empty",
@@ -41,6 +41,17 @@ _MAKING = {"open": "creation", "mkdir": "making", "link": "link", "mknod": "maki
 
 def advice_sentences(advice: Advice, show: Show) -> list[str]:
     """Return the advice as sentences, the one that says what to do first."""
+    out = _about(advice, show)
+    if advice.note and advice.outcome != "unfinished":
+        out.append(_sentence(show(advice.note)))
+    return out
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _about(advice: Advice, show: Show) -> list[str]:
     if advice.outcome == "nothing":
         return [f"Nothing to advise: {_none_of(advice.before)} violated."]
     if advice.outcome == "serialise":
@@ -99,9 +110,8 @@ def _what_to_do(advice: Advice, show: Show) -> str:
         clauses.append(f"at the next start cut {show(heal.role)} back to its last whole record{turn}")
     text = _joined(clauses)
     figures = _none_of(advice.after) if advice.outcome == "repaired" else _some_of(advice.after)
-    text = f"{text[:1].upper()}{text[1:]}: {figures} violated"
     withouts = [_without(step, show) for step in advice.steps if step.without_states]
-    return text + (f"; {'; '.join(withouts)}" if withouts else "") + "."
+    return _sentence("; ".join([f"{text}: {figures} violated", *withouts]))
 
 
 def _joined(clauses: Sequence[str]) -> str:
@@ -155,7 +165,7 @@ def _without(step: Step, show: Show) -> str:
 
 def _harm(causes: Sequence[Cause], states: int, show: Show) -> str:
     """Return what is wrong in ``states`` states: an acknowledged update is worth more words than a torn one."""
-    lost = min(states, _states_with(causes, lambda cause: cause.damage in _LOST))
+    lost = min(states, _states_with(causes, lambda cause: cause.damage in LOST))
     if lost >= states:
         return f"{states:,} lose an acknowledged update"
     left = _states_with(causes, lambda cause: cause.damage in _LEFT)
@@ -217,7 +227,7 @@ def audit_sentences(audit: Audit, show: Show) -> list[str]:
         text = f"With all barriers {_some_of(audit.before)} violated already"
         out.append(text + ": only kinds of damage that are new count for a barrier.")
     if audit.note:
-        out.append(f"Unfinished: {show(audit.note)}.")
+        out.append(_sentence(show(audit.note)))
     return out
 
 
@@ -271,7 +281,7 @@ def durable_sentence(after: Mapping[str, int], seq: int, kind: str) -> str:
     """
     groups: dict[int, list[str]] = {}
     for profile, number in after.items():
-        groups.setdefault(number, []).append(profile)
+        groups.setdefault(number if number < 0 else max(number, seq), []).append(profile)
     if not groups:
         return ""
     words = "all before it durable" if kind == "ack" else "durable"

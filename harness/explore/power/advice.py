@@ -7,7 +7,8 @@ left out again, the dearest first, and stays out where nothing comes back. What 
 one of it can be spared, not: no smaller set exists), and for each of it is said what would come back without it.
 
 Where no level is enough, a second predicate may help, under which the next start cuts damaged tails off record files;
-if that helps it is part of the advice. Else the level that leaves the fewest kinds of damage is offered as *partly*.
+if that helps it is part of the advice. Else the level that leaves the fewest kinds of damage, first of all of lost
+updates, is offered as *partly*.
 
 Writers that replace one file by turns without waiting for each other are not repaired by edits of a trace: what they
 would have written after one another is not in it. There the answer is *serialise*, and what barriers alone would
@@ -23,7 +24,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from harness.core.advice import KILL, Advice, AnyEdit, Heal, ReplaceInPlace, Serialise, Step, SyncFile
+from harness.core.advice import KILL, LOST, Advice, AnyEdit, Heal, ReplaceInPlace, Serialise, Step, SyncFile
 from harness.core.apply import replay
 from harness.core.profile import Profile
 from harness.core.trace import Trace
@@ -32,7 +33,6 @@ from harness.explore.power.edits import EditError
 from harness.explore.power.measure import LIMIT, CauseKey, LimitReachedError, Measured, Meter, Predicate, key_of
 
 _DEAREST_FIRST = ("merge_writes", "move_ack", "replace_in_place", "fsync_directory", "fsync_file")
-NOT_NEEDED = "nothing is violated"
 Level = tuple[Change, ...]
 
 
@@ -96,7 +96,7 @@ class _Search:
     def advice(self, known: Advice) -> Iterator[Advice]:
         """Yield the advice as it is found, the last one complete."""
         if not self.before.violated:
-            yield msgspec.structs.replace(known, outcome="nothing", after=known.before, note=NOT_NEEDED)
+            yield msgspec.structs.replace(known, outcome="nothing", after=known.before)
             return
         barriers = tuple(self.places.file_syncs() + self.places.directory_syncs())
         rivals = self._rivals()
@@ -158,7 +158,7 @@ class _Search:
                 left = self.meter.measure(_edits(level), predicate).keys
             except EditError:
                 continue
-            if left < at_first and (best is None or len(left) < len(best.allowed)):
+            if left < at_first and (best is None or _badness(left) < _badness(best.allowed)):
                 best = _Plan(level, predicate, left, healed)
         return best
 
@@ -234,6 +234,11 @@ def _is_within(edit: AnyEdit, replaced: Sequence[ReplaceInPlace]) -> bool:
     if not isinstance(edit, SyncFile):
         return any(edit.at == other.at and edit is not other for other in replaced)
     return any(other.ino == edit.ino and other.at <= edit.at <= other.until for other in replaced)
+
+
+def _badness(causes: frozenset[CauseKey]) -> tuple[int, int]:
+    """Return how bad it is that these remain: what was acknowledged and is gone counts before all else."""
+    return sum(key.damage in LOST for key in causes), len(causes)
 
 
 def _under_kill(measured: Measured) -> int:

@@ -163,13 +163,13 @@ class _Editor:
             self._publish(op, self.closes[number])
         elif number in self.renames and isinstance(op, Rename):
             self._rewrite(op)
+        elif getattr(op, "ino", None) in self.copied and isinstance(op, Write | Truncate | Sync):
+            return
         elif number in self.merged:
             writes = [each for each in map(self._op, self.merged[number]) if isinstance(each, Write)]
             data = b"".join(each.data for each in writes)
             changes = {"offset": writes[0].offset, "data": data, "requested": b""}
             self._emit(op, ino=self._ino(writes[0].ino), **changes)
-        elif getattr(op, "ino", None) in self.copied and isinstance(op, Write | Truncate | Sync):
-            return
         elif hasattr(op, "ino"):
             self._emit(op, ino=self._ino(op.ino))
         else:
