@@ -65,7 +65,9 @@ def power_word(case: CaseView) -> str:
         by_verdict.setdefault(line.verdict, []).append(line.profile)
     order = ("broken", "violated", "inconclusive", "held")
     told = [
-        f"{verdict} {profiles_in_words(names, len(lines) if len(by_verdict) == 1 else 0)}" if any(names) else verdict
+        f"{verdict} {profiles_in_words(names, len(lines) if len(by_verdict) == 1 else 0)}"
+        if any(names)
+        else verdict
         for verdict, names in sorted(by_verdict.items(), key=lambda item: order.index(item[0]))
     ]
     return "; ".join(told) or "-"
