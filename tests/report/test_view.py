@@ -38,10 +38,6 @@ def test_cases_controls_and_findings_are_kept_apart(events: list[AnyEvent]) -> N
     view = collect(events)
     assert [case.name for case in view.controls] == ["reference/buggy", "reference/durable"]
     assert [finding.target for finding in view.findings] == ["probe", *["fork_session"] * 2]  # unexpected first
-        "probe",
-        "fork_session",
-        "fork_session",
-    ]  # unexpected first
     assert [finding.target for finding in view.control_findings] == ["reference"]
     assert view.states == (1630, 1395)
     assert view.inconclusive == 2
