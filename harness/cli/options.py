@@ -135,6 +135,13 @@ profile_option = click.option(
 )
 
 
+confirm_power_option = click.option(
+    "--confirm-power/--no-confirm-power",
+    default=None,
+    help="Try power losses on real file systems (Linux, root). [default: where that is possible]",
+)
+
+
 def _own_profile(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
     """Return the one profile that a file or a name stands for."""
     names = _profile_list(ctx, param, (value,) if value is not None else ())
