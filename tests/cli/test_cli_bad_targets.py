@@ -11,8 +11,6 @@ from typing import NamedTuple
 import pytest
 from command_line import Ended, in_process, one_line, probe, start, tornwrite
 
-from harness.campaign import plan
-
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("traced")]
 
 INCONCLUSIVE = 3
@@ -86,15 +84,6 @@ def test_a_writer_that_is_well_holds(here: Path) -> None:
     assert ended.exit_code == 0
     assert last_line(ended, "Held: ")
     readable(here)
-
-
-def test_a_fault_class_that_was_asked_for_and_has_no_engine(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "MEASURABLE", ("kill",))
-    ended = probe("good", "--faults", "kill,power", cwd=here)
-    assert ended.exit_code == INCONCLUSIVE
-    assert "power was asked for and not measured: this version has no engine for it" in last_line(
-        ended, "Inconclusive: "
-    )
 
 
 def test_a_budget_that_is_too_short_tries_the_most_telling_plans_all_the_same(here: Path) -> None:
