@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
 
-.PHONY: run test lint bench evidence seeds demo clean
+.PHONY: run test lint bench calibrate evidence seeds demo clean
 
 run: $(VENV)/.installed
 	-$(BIN)/tornwrite targets install fork_session   # without it the other four stories run
@@ -35,6 +35,10 @@ seeds: $(VENV)/.installed
 	$(BIN)/python -m harness.seeds reports/SEEDS.md
 
 # The long statistics: 300 timed kills per published version, every injected trial, every multi-threaded run.
+# Persistence profiles against real ext4, xfs and btrfs: root on Linux.
+calibrate: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.calibration
+
 evidence: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(JOBS) -q --evidence
 	$(BIN)/tornwrite targets install fork_session

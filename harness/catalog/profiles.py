@@ -10,13 +10,12 @@ import os
 import re
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from harness.catalog.schema import ManifestError, convert, read_toml, suggestion
 from harness.core.profile import Profile
 
-_FOLDER = Path(__file__).parent.parent / "profiles"
+_FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "profiles")
 _SUFFIX = ".toml"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _LEAST_BLOCK, _MOST_BLOCK = 64, 1 << 20
@@ -37,7 +36,7 @@ def beside(name: str, directory: str) -> str:
 
 def list_profiles() -> tuple[str, ...]:
     """Return the names of the shipped profiles, sorted."""
-    return tuple(sorted(path.stem for path in _FOLDER.glob(f"*{_SUFFIX}")))
+    return tuple(sorted(file.removesuffix(_SUFFIX) for file in os.listdir(_FOLDER) if file.endswith(_SUFFIX)))
 
 
 @cache
@@ -47,10 +46,10 @@ def load_profile(name: str) -> Profile:
     Raises :class:`ManifestError`: no such profile, an unknown key, a value that is none.
     """
     if is_file(name):
-        return _from_file(name, Path(name).stem)
+        return _from_file(name, os.path.basename(name).removesuffix(_SUFFIX))
     if name not in list_profiles():
         raise ManifestError(f"no profile {name!r}{suggestion(name, (*list_profiles(), ALL))}")
-    return _from_file(str(_FOLDER / (name + _SUFFIX)), name)
+    return _from_file(os.path.join(_FOLDER, name + _SUFFIX), name)
 
 
 def _from_file(path: str, name: str) -> Profile:
@@ -72,7 +71,7 @@ def _tables(path: str, name: str, before: tuple[str, ...]) -> dict[str, Any]:
         return tables
     if base in before or base == name or base not in list_profiles():
         raise ManifestError(f"{path}: extends: no other profile {base!r}{suggestion(str(base), list_profiles())}")
-    return _tables(str(_FOLDER / (base + _SUFFIX)), base, (*before, name)) | tables
+    return _tables(os.path.join(_FOLDER, base + _SUFFIX), base, (*before, name)) | tables
 
 
 def load_profiles(names: Iterable[str]) -> tuple[Profile, ...]:

@@ -11,6 +11,7 @@ from harness.checks import (
     entry_progress,
     index_invariants,
     name_invariants,
+    publishing,
     record_invariants,
     refused_rename,
     registry_invariants,
@@ -52,6 +53,7 @@ FAMILIES = (
     refused_rename,
     rewriting,
     repairing,
+    publishing,
 )
 """The modules whose functions have joined the registry."""
 

@@ -164,6 +164,12 @@ define(
     source="claude-agent-sdk-python#906",
 )
 define("W3", "temporary files are bounded, beside their target, unlisted, swept", faults="P", source="#51325")
+define(
+    "W4",
+    "a new version is durable before its name, and its name before it is acknowledged",
+    faults="L",
+    source="marktext#4852",
+)
 define("W5", "a refused rename is made good or surfaced, and the old file is intact", faults="X", source="#46881")
 define("W6", "one write per record", faults="PC", source="penguin-harness#249")
 define("W7", "a rewrite excludes those who append", faults="C", source="#81843")

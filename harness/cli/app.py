@@ -29,6 +29,10 @@ _GROUPS = frozenset({"scenarios", "targets"})
 _COMMANDS = {
     "demo": ("harness.cli.demo", "Catch, prove and replay a torn file in three seconds."),
     "engines": ("harness.cli.engines", "Which engines work on this machine, and why the others do not."),
+    "explain": (
+        "harness.cli.explain",
+        "Which fault could have made a damaged file, and which could not.",
+    ),
     "probe": (
         "harness.cli.probe",
         "Judge any command that writes files: kill it everywhere, no target file needed.",

@@ -15,8 +15,8 @@ from typing import Literal
 import msgspec
 
 Flushes = Literal["nothing", "size", "data"]
-"""What an operation on names waits for: nothing; the size of the file, so that it is never found empty; or all its
-data."""
+"""What an operation on names waits for: nothing; the size of the file, so that it is never found empty; or also its
+data in blocks that were allocated for them (overwritten blocks are waited for by no file system)."""
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +53,10 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """What operations on names after the close of a file that was truncated and rewritten wait for of that file."""
     dir_ops_ordered: Literal["none", "name", "dir"] = "none"
     """Which operations on names reach the disk in their order: none, those that share a name, those that share a
-    directory. A rename is atomic in any case."""
+    directory."""
+    rename_across_dirs: Literal["atomic", "target_first"] = "atomic"
+    """Whether a rename into another directory may reach the disk with its new name there and its old one still there.
+    Within a directory a rename is atomic in any case."""
     fsync_file_persists_its_name: bool = False
     """Whether fsync of a file makes durable the names it was given before, without a sync of the directory."""
     fsync_dir: bool = True

@@ -84,6 +84,14 @@ class Script:
         """Flush an open file."""
         self._do(Sync, ino=self._open[fd][0], scope="file", actor=actor)
 
+    def sync_directory(self, path: str = "", *, actor: int = 0) -> None:
+        """Flush a directory; the state directory where no path is given."""
+        self._do(Sync, ino=self.tree.names[path] if path else 0, scope="file", actor=actor)
+
+    def sync_everything(self, *, actor: int = 0) -> None:
+        """Flush all file systems."""
+        self._do(Sync, ino=-1, scope="all", actor=actor)
+
     def close(self, fd: int, *, actor: int = 0) -> None:
         """Close a descriptor."""
         ino, _, _ = self._open.pop(fd)

@@ -15,7 +15,7 @@ from harness.core.verdict import Finding
 _TELLING = (
     *("W2", "B5", "M6", "M3", "W9", "M10", "M1", "check", "M8", "M9", "M2", "M5", "M7"),
     *("T9", "T1", "T2", "T3", "T4", "T5", "T8", "T7", "G5", "G4", "G2", "G3", "G7", "G1", "G6", "T6"),
-    *("B7", "W10", "W1", "W5", "W8", "B6", "B2", "B4", "M4", "B1", "W7", "W3", "W6"),
+    *("B7", "W10", "W1", "W5", "W8", "B6", "B2", "B4", "M4", "B1", "W7", "W3", "W6", "W4"),
 )
 """Lost data, then a session that the API refuses, then records out of reach, then damage to bytes."""
 _CLASSES = ("none", *FAULT_CLASSES)

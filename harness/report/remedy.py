@@ -153,6 +153,10 @@ _SENTENCES: Mapping[str, str] = {
         "never saved there; make it again from its source, if it has one, and delete this one."
     ),
     "W3": "Delete the temporary {file} while no instance runs: nothing names it and nothing ever sweeps it.",
+    "W4": (
+        "Wait some seconds, or run sync, before the machine is switched off: the last version of {file} is not on the "
+        "disk yet when the program says that it is saved."
+    ),
     "W5": (
         "Look for the new content in the temporary file beside {file} and rename it by hand: the refused "
         "rename was not made good."

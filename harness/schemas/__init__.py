@@ -1,8 +1,8 @@
 """JSON schemas of everything tornwrite writes for machines, shipped as data.
 
 ``result`` is what ``--json`` prints; ``campaign`` its ``result`` for run, probe, demo and report; ``event`` a line of
-the event stream; ``trial`` a line of trials.jsonl; ``finding`` a finding.json; ``trace_header`` and
-``trace_operation`` the lines of a trace.jsonl.
+the event stream; ``explanation`` its ``result`` for explain, ``trace_result`` for trace; ``trial`` a line of
+trials.jsonl; ``finding`` a finding.json; ``trace_header`` and ``trace_operation`` the lines of a trace.jsonl.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import json
 from importlib import resources
 from typing import Any
 
-NAMES = ("campaign", "event", "finding", "result", "trace_header", "trace_operation", "trial")
+NAMES = (
+    *("campaign", "event", "explanation", "finding", "result"),
+    *("trace_header", "trace_operation", "trace_result", "trial"),
+)
 
 
 def schema(name: str) -> dict[str, Any]:

@@ -37,25 +37,33 @@ def open_log(root):
     return descriptor
 
 
-def sound_end(data):
-    """Return the offset after the last line that is a record: what a crash left behind it was never acknowledged."""
+def is_record(line):
+    try:
+        return isinstance(json.loads(line.decode("utf-8")), dict)
+    except ValueError:
+        return False
+
+
+def end_of_records(data):
+    """Return the offset after the last line that is a record: what follows was in flight when the machine stopped.
+
+    A killed writer leaves a line without its newline. A power loss may leave NULs where the first blocks of the
+    record belong, and its newline behind them.
+    """
     end = data.rfind(b"\n") + 1
     while end:
         start = data.rfind(b"\n", 0, end - 1) + 1
-        try:
-            json.loads(data[start : end - 1])
-        except ValueError:
-            end = start
-        else:
-            return end
-    return 0
+        if is_record(data[start : end - 1]):
+            break
+        end = start
+    return end
 
 
 def heal(descriptor):
     """Cut an unfinished last record off; return how many records remain."""
     size = os.fstat(descriptor).st_size
     data = os.pread(descriptor, size, 0)
-    end = sound_end(data)
+    end = end_of_records(data)
     if end < size:
         os.ftruncate(descriptor, end)
         os.fsync(descriptor)

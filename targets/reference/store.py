@@ -202,12 +202,16 @@ def remove_quietly(path):
 def read_document(path):
     """Return a document, or None if it is not one (torn, empty, not JSON, not an object)."""
     with open(path, "rb") as stream:
-        data = stream.read()
+        return as_object(stream.read())
+
+
+def as_object(data):
+    """Return the JSON object that these bytes are, or None."""
     try:
-        document = json.loads(data.decode("utf-8"))
+        found = json.loads(data.decode("utf-8"))
     except ValueError:
         return None
-    return document if isinstance(document, dict) else None
+    return found if isinstance(found, dict) else None
 
 
 def documents(root):
@@ -252,18 +256,19 @@ def set_aside(disk, name):
     say(f"# set aside {name}")
 
 
-def sound_end(data):
-    """Return the offset after the last line that is a record: what a crash left behind it was never acknowledged."""
+def end_of_records(data):
+    """Return the offset after the last line that is a record: what follows was in flight when the machine stopped.
+
+    A killed writer leaves a line without its newline. A power loss may leave NULs where the first blocks of the
+    record belong, and its newline behind them.
+    """
     end = data.rfind(b"\n") + 1
     while end:
         start = data.rfind(b"\n", 0, end - 1) + 1
-        try:
-            if isinstance(json.loads(data[start : end - 1].decode("utf-8")), dict):
-                return end
-        except ValueError:
-            pass
+        if as_object(data[start : end - 1]) is not None:
+            break
         end = start
-    return 0
+    return end
 
 
 def heal_log(disk):
@@ -276,7 +281,7 @@ def heal_log(disk):
         size = os.fstat(descriptor).st_size
         with os.fdopen(os.dup(descriptor), "rb") as stream:
             data = stream.read()
-        end = sound_end(data)
+        end = end_of_records(data)
         if end < size:
             os.ftruncate(descriptor, end)
             os.fsync(descriptor)

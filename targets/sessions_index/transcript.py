@@ -198,22 +198,26 @@ def append(path, data):
         sync_directory(os.path.dirname(path))
 
 
-def sound_end(data):
-    """Return the offset after the last line that is a record: what a crash left behind it was never acknowledged."""
+def end_of_records(data):
+    """Return the offset after the last line that is a record: what follows was in flight when the machine stopped.
+
+    A killed writer leaves a line without its newline. A power loss may leave NULs where the first blocks of the
+    record belong, and its newline behind them.
+    """
     end = data.rfind(b"\n") + 1
     while end:
         start = data.rfind(b"\n", 0, end - 1) + 1
         if record_of(data[start : end - 1]):
-            return end
+            break
         end = start
-    return 0
+    return end
 
 
 def heal(path):
     """Cut a torn last record, which was never acknowledged, off a transcript."""
     with open(path, "r+b") as stream:
         data = stream.read()
-        end = sound_end(data)
+        end = end_of_records(data)
         if end < len(data):
             stream.truncate(end)
             os.fsync(stream.fileno())

@@ -2,14 +2,13 @@
 
 import contextlib
 import errno
+import json
 import os
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
-
-import reading
 
 BINARY = getattr(os, "O_BINARY", 0)
 
@@ -89,15 +88,27 @@ def cut(path, end):
         os.fsync(descriptor)
 
 
-def sound_end(data):
-    """Return the offset after the last line that is a record: what a crash left behind it was never acknowledged."""
+def is_record(line):
+    """Whether a line is a JSON object."""
+    try:
+        return isinstance(json.loads(line.decode("utf-8")), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def end_of_records(data):
+    """Return the offset after the last line that is a record: what follows was in flight when the machine stopped.
+
+    A killed writer leaves a line without its newline. A power loss may leave NULs where the first blocks of the
+    record belong, and its newline behind them.
+    """
     end = data.rfind(b"\n") + 1
     while end:
         start = data.rfind(b"\n", 0, end - 1) + 1
-        if reading.parse(data[start : end - 1]) is not None:
-            return end
+        if is_record(data[start : end - 1]):
+            break
         end = start
-    return 0
+    return end
 
 
 def heal(path):
@@ -105,7 +116,7 @@ def heal(path):
     with opened(path, 0) as descriptor:
         size = os.fstat(descriptor).st_size
         with os.fdopen(os.dup(descriptor), "rb") as stream:
-            end = sound_end(stream.read())
+            end = end_of_records(stream.read())
         if end < size:
             os.ftruncate(descriptor, end)
             os.fsync(descriptor)

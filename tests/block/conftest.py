@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,11 @@ def require(filesystem: str) -> None:
 
 def start_tree(name: str) -> Tree:
     """Return what the pattern ``name`` starts from."""
-    files = pattern.start(name)
+    return tree_from(pattern.start(name))
+
+
+def tree_from(files: Mapping[str, bytes | None]) -> Tree:
+    """Return a tree of contents by path, ``None`` for a directory."""
     nodes: dict[int, Node] = {
         number: Directory() if data is None else File(content_of(data))
         for number, data in enumerate(files.values(), 1)

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from harness.engines.base import EngineError
-from harness.engines.block import available, why_not_available
+from harness.engines.block import available, disk, why_not_available
 from harness.engines.block.chamber import Send, chamber
 from harness.engines.block.filesystems import BlockOptionError, filesystem, mount_options
 from tests.block.conftest import require
@@ -105,6 +105,17 @@ def test_what_the_kernel_cannot_mount_is_said(monkeypatch: pytest.MonkeyPatch) -
         available.empty_image(kind)
     with pytest.raises(EngineError, match=r"^mkfs\.ext4 failed: "):
         available.empty_image(kind._replace(make=("mkfs.ext4", "-b", "3")))
+
+
+def test_what_fuse_refuses_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(1, "Operation not permitted", "mount of fuse")
+
+    monkeypatch.setattr(disk, "mount_detached", refuse)
+    why_not_available.cache_clear()
+    reason = why_not_available("ext4")
+    why_not_available.cache_clear()
+    assert reason.startswith("no disk through /dev/fuse: ") and "Operation not permitted" in reason
 
 
 def test_options_are_split_as_mount_takes_them() -> None:

@@ -110,6 +110,18 @@ def test_a_broken_log_is_refused(log: list[DiskEvent], reason: str) -> None:
         cuts_of(log, ())
 
 
+@given(st.lists(st.integers(1, 20_000), min_size=1, max_size=4), st.integers(0, 3))
+def test_a_torn_write_is_the_last_and_ends_at_a_page(sizes: list[int], tears: int) -> None:
+    writes: list[DiskEvent] = [DiskWrite(number << 20, b"x" * size) for number, size in enumerate(sizes)]
+    log = [Mark(START), *writes, Flush(), Mark(END)]
+    torn = [cut for cut in cuts_of(log, (), tears=tears) if cut.torn]
+    assert len(set(torn)) == len(torn) == sum(min(tears, (size - 1) // 4096) for size in sizes)
+    for cut in torn:
+        assert cut.kept == tuple(range(1, cut.kept[-1] + 1))
+        assert 0 < cut.torn < sizes[cut.kept[-1] - 1] and cut.torn % 4096 == 0
+    assert not any(cut.torn for cut in cuts_of(log, ()))
+
+
 def test_a_sample_is_seeded_and_in_order() -> None:
     log: list[DiskEvent] = [Mark(START), *(DiskWrite(number, b"x") for number in range(20)), Mark(END)]
     cuts = cuts_of(log, ())

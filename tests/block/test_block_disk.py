@@ -36,11 +36,15 @@ def served(use: Callable[[Disk, int], object], slow: Slow | None = None) -> tupl
         send(use(disk, descriptor))
         os.close(descriptor)
 
-    (value,) = chamber(work, lambda: serve_disk(image, log, theirs, "the-disk", slow))
+    def helper() -> None:
+        ours.close()
+        serve_disk(image, log, theirs, "the-disk", slow)
+
+    (value,) = chamber(work, helper, between=(ours, theirs))
     events = list(decode(os.pread(log, os.fstat(log).st_size, 0)))
     content = os.pread(image, SIZE, 0)
-    for descriptor in (image, log, ours.detach(), theirs.detach()):
-        os.close(descriptor)
+    os.close(image)
+    os.close(log)
     return events, value, content
 
 

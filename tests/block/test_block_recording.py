@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from harness.core.content import content_of
+from harness.core.fault import CrashPoint, FaultPlan, Kill
 from harness.core.operation import Rename, Sync, Write
 from harness.core.run import RunSpec
 from harness.core.tree import File, Tree
@@ -79,6 +84,21 @@ def test_data_slower_than_the_journal_is_seen_as_nuls(recorded: Recorded) -> Non
     """auto_da_alloc starts the writing of the data before the rename, and waits for nothing."""
     done = recorded("replace", "ext4", "each", slow=Slow(20_480, 40))
     assert "NUL" in {of(state.tree) for state in observe(done)}
+
+
+def test_a_torn_write_leaves_the_page_that_it_reached(recorded: Recorded) -> None:
+    """An overwrite that got half way is new pages before old ones."""
+    done = recorded("overwrite_truncate", "ext4", "end")
+    contents = set()
+    for state in observe(done, tears=4):
+        if state.cut.torn and state.tree is not None:
+            node = state.tree.node_at("f")
+            assert isinstance(node, File)
+            contents.add(node.content.to_bytes())
+    mixed = [
+        data for data in contents if data[:4096] == pattern.NEW[:4096] and data[8192:10000] == pattern.OLD[8192:]
+    ]
+    assert mixed
 
 
 @pytest.mark.parametrize("name", pattern.PATTERNS)
@@ -158,3 +178,54 @@ def test_large_contents_come_back_whole(recorded: Recorded) -> None:
     assert sum(len(event.data) for event in done.log if isinstance(event, DiskWrite)) > pattern.NEW_BYTES
     assert last.tree is not None
     assert content_of(pattern.OLD + pattern.NEW).digest in {file.content.digest for _, file in last.tree.files()}
+
+
+def test_a_writer_that_is_killed_leaves_what_it_had_done(workspace: Workspace) -> None:
+    require("ext4")
+    at = CrashPoint(operation="rename", role="f", occurrence=1, phase="after")
+    plan = FaultPlan(faults=(Kill(at=at),))
+    done = record_on_disk(pattern_spec("replace", workspace), "ext4", commit="each", plan=plan)
+    assert done.recording.signal == signal.SIGKILL and len(done.recording.delivered) == 1
+    states = list(observe(done))
+    assert max(state.high for state in states) == 4
+    assert {of(state.tree) for state in states} >= {"old", "new"}
+    assert {state.acked_latest for state in states} == {0}
+
+
+IN_A_WORKER = """
+import os, sys
+from harness.sandbox.namespace import bind_private
+base, canonical = sys.argv[1:]
+bind_private(base, canonical)
+from harness.engines.block import observe, record_on_disk
+from harness.sandbox.workspace import Workspace
+from tests.block.conftest import pattern_spec
+done = record_on_disk(pattern_spec("replace_dirsync", Workspace(canonical)), "ext4")
+assert done.recording.trace.root == os.path.join(canonical, "state")
+print(len(list(observe(done))), done.recording.differences)
+"""
+
+
+def test_a_worker_records_at_the_path_that_all_workers_share(tmp_path: Path) -> None:
+    require("ext4")
+    base, canonical = tmp_path / "base", tmp_path / "canonical"
+    Workspace(str(base))
+    canonical.mkdir()
+    command = [sys.executable, "-c", IN_A_WORKER, str(base), str(canonical)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    count, differences = done.stdout.split()
+    assert int(count) > 10 and differences == "()"
+    assert os.listdir(canonical) == []
+
+
+def test_a_disk_that_fails_says_why(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    require("ext4")
+
+    def refuse(*_: object) -> bytes:
+        raise MemoryError("no room for the log")
+
+    monkeypatch.setattr("harness.engines.block.fuse_protocol.write_answer", refuse)
+    with pytest.raises(EngineError, match=r"\(MemoryError: no room for the log\)"):
+        record_on_disk(pattern_spec("replace", workspace), "ext4")
+    assert not loops_left(os.getpid(), 10)

@@ -28,7 +28,7 @@ def test_w3_a_temporary_in_another_directory() -> None:
         script.put(f"tmp/x{number}", b"{}")
         script.rename(f"tmp/x{number}", "state.json")
         script.ack(number)
-    found = judge_trace(script.trace(), (DOCUMENT,))
+    found = judge_trace(script.trace(), (DOCUMENT,), ("W3",))
     assert [(v.invariant, "another directory" in v.message) for v in found] == [("W3", True)]
 
 
@@ -194,3 +194,71 @@ def test_w3_opening_again_what_mkstemp_made_holds() -> None:
         script.rename(f"tmp{number}x", "state.json")
         script.ack(number)
     assert wrong(script, declared, DOCUMENT) == []
+
+
+# -- W4: a remark ------------------------------------------------------------------------------------------------
+
+
+def remarks(script: Script) -> list[str]:
+    found = judge_trace(script.trace(), (FileBinding("**/state.json", "document"),), ("W4",))
+    assert all(violation.severity == "information" for violation in found)
+    return [violation.message for violation in found]
+
+
+def test_w4_synced_renamed_directory_synced_acknowledged() -> None:
+    script = Script()
+    for number in range(3):
+        script.replace("state.json", b"{}")
+        script.sync_directory()
+        script.ack(number)
+    assert remarks(script) == []
+
+
+def test_w4_renamed_before_any_fsync() -> None:
+    script = Script()
+    script.put("state.json.tmp", b"{}" * 50)
+    script.rename("state.json.tmp", "state.json")
+    (message,) = remarks(script)
+    assert "no fsync covers 100 bytes" in message
+
+
+def test_w4_acknowledged_before_the_directory_is_synced() -> None:
+    script = Script()
+    script.replace("state.json", b"{}")
+    script.ack(1)
+    script.sync_directory()
+    (message,) = remarks(script)
+    assert "operation 5 acknowledges after the rename" in message
+
+
+def test_w4_another_directory_does_not_count() -> None:
+    script = Script()
+    script.mkdir("d")
+    script.replace("d/state.json", b"{}")
+    script.sync_directory()
+    script.ack(1)
+    assert len(remarks(script)) == 1
+    script = Script()
+    script.mkdir("d")
+    script.replace("d/state.json", b"{}")
+    script.sync_directory("d")
+    script.ack(1)
+    assert remarks(script) == []
+
+
+def test_w4_says_nothing_of_what_is_no_document() -> None:
+    script = Script()
+    script.put("x.tmp", b"1")
+    script.rename("x.tmp", "y.tmp")
+    script.ack(1)
+    assert remarks(script) == []
+
+
+def test_w4_a_sync_of_everything_covers_both() -> None:
+    script = Script()
+    script.put("state.json.tmp", b"{}")
+    script.sync_everything()
+    script.rename("state.json.tmp", "state.json")
+    script.sync_everything()
+    script.ack(1)
+    assert remarks(script) == []

@@ -9,11 +9,13 @@ from typing import Any
 import msgspec
 
 import harness.schemas
+from harness.cli.explain import ExplainResult
 from harness.core.event import AnyEvent
 from harness.core.operation import AnyOperation
 from harness.core.trace import Actor
 from harness.core.verdict import Finding, TrialRow
 from harness.report.json_document import CampaignResult, ResultDocument
+from harness.report.trace_document import TraceResult
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -80,10 +82,12 @@ def schemas() -> dict[str, dict[str, Any]]:
     return {
         "campaign": _of(CampaignResult),
         "event": _of(AnyEvent),
+        "explanation": _of(ExplainResult),
         "finding": _finding(),
         "result": _of(ResultDocument),
         "trace_header": _header(),
         "trace_operation": _operation(),
+        "trace_result": _of(TraceResult),
         "trial": _of(TrialRow),
     }
 

@@ -7,7 +7,8 @@ the file system repairs itself as after a real power cut, and read.
 What is seen here was really left by this kernel; what is not seen here may still happen:
 
 * one order and timing of background writing per recording; another run, or a longer one, may reach other states;
-* whole requests reach the disk or do not: no torn sector, no torn request, no misdirected write, no rot;
+* whole requests reach the disk or do not (or, if ``tears`` are asked for, pages of them): no torn sector, no
+  misdirected write, no rot;
 * one disk with one volatile cache that obeys flushes; no array, no disk that lies about a flush;
 * the state directory is a mount of its own: TMPDIR is on another file system (EXDEV), and nothing above the
   directory is lost;

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Mapping
 from functools import cache
 
 from harness.engines.base import EngineError
 from harness.engines.block.chamber import Send, chamber
+from harness.engines.block.disk import Disk, serve_disk
+from harness.engines.block.disk_log import Failure, decode
 from harness.engines.block.filesystems import FileSystem, filesystem
 from harness.engines.block.image import Image
 from harness.engines.block.making import make
@@ -43,9 +46,38 @@ def why_not_available(name: str) -> str:
         return f"the block engine traces the writer: {reason}"
     try:
         empty_image(kind)
+        _try_disk()
     except EngineError as error:
         return str(error)
     return ""
+
+
+def _try_disk() -> None:
+    """Serve a disk and use it. Raises :class:`EngineError`."""
+    image, log = os.memfd_create("tornwrite-trial"), os.memfd_create("tornwrite-trial-log")
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def helper() -> None:
+        ours.close()
+        serve_disk(image, log, theirs, "trial")
+
+    def work(send: Send) -> None:
+        del send
+        theirs.close()
+        disk = Disk(ours, "trial")
+        descriptor = disk.open()  # the mount lasts as long as somebody has this
+        disk.mark(0)
+        os.close(descriptor)
+
+    try:
+        os.ftruncate(image, 1 << 20)
+        list(chamber(work, helper, between=(ours, theirs)))
+    except EngineError as error:
+        said = [event.reason for event in decode(os.pread(log, 1 << 16, 0)) if isinstance(event, Failure)]
+        raise EngineError(f"no disk through /dev/fuse: {said[0] if said else error}") from None
+    finally:
+        os.close(image)
+        os.close(log)
 
 
 @cache

@@ -37,10 +37,18 @@ _VALUE, _ERROR = b"v", b"e"
 Send = Callable[[object], None]
 
 
-def chamber(work: Callable[[Send], None], helper: Callable[[], None] | None = None) -> Iterator[Any]:
+def chamber(
+    work: Callable[[Send], None],
+    helper: Callable[[], None] | None = None,
+    *,
+    between: tuple[socket.socket, ...] = (),
+    mounts: bool = True,
+) -> Iterator[Any]:
     """Run ``work(send)`` in a chamber and yield what it sends; raise what it raises.
 
     ``helper`` runs beside it from before its start, and is killed at its end. Closing the iterator ends everything.
+    ``between`` are sockets by which the two talk; they are closed here, so each of the two sees the other's end.
+    Without ``mounts`` of its own it needs no privilege.
     Raises :class:`EngineError` when the worker dies without a word. Values travel pickled.
     """
     reading, writing = os.pipe()
@@ -51,9 +59,10 @@ def chamber(work: Callable[[Send], None], helper: Callable[[], None] | None = No
         if keeper == 0:
             os.close(reading)
             control.close()
-            _keep(theirs, main, writing, work, helper)
+            _keep(theirs, main, writing, work, helper, between, mounts)
     os.close(writing)
-    theirs.close()
+    for end in (theirs, *between):
+        end.close()
     try:
         with os.fdopen(reading, "rb") as stream:
             yield from _received(stream.read)
@@ -89,6 +98,8 @@ def _keep(
     writing: int,
     work: Callable[[Send], None],
     helper: Callable[[], None] | None,
+    between: tuple[socket.socket, ...],
+    mounts: bool,
 ) -> NoReturn:
     """Be the keeper."""
     try:
@@ -98,7 +109,8 @@ def _keep(
         processes.load_libc()
         processes.become_subreaper()
         try:
-            enter_private_mounts()
+            if mounts:
+                enter_private_mounts()
         except OSError as error:
             _send(writing, _ERROR, EngineError(f"no mounts of its own: {error.filename}: {error.strerror}"))
             os._exit(0)
@@ -106,6 +118,8 @@ def _keep(
             _fork(control, lambda: _help(writing, helper))
         worker = _fork(control, lambda: _work(writing, work))
         os.close(writing)
+        for end in between:
+            end.close()
         _watch(control, main, worker)
     finally:
         try:

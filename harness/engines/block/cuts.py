@@ -2,7 +2,9 @@
 
 **What a cut is.** Writes between two flushes form an *epoch*. When the power goes, every write before the last
 flush is on the disk, and of the epoch's writes any part. A cut keeps all earlier epochs and some writes of one.
-Kept are: each prefix (the disk kept the order), all but one, only one, and a few seeded subsets.
+Kept are: each prefix (the disk kept the order), all but one, only one, all but (or only) a run of neighbours on the
+disk, and a few seeded subsets. With ``tears``, also
+prefixes whose last write got only as far as one of its pages: what a disk does that loses power while it writes.
 
 **When it can have happened.** Let a cut keep the writes S of an epoch. The power cannot have gone before the last
 write of S was there, and must have gone before the flush that closes the epoch was done, for that would have put
@@ -34,15 +36,19 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from harness.core.operation import Ack, AnyOperation
 from harness.engines.block.disk_log import END, START, DiskEvent, DiskWrite, Failure, Flush, Mark
+from harness.engines.block.image import BLOCK_BYTES
 
-Shape: TypeAlias = Literal["prefix", "drop-one", "only-one", "subset"]
+Shape: TypeAlias = Literal["prefix", "drop-one", "only-one", "drop-run", "only-run", "subset", "torn"]
 
 SUBSETS = 3
 """Seeded subsets per epoch."""
 
 
 class Cut(NamedTuple):
-    """One disk after a power cut. ``kept`` are positions in the log, ascending; see the module for the others."""
+    """One disk after a power cut. ``kept`` are positions in the log, ascending; see the module for the others.
+
+    Of the last write kept, only the first ``torn`` bytes are there; 0 stands for all of them.
+    """
 
     epoch: int
     kept: tuple[int, ...]
@@ -51,6 +57,7 @@ class Cut(NamedTuple):
     high: int
     acked: int
     acked_latest: int
+    torn: int = 0
 
 
 class Epoch(NamedTuple):
@@ -91,9 +98,16 @@ def epochs_of(log: Sequence[DiskEvent]) -> tuple[Epoch, ...]:
 
 
 def cuts_of(
-    log: Sequence[DiskEvent], operations: Sequence[AnyOperation], seed: int = 0, subsets: int = SUBSETS
+    log: Sequence[DiskEvent],
+    operations: Sequence[AnyOperation],
+    seed: int = 0,
+    subsets: int = SUBSETS,
+    tears: int = 0,
 ) -> tuple[Cut, ...]:
-    """Return every cut of the log, each once, in order of the log. Raises :class:`LogError`."""
+    """Return every cut of the log, each once, in order of the log. Raises :class:`LogError`.
+
+    ``subsets`` are drawn per epoch, ``tears`` per write of more than a page.
+    """
     epochs = epochs_of(log)
     timing = _Timing(log, operations)
     start, end = bounds(log)
@@ -102,14 +116,16 @@ def cuts_of(
     cuts = [timing.cut(0, (), "prefix", start, first_end)]
     for number, epoch in enumerate(epochs):
         later = epochs[number + 1].end if number + 1 < len(epochs) else end
-        for kept, shape in _selections(epoch.writes, chance, subsets):
+        for kept, shape in _selections(log, epoch.writes, chance, subsets):
             latest = later if len(kept) == len(epoch.writes) else epoch.end
             cuts.append(timing.cut(number, kept, shape, kept[-1], latest))
+        for kept, torn in _tears(log, epoch.writes, chance, tears):
+            cuts.append(timing.cut(number, kept, "torn", kept[-1], epoch.end)._replace(torn=torn))
     return tuple(cuts)
 
 
 def _selections(
-    writes: tuple[int, ...], chance: random.Random, subsets: int
+    log: Sequence[DiskEvent], writes: tuple[int, ...], chance: random.Random, subsets: int
 ) -> Iterator[tuple[tuple[int, ...], Shape]]:
     """Yield each non-empty selection once, with the first shape that it has."""
     seen: set[tuple[int, ...]] = {()}
@@ -117,12 +133,46 @@ def _selections(
     candidates += ((writes[:length], "prefix") for length in range(1, len(writes) + 1))
     candidates += ((writes[:skip] + writes[skip + 1 :], "drop-one") for skip in range(len(writes)))
     candidates += (((write,), "only-one") for write in writes)
+    for run in _runs(log, writes):
+        candidates.append((tuple(write for write in writes if write not in run), "drop-run"))
+        candidates.append((tuple(write for write in writes if write in run), "only-run"))
     for _ in range(subsets):
         candidates.append((tuple(write for write in writes if chance.random() < 0.5), "subset"))
     for kept, shape in candidates:
         if kept not in seen:
             seen.add(kept)
             yield kept, shape
+
+
+def _runs(log: Sequence[DiskEvent], writes: tuple[int, ...]) -> list[frozenset[int]]:
+    """Return the groups of writes that lie one behind the other on the disk: a large write arrives as several."""
+    placed = sorted((event.offset, position, len(event.data)) for position, event in _events(log, writes))
+    runs: list[list[int]] = []
+    end = -1
+    for offset, position, size in placed:
+        if offset == end:
+            runs[-1].append(position)
+        else:
+            runs.append([position])
+        end = offset + size
+    return [frozenset(run) for run in runs if 1 < len(run) < len(writes)]
+
+
+def _events(log: Sequence[DiskEvent], writes: tuple[int, ...]) -> Iterator[tuple[int, DiskWrite]]:
+    for position in writes:
+        event = log[position]
+        assert isinstance(event, DiskWrite)
+        yield position, event
+
+
+def _tears(
+    log: Sequence[DiskEvent], writes: tuple[int, ...], chance: random.Random, tears: int
+) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Yield prefixes and how many bytes of their last write are there: whole pages, neither none nor all."""
+    for length, (_, event) in enumerate(_events(log, writes), 1):
+        most = (len(event.data) - 1) // BLOCK_BYTES
+        for pages in sorted(chance.sample(range(1, most + 1), min(tears, most))):
+            yield writes[:length], pages * BLOCK_BYTES
 
 
 class _Timing:

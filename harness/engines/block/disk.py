@@ -47,7 +47,10 @@ class Disk:
         control.settimeout(_PATIENCE_S)
 
     def open(self) -> int:
-        """Wait for the server and return a descriptor of the disk. Raises :class:`EngineError`."""
+        """Wait for the server and return a descriptor of the disk. Raises :class:`EngineError`.
+
+        What went wrong in the server is the last event of its log.
+        """
         try:
             _, descriptors, _, _ = socket.recv_fds(self._control, 16, 1, socket.MSG_CMSG_CLOEXEC)
         except OSError as error:

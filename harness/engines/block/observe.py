@@ -54,7 +54,7 @@ class ObservedState(NamedTuple):
 
 
 def observe(
-    recorded: DiskRecording, limit: int | None = None, seed: int = 0, *, subsets: int = SUBSETS
+    recorded: DiskRecording, limit: int | None = None, seed: int = 0, *, subsets: int = SUBSETS, tears: int = 0
 ) -> Iterator[ObservedState]:
     """Yield what each power cut of a recording leaves, in order of its log; at most ``limit`` cuts, drawn by ``seed``.
 
@@ -62,7 +62,7 @@ def observe(
     :class:`~harness.engines.base.EngineError` where the machine refuses (a file system that refuses is a state).
     """
     operations = recorded.recording.trace.operations if recorded.recording.trace is not None else ()
-    cuts = sample(cuts_of(recorded.log, operations, seed, subsets), limit, seed)
+    cuts = sample(cuts_of(recorded.log, operations, seed, subsets, tears), limit, seed)
     known: list[tuple[Tree | None, str]] = []
 
     name = f"tornwrite-cut-{os.getpid()}"  # /sys/block/loop*/loop/backing_file shows it
@@ -88,7 +88,10 @@ def _look(recorded: DiskRecording, cuts: tuple[Cut, ...], name: str, send: Send)
     for cut in cuts:
         while at < cut.epoch:
             base, at = base.after(_writes(recorded, epochs[at].writes)), at + 1
-        raw = pickle.dumps(_outcome(kind, options, load(base, name), _writes(recorded, cut.kept)))
+        writes = _writes(recorded, cut.kept)
+        if cut.torn:
+            writes[-1] = (writes[-1][0], writes[-1][1][: cut.torn])
+        raw = pickle.dumps(_outcome(kind, options, load(base, name), writes))
         fresh = raw not in numbers
         number = numbers.setdefault(raw, len(numbers))
         send((number, raw if fresh else None))

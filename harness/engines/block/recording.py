@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -16,18 +16,17 @@ from harness.engines.block.available import empty_image
 from harness.engines.block.chamber import Send, chamber
 from harness.engines.block.cuts import LogError, bounds
 from harness.engines.block.disk import Disk, Slow, serve_disk
-from harness.engines.block.disk_log import END, START, DiskEvent, DiskWrite, decode
+from harness.engines.block.disk_log import END, START, DiskEvent, DiskWrite, Failure, decode
 from harness.engines.block.filesystems import FileSystem, filesystem, mount_options
 from harness.engines.block.image import Image
 from harness.engines.block.making import STATE, UNRELATED, load
 from harness.engines.block.system import (
     attached,
-    bind,
     commit_btrfs,
     mount_detached,
     quiesce,
+    shown,
     sync_filesystem,
-    unmount,
 )
 
 Commit: TypeAlias = Literal["end", "each"]
@@ -130,8 +129,13 @@ def record_on_disk(
         send(_record(spec, kind, pairs, commit, plan, Disk(ours, name)))
 
     try:
-        (recording,) = _closing_sockets(chamber(work, helper), ours, theirs)
+        (recording,) = chamber(work, helper, between=(ours, theirs))
         events = _read_log(log)
+    except EngineError as error:
+        said = [event.reason for event in _read_log(log) if isinstance(event, Failure)]
+        if said:
+            raise EngineError(f"{error} ({said[0]})") from error
+        raise
     finally:
         os.close(image)
         os.close(log)
@@ -148,15 +152,6 @@ def record_on_disk(
         base=empty.after(before),
         log=tuple(events[start : end + 1]),
     )
-
-
-def _closing_sockets(values: Any, ours: socket.socket, theirs: socket.socket) -> list[Any]:
-    """Return all ``values``; the sockets are the children's, so this process lets go of them when they exist."""
-    try:
-        return list(values)
-    finally:
-        ours.close()
-        theirs.close()
 
 
 def _read_log(descriptor: int) -> list[DiskEvent]:
@@ -189,13 +184,10 @@ def _record(
         finally:
             os.close(file)
         try:
-            bind(root, STATE, spec.root)
-            try:
+            with shown(root, STATE, spec.root):
                 commits = _Commits(kind, root, disk, commit)
                 recording = PtraceEngine().run(spec, plan, observer=commits)
                 commits.finish()
-            finally:
-                unmount(spec.root)
         finally:
             os.close(root)
     except OSError as error:

@@ -26,6 +26,7 @@ _CLONE_NEWNS = 0x00020000
 _MS_REC_PRIVATE = 0x4000 | 0x40000
 _OPEN_TREE_CLONE_CLOEXEC = 0x1 | 0o2000000
 _MOVE_MOUNT_F_EMPTY_PATH = 0x4
+_MNT_DETACH = 0x2
 _FSCONFIG_SET_FLAG, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 0, 1, 6
 
 _LOOP_CTL_GET_FREE = 0x4C82
@@ -93,19 +94,31 @@ def _complaint(context: int) -> str:
     return said
 
 
-def bind(root: int, inside: str, place: str) -> None:
-    """Show the directory ``inside`` of the mount ``root`` at ``place``, for this mount namespace."""
-    tree = _syscall(_OPEN_TREE, f"open_tree of {inside}", root, inside.encode(), _OPEN_TREE_CLONE_CLOEXEC)
+@contextlib.contextmanager
+def shown(root: int, inside: str, place: str) -> Iterator[None]:
+    """Show the directory ``inside`` of the mount ``root`` at ``place``, for this mount namespace.
+
+    The mount itself comes to lie below: before Linux 6.15 a part of a mount without a place cannot be shown.
+    """
+    target = os.fsencode(place)
+    _syscall(_MOVE_MOUNT, f"mount at {place}", root, b"", _AT_FDCWD, target, _MOVE_MOUNT_F_EMPTY_PATH)
     try:
-        target = os.fsencode(place)
-        _syscall(_MOVE_MOUNT, f"mount at {place}", tree, b"", _AT_FDCWD, target, _MOVE_MOUNT_F_EMPTY_PATH)
+        tree = _syscall(_OPEN_TREE, f"open_tree of {inside}", root, inside.encode(), _OPEN_TREE_CLONE_CLOEXEC)
+        try:
+            _syscall(_MOVE_MOUNT, f"mount at {place}", tree, b"", _AT_FDCWD, target, _MOVE_MOUNT_F_EMPTY_PATH)
+        finally:
+            os.close(tree)
+        try:
+            yield
+        finally:
+            _unmount(place)
     finally:
-        os.close(tree)
+        _unmount(place)
 
 
-def unmount(place: str) -> None:
-    """Undo :func:`bind`."""
-    _check(_libc().umount2(os.fsencode(place), 0), f"umount of {place}")
+def _unmount(place: str) -> None:
+    """Take away the topmost mount at ``place``; it ends with its last user, such as the descriptor of its root."""
+    _check(_libc().umount2(os.fsencode(place), _MNT_DETACH), f"umount of {place}")
 
 
 @contextlib.contextmanager

@@ -131,11 +131,19 @@ class Disk:
                 tree = tree.with_node(ino, File(content, node.mode, None))
         return tree
 
-    def stale(self, op: int, lost: int) -> Tree | None:
+    def content(self, ino: int, kept: int) -> Content:
+        """Return what a reader of a file sees when just its effects ``kept`` are on the disk."""
+        inode = self._inodes.get(ino)
+        if inode is None:
+            node = self._start.nodes.get(ino)
+            return node.content if isinstance(node, File) else EMPTY
+        return inode.content(kept)
+
+    def stale(self, op: int, lost: int, block: int) -> Tree | None:
         """Return :meth:`tree` with the blocks that no data reached full of what was there before; ``None`` if none.
 
         What was there before is taken to be what the file held before it was truncated, or what the file it
-        replaced held: blocks freed last are given out first.
+        replaced held: blocks freed last are given out first. ``block`` is the size of one.
         """
         tree, changed = self.tree(op, lost), False
         missing = (self._effects.items[number] for number in bits(lost))
@@ -146,8 +154,7 @@ class Disk:
                 continue
             content = node.content
             for start, end in self.unwritten(op, ino, lost):
-                old = (freed.to_bytes() * (1 + (end - start) // freed.size))[: end - start]
-                content = content.write(start, old)
+                content = content.write(start, _stale_bytes(freed, start, end, block))
             if content != node.content:
                 tree, changed = tree.with_node(ino, File(content, node.mode, None)), True
         return tree if changed else None
@@ -182,3 +189,13 @@ class Disk:
                 node = self._start.nodes.get(item.replaces)
                 return node.content if isinstance(node, File) else EMPTY
         return EMPTY
+
+
+def _stale_bytes(freed: Content, start: int, end: int, block: int) -> bytes:
+    """Return what the bytes [start, end) of a file read as, whose blocks are those of ``freed`` in turn."""
+    parts = []
+    for number in range(start // block, -(-end // block)):
+        at = number % -(-freed.size // block) * block
+        parts.append(freed.read(at, at + block).ljust(block, b"\0"))
+    first = start // block * block
+    return b"".join(parts)[start - first : end - first]

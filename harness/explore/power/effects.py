@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 
-from harness.core.apply import apply, trees_before
+from harness.core.apply import apply
 from harness.core.operation import (
     AnyOperation,
     Link,
@@ -26,6 +26,7 @@ from harness.core.operation import (
     Mkdir,
     Open,
     Rename,
+    Sync,
     Truncate,
     Unlink,
     Write,
@@ -45,7 +46,7 @@ class Data(NamedTuple):
     """Bytes of a write within one block, whose number is ``block``.
 
     ``grows``: the size that they bring with them, 0 for none. ``hidden``: they are seen only with the effect before
-    them, their size.
+    them, their size. ``fresh``: the write allocated their block.
     """
 
     op: int
@@ -55,6 +56,7 @@ class Data(NamedTuple):
     block: int
     grows: int = 0
     hidden: bool = False
+    fresh: bool = False
 
 
 class Size(NamedTuple):
@@ -79,7 +81,8 @@ class Names(NamedTuple):
     """Directory entries changed together: ``gone`` name nothing any more, ``come`` name an inode.
 
     ``subject`` is the inode that the operation is about. ``replaces``: the inode of a regular file that lost its name
-    to it; ``new_name``: a file with content got a name that named nothing.
+    to it; ``new_name``: a file with content got a name that named nothing. ``removes``: the second half of a rename
+    in two steps, whose first is the effect before it.
     """
 
     op: int
@@ -88,6 +91,7 @@ class Names(NamedTuple):
     come: tuple[tuple[Entry, int], ...]
     replaces: int | None = None
     new_name: bool = False
+    removes: bool = False
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -120,13 +124,17 @@ def effects_of(trace: Trace, profile: Profile) -> Effects:
     coarse = 0
     allocated: dict[int, int] = {}
     revealed = _revealed(trace)
+    carries = profile.block_writes_ordered
     tree = trace.start
     for op in trace.operations:
         first = len(items)
-        if not op.error:
+        if op.error:
+            # Where a failed sync takes back what the pages held, later writes to them do not carry it.
+            carries = carries and not (isinstance(op, Sync) and profile.failed_fsync == "revert")
+        else:
             if isinstance(op, Write) and len(op.data) > block_bytes * MAX_BLOCKS_PER_WRITE:
                 coarse += 1
-            items.extend(_effects(op, tree, profile, allocated, revealed))
+            items.extend(_effects(op, tree, profile, allocated, revealed, carries))
             tree = apply(tree, op)
         of_op.append(range(first, len(items)))
         trees.append(tree)
@@ -144,32 +152,33 @@ def _entry(tree: Tree, path: str) -> Entry:
 
 
 def _revealed(trace: Trace) -> frozenset[int]:
-    """Return the inodes whose size is set to what it is or beyond: data without a size of their own are seen then."""
-    found: set[int] = set()
-    for op, tree in zip(trace.operations, trees_before(trace), strict=False):
-        if isinstance(op, Truncate) and not op.error and op.size >= _size(tree, op.ino):
-            found.add(op.ino)
-    return frozenset(found)
+    """Return the inodes whose size is set: data without a size of their own are seen below it."""
+    return frozenset(op.ino for op in trace.operations if isinstance(op, Truncate) and not op.error and op.size)
 
 
 def _effects(
-    op: AnyOperation, tree: Tree, profile: Profile, allocated: dict[int, int], revealed: frozenset[int]
+    op: AnyOperation,
+    tree: Tree,
+    profile: Profile,
+    allocated: dict[int, int],
+    revealed: frozenset[int],
+    carries: bool,
 ) -> Iterator[Effect]:
     if isinstance(op, Open):
         if op.created and op.path is not None:
             yield Names(op.seq, op.ino, (), ((_entry(tree, op.path), op.ino),))
         elif op.truncated:
-            yield _cut(op.seq, op.ino, 0, tree, profile, allocated)
+            yield from _cut(op.seq, op.ino, 0, tree, profile, allocated)
     elif isinstance(op, Write):
-        yield from _write(op, op.offset, op.data, tree, profile, allocated, op.ino in revealed)
+        yield from _write(op, op.offset, op.data, tree, profile, allocated, op.ino in revealed, carries)
     elif isinstance(op, Truncate):
-        yield _cut(op.seq, op.ino, op.size, tree, profile, allocated)
+        yield from _cut(op.seq, op.ino, op.size, tree, profile, allocated)
     elif isinstance(op, Rename):
         if op.path != op.to and (op.exchange or tree.names.get(op.to) != tree.names[op.path]):
-            yield _rename(op, tree)
+            yield from _rename(op, tree, profile)
     elif isinstance(op, Link):
         if op.ino not in tree.nodes and op.data:
-            yield from _write(op, 0, op.data, tree, profile, allocated, op.ino in revealed)
+            yield from _write(op, 0, op.data, tree, profile, allocated, op.ino in revealed, carries)
         yield Names(op.seq, op.ino, (), ((_entry(tree, op.path), op.ino),), new_name=True)
     elif isinstance(op, Unlink):
         yield Names(op.seq, tree.names[op.path], (_entry(tree, op.path),), ())
@@ -177,25 +186,38 @@ def _effects(
         yield Names(op.seq, op.ino, (), ((_entry(tree, op.path), op.ino),))
 
 
-def _rename(op: Rename, tree: Tree) -> Names:
+def _rename(op: Rename, tree: Tree, profile: Profile) -> Iterator[Names]:
     ino, replaced = tree.names[op.path], tree.names.get(op.to)
     source, target = _entry(tree, op.path), _entry(tree, op.to)
     if op.exchange and replaced is not None:
-        return Names(op.seq, ino, (), ((target, ino), (source, replaced)))
+        yield Names(op.seq, ino, (), ((target, ino), (source, replaced)))
+        return
     is_file = replaced is not None and isinstance(tree.nodes[replaced], File)
-    return Names(op.seq, ino, (source,), ((target, ino),), replaced if is_file else None, replaced is None)
+    # A directory has one name; that of a file may be there twice for a while.
+    apart = source[0] != target[0] and profile.rename_across_dirs == "target_first"
+    apart = apart and not isinstance(tree.nodes[ino], Directory)
+    gone = () if apart else (source,)
+    yield Names(op.seq, ino, gone, ((target, ino),), replaced if is_file else None, replaced is None)
+    if apart:
+        yield Names(op.seq, ino, (source,), (), removes=True)
 
 
 def _blocks_of(size: int, block: int) -> int:
     return -(-size // block)
 
 
-def _cut(op: int, ino: int, size: int, tree: Tree, profile: Profile, allocated: dict[int, int]) -> Cut:
-    block = profile.block_bytes
-    before = _size(tree, ino)
+def _cut(
+    op: int, ino: int, size: int, tree: Tree, profile: Profile, allocated: dict[int, int]
+) -> Iterator[Data | Cut]:
+    """A truncation inside a block fills the rest of that block with zeros first: data, which may go alone."""
+    before, block = _size(tree, ino), profile.block_bytes
+    blocks = _blocks_of(size, block)
     # An extension allocates nothing: what it adds is a hole.
-    allocated[ino] = min(allocated.get(ino, _blocks_of(before, block)), _blocks_of(size, block))
-    return Cut(op, ino, size, size < before)
+    allocated[ino] = min(allocated.get(ino, _blocks_of(before, block)), blocks)
+    end = min(before, blocks * block)
+    if size < end:
+        yield Data(op, ino, size, bytes(end - size), size // block)
+    yield Cut(op, ino, size, size < before)
 
 
 def _write(
@@ -206,6 +228,7 @@ def _write(
     profile: Profile,
     allocated: dict[int, int],
     revealed: bool,
+    carries: bool,
 ) -> Iterator[Data | Size]:
     """Per block: its data, and the size up to where they reach, as a kernel's buffered write does them."""
     seq, ino = op.seq, op.ino
@@ -216,20 +239,35 @@ def _write(
     while at < end:
         upto = min(end, (at // unit + 1) * unit)
         part, number = data[at - offset : upto - offset], at // block
-        waits = profile.data_before_size == "write"
-        waits |= profile.data_before_size == "new_blocks" and (upto - 1) // block >= had
-        if upto <= size:
-            yield Data(seq, ino, at, part, number)
-        elif at < size or revealed:
-            yield Data(seq, ino, at, part, number)
+        seen_alone = at < size or revealed
+        fresh = (upto - 1) // block >= had
+        waits = profile.data_before_size == "write" or (profile.data_before_size == "new_blocks" and fresh)
+        if seen_alone:
+            yield _in_block(Data(seq, ino, at, part, number, fresh=fresh), tree, block if carries else 0)
+        if upto > size and seen_alone:
             yield Size(seq, ino, upto, waits)
-        elif waits:
-            yield Data(seq, ino, at, part, number, grows=upto)
-        else:
+        elif upto > size and waits:
+            yield Data(seq, ino, at, part, number, grows=upto, fresh=fresh)
+        elif upto > size:
             yield Size(seq, ino, upto)
-            yield Data(seq, ino, at, part, number, hidden=True)
+            yield Data(seq, ino, at, part, number, hidden=True, fresh=fresh)
         at = upto
     allocated[ino] = max(had, _blocks_of(end, block))
+
+
+def _in_block(item: Data, tree: Tree, block: int) -> Data:
+    """Return data with all that the file held in their blocks before, as a page cache writes them.
+
+    What was appended there goes along without the size that would show it. ``block`` is 0 where nothing is carried.
+    """
+    node = tree.nodes.get(item.ino)
+    if not block or not isinstance(node, File) or item.offset > node.content.size:
+        return item
+    end = item.offset + len(item.data)
+    start = item.offset // block * block
+    before = node.content.read(start, item.offset)
+    after = node.content.read(end, _blocks_of(end, block) * block)
+    return item._replace(offset=start, data=before + item.data + after)
 
 
 def is_directory(effects: Effects, op: int, ino: int) -> bool:

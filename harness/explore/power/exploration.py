@@ -38,8 +38,9 @@ class PowerGroup(msgspec.Struct, kw_only=True):
     """All violations of one exploration with one cause.
 
     ``fault`` is the smallest state that shows it: when the power goes, and what is lost then; ``operation`` and
-    ``role`` are those of the earliest operation of which something is lost, ``seq`` is where the power goes (-1:
-    before the first operation). ``states`` counts the distinct states of the group.
+    ``role`` are those of the earliest operation of which something is lost, or of the one after which the power goes
+    where nothing needs to be. ``seq`` is where the power goes (-1: before the first operation). ``states`` counts
+    the distinct states of the group.
     """
 
     invariant: str
@@ -206,8 +207,9 @@ def _groups(
         state, violation = _minimal(explorer, group.state, group.violation, predicate)
         fault = power_loss(explorer.order, places, state)
         cause = _cause(explorer.order, state.lost)
-        operation, role = "none", ""
-        if cause is not None:
+        if cause is None:  # nothing needs to be lost: a kill there leaves the same
+            operation, role = places.of(state.seq, "after")[:2] if state.seq >= 0 else ("none", "")
+        else:
             path = places.path(cause)
             operation = explorer.effects.trace.operations[cause].kind
             role = path_role(path) if path else ""

@@ -41,12 +41,17 @@ def bits(mask: int) -> Iterator[int]:
 class _File:
     """What is known of one inode while the order is built: masks of its effects, and the last of each kind."""
 
-    __slots__ = ("all", "cut", "cuts_and_sizes", "dropped", "last_size", "names", "on_block", "rewritten")
+    __slots__ = (
+        *("all", "cut", "cuts_and_sizes", "dropped", "fresh"),
+        *("last_size", "made", "names", "on_block", "rewritten"),
+    )
 
     def __init__(self) -> None:
         self.all = 0
         self.cuts_and_sizes = 0
+        self.fresh = 0
         self.names = 0
+        self.made = 0
         self.cut = -1
         self.last_size = -1
         self.on_block: dict[int, int] = {}
@@ -104,7 +109,11 @@ class _Builder:
         before = file.on_block.get(item.block, -1)
         reverted = self.profile.failed_fsync == "revert" and before >= 0 and file.dropped >> before & 1
         if before >= 0 and self.profile.block_writes_ordered and not reverted:
-            direct |= 1 << before
+            earlier = self.effects.items[before]
+            grew = isinstance(earlier, Data) and (earlier.hidden or earlier.grows)
+            # What was appended to the block goes along, but not the size that shows it (effects: _in_block).
+            if not grew or item.hidden or item.grows:
+                direct |= 1 << before
         if item.hidden:
             direct |= 1 << (number - 1)
         file.on_block[item.block] = number
@@ -113,6 +122,8 @@ class _Builder:
             file.last_size = number
             file.cuts_and_sizes |= 1 << number
         file.all |= 1 << number
+        if item.fresh:
+            file.fresh |= 1 << number
         self._add(number, direct)
 
     def _size(self, number: int, item: Size) -> None:
@@ -167,6 +178,8 @@ class _Builder:
             direct |= self._content(file, profile.rename_over_flushes)
         elif item.new_name:
             direct |= self._content(file, profile.new_name_flushes)
+        if item.removes:
+            direct |= 1 << (number - 1)
         bit = 1 << number
         for entry in item.entries:
             self.by_entry[entry] = bit
@@ -174,13 +187,15 @@ class _Builder:
             self.by_directory[directory] = bit
             self.in_directory[directory] = self.in_directory.get(directory, 0) | bit
         file.names |= bit
+        if not item.gone and not item.new_name and item.replaces is None:
+            file.made |= bit
         if not item.gone and is_directory(self.effects, item.op, item.subject):
             self.made[item.subject] = bit
         self._add(number, direct)
 
     @staticmethod
     def _content(file: _File, flushes: Flushes) -> int:
-        return {"nothing": 0, "size": file.cuts_and_sizes, "data": file.all}[flushes]
+        return {"nothing": 0, "size": file.cuts_and_sizes, "data": file.cuts_and_sizes | file.fresh}[flushes]
 
     def after(self, op: AnyOperation, mine: int) -> None:
         """What the return of ``op`` makes durable, or orders, now that its effects ``mine`` are known."""
@@ -226,7 +241,8 @@ class _Builder:
         file = self.file(op.ino)
         persisted |= file.all & ~file.dropped
         if self.profile.fsync_file_persists_its_name:
-            persisted |= file.names
+            # fdatasync of a renamed file leaves the rename where it was; the name it was made with it keeps.
+            persisted |= file.names if op.scope == "file" else file.made
         self.durable |= self.closed(persisted)
 
     def _dropped(self) -> int:
