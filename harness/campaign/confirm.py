@@ -179,7 +179,7 @@ def _restore(ctx: Context, group: Group) -> None:
 def _say_if_unconfirmed(ctx: Context, finding: Finding) -> None:
     """Say of what an exploration found that no real run has shown it: a violation, but not a proven one."""
     attempts = finding.confirmation.attempts
-    if attempts and not finding.confirmation.confirmed:
+    if finding.fault_class != "power" and attempts and not finding.confirmation.confirmed:
         place = f" at {finding.crash_point}" if finding.crash_point else ""
         ctx.notice(
             f"not confirmed: {finding.invariant} under {finding.fault_class}{place}, 0 of {attempts} real runs showed "

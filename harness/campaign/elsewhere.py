@@ -67,7 +67,7 @@ def look_elsewhere(
 
 
 def _by_exploration(measured: Measured, finding: Finding, reached: bool) -> Elsewhere:
-    reason = _not_comparable(measured, finding)
+    reason = not_comparable(measured, finding)
     for name, sampled in measured.explored.explorations.items():
         if name != finding.fault_class:
             continue
@@ -91,7 +91,7 @@ def not_measured_here(measured: Measured, finding: Finding) -> str:
     return f"{finding.invariant} is not measured here: {reason}" if reason else ""
 
 
-def _not_comparable(measured: Measured, finding: Finding) -> str:
+def not_comparable(measured: Measured, finding: Finding) -> str:
     """Return why the absence of violations would say nothing about this finding, or an empty string."""
     reason = not_measured_here(measured, finding)
     if reason:

@@ -60,6 +60,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line may change about a scenario; ``None`` leaves it as the scenario says.
 
     ``jobs`` 0: one worker per processor. ``content``: evidence may quote bytes of files.
+    ``confirm_power``: power losses are tried on real file systems, where that is possible.
     """
 
     seed: int | None = None
@@ -71,6 +72,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     content: bool = False
     require_all: bool = False
     profiles: tuple[str, ...] | None = None
+    confirm_power: bool = True
 
 
 class Unmeasured(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from harness.campaign.elsewhere import look_elsewhere, not_measured_here
 from harness.campaign.executor import Call, Executor
 from harness.campaign.lives import of_life
 from harness.campaign.observe import finding_plan
+from harness.campaign.power_replay import profile_for, replay_power, with_loss
 from harness.campaign.programs import Examined, run_and_examine
 from harness.campaign.proof import confirms, engine_for, programs_for
 from harness.campaign.record import explore_request, null_problem, prepare_cases
@@ -32,6 +33,7 @@ from harness.catalog import NotAvailableError, Subject, Workload, compile_subjec
 from harness.catalog.workload import problem
 from harness.checks import INVARIANTS
 from harness.core.fault import FaultClass, FaultPlan, Timed
+from harness.core.profile import Profile
 from harness.core.proportion import spell_rate
 from harness.core.verdict import Finding
 from harness.sandbox.workspace import Workspace
@@ -106,7 +108,7 @@ def subject_of(record: ReplayRecord, workspace: Workspace) -> Subject:
 def finding_of(record: ReplayRecord) -> Finding:
     """Return the finding that a token asks for."""
     point = point_of(record.plan)
-    return Finding(
+    finding = Finding(
         fingerprint=record.fingerprint,
         target=record.target,
         variant=record.variant,
@@ -121,13 +123,22 @@ def finding_of(record: ReplayRecord) -> Finding:
         crash_point=point,
         fault=msgspec.to_builtins(record.plan),
     )
+    return with_loss(finding, record.plan)
 
 
 def replay(
-    executor: Executor, subject: Subject, record: ReplayRecord, times: int, engine: str = "ptrace"
+    executor: Executor,
+    subject: Subject,
+    record: ReplayRecord,
+    times: int,
+    engine: str = "ptrace",
+    profile: Profile | None = None,
 ) -> Replay:
-    """Replay a token ``times`` times against ``subject``."""
-    finding = finding_of(record)
+    """Replay a token ``times`` times against ``subject``; that of a power loss once.
+
+    ``profile``: of a user's own, whose token only names it. Raises :class:`ManifestError` where it is not the token's.
+    """
+    finding, profile = finding_of(record), profile_for(record.plan, profile)
     classes: tuple[FaultClass, ...] = (record.fault_class,) if record.fault_class != "none" else ()
     case = Case(subject=subject, faults=classes, invariants=frozenset(INVARIANTS), sample_max=1, check_max=0)
     (case,) = prepare_cases(executor, [case])
@@ -137,6 +148,10 @@ def replay(
     problem = null_problem(measured.explored.recording)
     if problem is not None:
         return _answer("CHANGED", finding, times, 0, 0, f"CHANGED: {problem[1]}")
+    if profile is not None:
+        power = replay_power(executor, measured, finding, record.plan, profile, engine)
+        answer: Answer = "REPRODUCED" if power.reproduced else ("FIXED" if power.fixed else "CHANGED")
+        return _answer(answer, finding, 1, 1, int(power.reproduced), power.text)
     plans = _plans(executor, measured, record, times)
     programs = programs_for(measured, [finding], proof=False)
     how = engine_for(record.plan, engine)

@@ -38,6 +38,7 @@ from harness.campaign.ledger import Ledger
 from harness.campaign.lives import figures_of, lives_phase
 from harness.campaign.plan import Options, Plan
 from harness.campaign.power import power_phase, settle_profiles
+from harness.campaign.power_confirm import confirm_power
 from harness.campaign.power_shown import power_shown_phase
 from harness.campaign.probe import torn_tail_hint
 from harness.campaign.record import prepare_cases, record_cases
@@ -144,7 +145,7 @@ def _carry_out(
             ctx.notice(f"{item.what}: not available: {item.reason}")
         for item in plan.not_measured:
             ctx.notice(f"{item.what}: not measured: {item.reason}")
-        phases = _phases(ctx, plan)
+        phases = _phases(ctx, plan, options.confirm_power)
     store.flush()
     return _finish(ctx, plan, options, phases)
 
@@ -162,7 +163,7 @@ class _Phases(NamedTuple):
     """Why a check did not see all states of power losses that it was to see, by case id."""
 
 
-def _phases(ctx: Context, plan: Plan) -> _Phases:
+def _phases(ctx: Context, plan: Plan, confirm: bool) -> _Phases:
     cases = prepare_cases(ctx.executor, plan.everything)
     measured = record_cases(ctx, cases)
     unchecked = check_phase(ctx, measured)
@@ -181,6 +182,7 @@ def _phases(ctx: Context, plan: Plan) -> _Phases:
     settle_profiles(ctx, measured)
     ctx.ledger.settle(join_timed(ctx.ledger.by_key(), ctx.ledger.damages))
     add_tokens(ctx, measured, plan.digest)
+    confirm_power(ctx, measured, confirm)
     confirm_phase(ctx, measured)
     drift = {name: each for name, each in figures.items() if each}
     return _Phases(measured, windows, unchecked, drift, undamaged, unseen)

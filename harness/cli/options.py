@@ -135,6 +135,34 @@ profile_option = click.option(
 )
 
 
+confirm_power_option = click.option(
+    "--confirm-power/--no-confirm-power",
+    default=None,
+    help="Try power losses on real file systems (Linux, root). [default: where that is possible]",
+)
+
+
+def _own_profile(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+    """Return the one profile that a file or a name stands for."""
+    names = _profile_list(ctx, param, (value,) if value is not None else ())
+    if names is None:
+        return None
+    from harness.catalog.profiles import load_profiles
+
+    profiles = load_profiles(names)
+    if len(profiles) != 1:
+        raise click.BadParameter(f"{value!r} is not one profile")
+    return profiles[0]
+
+
+own_profile_option = click.option(
+    "--profile",
+    callback=_own_profile,
+    metavar="FILE",
+    help="The profile of a token of a power loss, where it is one of your own.",
+)
+
+
 def _directory(ctx: click.Context, param: click.Parameter, value: str) -> str:
     if not value.strip():
         raise click.BadParameter("an empty name; valid: a directory, made where it is missing")

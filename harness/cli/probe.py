@@ -12,6 +12,7 @@ from harness.cli.options import (
     Number,
     budget_option,
     command_words,
+    confirm_power_option,
     content_option,
     faults_option,
     jobs_option,
@@ -67,6 +68,7 @@ timeout_option = click.option(
 @timeout_option
 @faults_option
 @profile_option
+@confirm_power_option
 @budget_option
 @seed_option
 @jobs_option
@@ -83,6 +85,7 @@ def command(
     timeout: float,
     faults: tuple[str, ...] | None,
     profiles: tuple[str, ...] | None,
+    confirm_power: bool | None,
     budget: float | None,
     seed: int | None,
     jobs: int | None,
@@ -121,6 +124,7 @@ def command(
         seed=seed,
         faults=faults,
         profiles=profiles,
+        confirm_power=confirm_power,
         timed=trials or None,
         budget_s=budget,
         jobs=jobs,

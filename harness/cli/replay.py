@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from harness.cli.options import Number, jobs_option
+from harness.cli.options import Number, jobs_option, own_profile_option
 from harness.cli.output import json_option, print_line, say
 from harness.cli.probe import ack_option, check_option, env_option, timeout_option, torn_tail_option
 
 if TYPE_CHECKING:
     from harness.checks.binding import TornTail
+    from harness.core.profile import Profile
 
 EXIT_CODES = {"REPRODUCED": 1, "FIXED": 0, "CHANGED": 3}
 _CONTEXT = {"ignore_unknown_options": False, "allow_interspersed_args": True}
@@ -28,6 +29,7 @@ _CONTEXT = {"ignore_unknown_options": False, "allow_interspersed_args": True}
 @ack_option
 @timeout_option
 @jobs_option
+@own_profile_option
 @json_option
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD …]")
 def command(
@@ -39,6 +41,7 @@ def command(
     ack: str | None,
     timeout: float,
     jobs: int | None,
+    profile: Profile | None,
     as_json: bool,
     words: tuple[str, ...],
 ) -> int:
@@ -89,7 +92,7 @@ def command(
             subject = subject_of(record, workspace)
         begun = time.monotonic()
         with Executor(worker_count(jobs or 0), workspace.base) as executor:
-            result = replay(executor, subject, record, times)
+            result = replay(executor, subject, record, times, profile=profile)
     code = EXIT_CODES[result.answer]
     if as_json:
         print_line(result_document("replay", code, msgspec.to_builtins(result), notes))

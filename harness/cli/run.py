@@ -7,6 +7,7 @@ import click
 from harness.cli.options import (
     Number,
     budget_option,
+    confirm_power_option,
     content_option,
     faults_option,
     jobs_option,
@@ -36,6 +37,7 @@ from harness.cli.output import json_option
 @click.option("--require-all", is_flag=True, help="Exit 3 when a target is not available.")
 @faults_option
 @profile_option
+@confirm_power_option
 @seed_option
 @budget_option
 @jobs_option
@@ -50,6 +52,7 @@ def command(
     require_all: bool,
     faults: tuple[str, ...] | None,
     profiles: tuple[str, ...] | None,
+    confirm_power: bool | None,
     seed: int | None,
     budget: float | None,
     jobs: int | None,
@@ -78,6 +81,7 @@ def command(
         seed=seed,
         faults=faults,
         profiles=profiles,
+        confirm_power=confirm_power,
         timed=trials,
         budget_s=budget,
         jobs=jobs,

@@ -99,7 +99,7 @@ def _finding(view: RunView, finding: Finding, content: bool) -> dict[str, Any]:
         "also": [],
         "headline": headline(finding, escape.code),
         "how_often": how_often(view, finding),
-        "state": state_in_words(finding, escape.markdown),
+        "state": state_in_words(finding, escape.code),
         "how_confirmed": how_confirmed(finding),
         "remedy": remedy(finding, escape.code),
         "finding": finding,

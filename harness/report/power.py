@@ -65,7 +65,9 @@ def power_word(case: CaseView) -> str:
         by_verdict.setdefault(line.verdict, []).append(line.profile)
     order = ("broken", "violated", "inconclusive", "held")
     told = [
-        f"{verdict} {profiles_in_words(names, len(lines))}" if any(names) else verdict
+        f"{verdict} {profiles_in_words(names, len(lines) if len(by_verdict) == 1 else 0)}"
+        if any(names)
+        else verdict
         for verdict, names in sorted(by_verdict.items(), key=lambda item: order.index(item[0]))
     ]
     return "; ".join(told) or "-"
@@ -118,11 +120,10 @@ def power_circumstance(fault: PowerLoss, before: Sequence[object], show: Show, p
 
 def power_details(finding: Finding, fault: PowerLoss, show: Show, place: Place) -> str:
     """Return the state in full: when the power goes, what is lost, under which profiles, and under which it holds."""
-    seq = finding.evidence.get("operation_seq")
-    at = (
-        f"after operation {seq} ({place(fault.at, show)})" if isinstance(seq, int) and fault.at is not None else ""
-    )
-    at = at or moment_in_words(fault, show, place)
+    seq, at = finding.evidence.get("operation_seq"), moment_in_words(fault, show, place)
+    if isinstance(seq, int) and fault.at is not None:
+        inside = place(fault.at, show) if fault.at.phase == "after" else at
+        at = f"after operation {seq} ({inside})"
     kept = ", its size is kept" if finding.damage == "nul" else ""
     text = f"The power goes {at}; lost: {losses_in_words(fault, show, place)}{kept}."
     names = ", ".join(finding.profiles) or fault.profile

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.campaign import plan as plan_module
 from harness.campaign.plan import Options, plan_scenario
 from harness.campaign.run import run_campaign
 from harness.campaign.scratch import canonical_base, claimed_workspace, sweep
@@ -106,7 +107,10 @@ def test_every_event_comes_after_its_row_is_kept(tmp_path: Path) -> None:
         run_campaign(lambda workspace: plan_scenario(scenario, asked, workspace), store, asked, emit, "-")
 
 
-def test_a_class_that_cannot_be_tried_makes_a_held_campaign_inconclusive(tmp_path: Path) -> None:
+def test_a_class_that_cannot_be_tried_makes_a_held_campaign_inconclusive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_module, "MEASURABLE", ("kill", "short", "errno"))
     script = tmp_path / "save.py"
     script.write_text(REPLACED)
     done = conduct_probe(tmp_path, script, ("kill", "power"))

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness.campaign import plan as plan_module
 from harness.campaign.plan import DEFAULT_SIGNALS, Options, known_invariants, plan_probe, plan_scenario
 from harness.campaign.probe import Probe, probe_subject, torn_tail_hint
 from harness.campaign.record import explore_request
@@ -39,7 +40,10 @@ def test_every_campaign_has_both_controls_under_its_own_fault_classes(workspace:
     assert all(case.timed == 0 for case in plan.controls)
 
 
-def test_a_class_without_an_engine_is_left_out_and_said(workspace: Workspace) -> None:
+def test_a_class_without_an_engine_is_left_out_and_said(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_module, "MEASURABLE", ("kill", "errno"))
     plan = plan_scenario(scenario(faults=("kill", "power")), Options(), workspace)
     assert plan.cases[0].faults == ("kill",)
     assert [item.what for item in plan.not_measured] == ["power"]
@@ -101,7 +105,7 @@ def test_what_is_not_available_is_listed_and_has_no_case(workspace: Workspace, t
 def test_a_probe_is_tried_under_all_that_can_be_measured(workspace: Workspace) -> None:
     probe = Probe(command=(sys.executable, "-c", "pass", "{dir}"))
     plan = plan_probe(probe, Options(), workspace)
-    assert plan.cases[0].faults == ("kill", "short", "errno")
+    assert plan.cases[0].faults == ("kill", "short", "errno", "power")
     assert plan.digest == probe.digest
     assert plan.budget_s > 0
 

@@ -48,7 +48,12 @@ def test_a_scenario_is_read() -> None:
 
 
 def test_without_faults_a_scenario_takes_those_every_engine_can_inject() -> None:
-    assert compiled('[scenario]\nname = "s"\ntargets = ["reference"]').faults == ("kill", "short", "errno")
+    assert compiled('[scenario]\nname = "s"\ntargets = ["reference"]').faults == (
+        "kill",
+        "short",
+        "errno",
+        "power",
+    )
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,11 @@ def test_each_part_keeps_its_own(files: Path) -> None:
     whole = loaded(files, WHOLE + '[[part]]\nscenario = "one.toml"\n[[part]]\nscenario = "two.toml"\n')
     one, two = whole.parts
     assert (one.name, one.faults, one.timed) == ("one", ("kill",), 9)
-    assert (two.workload.updates, two.life[0].exit, two.faults) == (2, "sigkill", ("kill", "short", "errno"))
+    assert (two.workload.updates, two.life[0].exit, two.faults) == (
+        2,
+        "sigkill",
+        ("kill", "short", "errno", "power"),
+    )
     assert (whole.budget_s, whole.targets) == (60, ())
     assert {one.seed, two.seed} == {7}, "one campaign has one seed"
 

@@ -86,14 +86,6 @@ def test_a_writer_that_is_well_holds(here: Path) -> None:
     readable(here)
 
 
-def test_a_fault_class_that_was_asked_for_and_has_no_engine(here: Path) -> None:
-    ended = probe("good", "--faults", "kill,power", cwd=here)
-    assert ended.exit_code == INCONCLUSIVE
-    assert "power was asked for and not measured: this version has no engine for it" in last_line(
-        ended, "Inconclusive: "
-    )
-
-
 def test_a_budget_that_is_too_short_tries_the_most_telling_plans_all_the_same(here: Path) -> None:
     ended = probe("good", "--faults", "errno", "--budget", "1ms", cwd=here)
     assert ended.exit_code == 0, ended.out

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from command_line import in_process, one_line
 
+from harness.campaign import plan
 from harness.campaign.plan import NoEngineError
 from harness.catalog.cache import CACHE_VARIABLE
-from harness.cli import app, failures
+from harness.cli import app, campaigns, failures
 from harness.schemas import schema
 from tests.report.json_schema_check import problems
 
@@ -38,6 +39,16 @@ USAGE = [
     (("probe", "--", "", "{dir}"), ["the command is empty"]),
     (("probe", "--", "a\x00b", "{dir}"), ["NUL"]),
     (probe("--faults", "kil"), ["--faults", "'kil'", "did you mean 'kill'", "short"]),
+    (probe("--profile", "ext5"), ["--profile", "'ext5'", "did you mean 'ext4'"]),
+    (probe("--profile", "zzz"), ["--profile", "'zzz'", "valid: all, apfs, btrfs"]),
+    (probe("--profile", ""), ["--profile", "an empty list", "posix"]),
+    (probe("--profile", "ext4", "--profile", "xfs"), ["--profile", "given 2 times", "ext4,xfs"]),
+    (probe("--profile", "no.toml"), ["--profile", "no.toml", "cannot be read"]),
+    (probe("--profile", "a\x00.toml"), ["--profile", "cannot be read"]),
+    (probe("--profile", "\x1b[2J"), ["--profile", "no profile", "valid: all"]),
+    (probe("--profile", "ext4", "--faults", "kill"), ["--profile", "only a power loss has profiles", "kill"]),
+    (("run", "reference/buggy", "--profile", "xfs", "--faults", "kill"), ["--profile", "add power to --faults"]),
+    (("run", "demo", "--profile", "xfs"), ["--profile", "add power to --faults"]),
     (probe("--faults", " , "), ["--faults", "empty list", "valid: kill"]),
     (probe("--budget", "soon"), ["--budget", "'soon'", "30s"]),
     (probe("--budget", "0s"), ["--budget", "24h"]),
@@ -194,9 +205,10 @@ def test_without_an_engine_nothing_is_available(here: Path, monkeypatch: pytest.
     assert not (here / "reports").exists()
 
 
-@pytest.mark.parametrize("faults", ["power"])
-def test_faults_that_no_engine_can_try(faults: str, here: Path, traced: None) -> None:
-    ended = in_process("probe", "--faults", faults, "--", "python", "x.py", "{dir}")
+def test_faults_that_no_engine_can_try(here: Path, traced: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "MEASURABLE", ("kill", "signal", "short", "errno", "concurrency"))
+    monkeypatch.setattr(campaigns, "MEASURABLE", plan.MEASURABLE)
+    ended = in_process("probe", "--faults", "power", "--", "python", "x.py", "{dir}")
     assert ended.exit_code == 5
     assert "it can try kill, signal, short, errno, concurrency" in one_line(ended)
     assert not (here / "reports").exists()

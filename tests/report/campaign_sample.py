@@ -16,7 +16,7 @@ from harness.core.event import (
     PhaseStarted,
     TrialFinished,
 )
-from harness.core.fault import CrashPoint, Errno, FaultPlan, Kill
+from harness.core.fault import CrashPoint, Errno, FaultPlan, Kill, Loss, PowerLoss
 from harness.core.json_record import encode_record
 from harness.core.verdict import Confirmation, Finding, TrialRow
 
@@ -70,6 +70,35 @@ def torn_finding() -> Finding:
     )
 
 
+def lost_finding() -> Finding:
+    at = CrashPoint(operation="rename", role="sessions/<uuid>.json", occurrence=1, phase="after")
+    write = CrashPoint(operation="write", role="sessions/<uuid>.json.tmp", occurrence=1, phase="after")
+    loss = PowerLoss(at=at, profile="posix", losses=(Loss(at=write, part="data", start=0, end=20_000),), acked=1)
+    return Finding(
+        fingerprint="ab" * 16,
+        target="fork_session",
+        variant="published",
+        version="0.1.72",
+        invariant="M1",
+        fault_class="power",
+        operation="write",
+        role="sessions/<uuid>.json",
+        phase="after",
+        damage="nul",
+        message="the document is NUL in its full size: 20,000 bytes",
+        path="sessions/3f2b8c1e-0000-4000-8000-0123456789ab.json",
+        crash_point=write,
+        fault=_plan(loss),
+        states=41,
+        expected=True,
+        profiles=("posix", "ntfs"),
+        held_under=("ext4",),
+        confirmation=Confirmation(method="predicted only (ntfs is from documents, not from a running kernel)"),
+        token="tw1.CCCC",
+        evidence={"path": "sessions/3f2b8c1e.json", "size": 20_000, "operation_seq": 12},
+    )
+
+
 def hostile_finding() -> Finding:
     point = CrashPoint(operation="rename", role=HOSTILE, occurrence=1, actor="p1")
     return Finding(
@@ -100,6 +129,12 @@ def control_finding() -> Finding:
 
 def summary() -> dict[str, Any]:
     kill = {"fault_class": "kill", "verdict": "violated", "expected": "violated", "states": 340, "distinct": 301}
+    lost = {
+        "fault_class": "power",
+        "verdict": "violated",
+        "expected": "violated",
+        "findings": [lost_finding().key],
+    }
     return {
         "cases": [
             {
@@ -117,6 +152,23 @@ def summary() -> dict[str, Any]:
                         "expected": "held",
                         "reason": "not measured",
                     },
+                    {
+                        **lost,
+                        "profile": "posix",
+                        "states": 900,
+                        "distinct": 812,
+                        "bad_states": 40,
+                        "coverage": "sampled: 203 of 500 single losses; everything at 3 of 9 crash points",
+                    },
+                    {
+                        **lost,
+                        "profile": "ext4",
+                        "verdict": "held",
+                        "expected": "held",
+                        "states": 90,
+                        "distinct": 81,
+                    },
+                    {**lost, "profile": "ntfs", "states": 300, "distinct": 201, "bad_states": 1},
                 ],
                 "timed_runs": 120,
                 "timed_bad": 17,
@@ -219,6 +271,7 @@ def sample_events() -> list[AnyEvent]:
         *[TrialFinished(row=row) for row in rows()],
         FindingConfirmed(finding=control_finding()),
         FindingConfirmed(finding=torn_finding()),
+        FindingConfirmed(finding=lost_finding()),
         FindingConfirmed(finding=hostile_finding()),
         CampaignFinished(verdict="violated", exit_code=1, summary=summary()),
     ]

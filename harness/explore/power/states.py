@@ -32,7 +32,7 @@ from harness.explore.power.order import Order, bits
 EXHAUSTIVE = 512
 """Lost sets at one crash point up to which all are explored."""
 
-UNITS = 400
+UNITS = 1_000
 """Single losses of one crash point, at most: the newest half, and the rest evenly spread."""
 
 PAIRS = 256

@@ -1,0 +1,114 @@
+"""What a worker does to confirm a power loss: runs the writer on a recorded disk and cuts its power.
+
+The trees that the file system makes of each cut are judged by the judge of that recording: what it owes is what that
+run had acknowledged by then. A disk that cannot be mounted or read is counted, and judged by nobody.
+"""
+
+from __future__ import annotations
+
+import platform
+
+import msgspec
+
+from harness.campaign.observe import evidence_of
+from harness.campaign.proof import match
+from harness.campaign.trials import serious
+from harness.campaign.work import Judged, expectation_for, judge_for
+from harness.core.fault import FaultPlan
+from harness.core.run import RunSpec
+from harness.core.verdict import Finding
+from harness.engines.base import EngineError
+from harness.engines.block import BlockOptionError, DiskRecording, observe, record_on_disk, why_not_available
+from harness.engines.block.recording import Commit
+from harness.sandbox.workspace import prepare
+from harness.services.tools import serving
+
+
+class CutRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A writer, a file system with its mount options, and the findings that are looked for; ``cuts`` at most.
+
+    ``plan``: what fails while the writer runs.
+    """
+
+    spec: RunSpec
+    judged: Judged
+    findings: tuple[Finding, ...]
+    filesystem: str
+    options: str
+    commit: Commit
+    plan: FaultPlan
+    cuts: int
+    seed: int
+    content: bool = False
+
+
+class CutResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How many cuts were looked at, how many of them show each finding (by key), and the evidence of the first.
+
+    ``problem``: why there was nothing to look at. ``unreadable`` cuts left no file system that could be read.
+    """
+
+    problem: str = ""
+    kernel: str = ""
+    cuts: int = 0
+    unreadable: int = 0
+    shown: dict[str, int] = {}
+    evidence: dict[str, dict[str, object]] = {}
+
+
+def cut_power(request: CutRequest) -> CutResult:
+    """Record the writer on a disk, cut its power, and count the cuts that show each finding."""
+    try:
+        reason = why_not_available(request.filesystem)
+        if reason:
+            return CutResult(problem=reason)
+        recorded = _record(request)
+        if recorded.recording.trace is None or recorded.recording.differences:
+            return CutResult(problem="the recording on a disk does not verify")
+        return _look(request, recorded)
+    except (EngineError, BlockOptionError) as error:
+        return CutResult(problem=str(error))
+
+
+def _record(request: CutRequest) -> DiskRecording:
+    spec = request.spec
+    prepare(spec)
+    with serving(spec) as service:
+        served = msgspec.structs.replace(spec, environment={**spec.environment, **service.environment})
+        return record_on_disk(served, request.filesystem, request.options, request.commit, plan=request.plan)
+
+
+def _look(request: CutRequest, recorded: DiskRecording) -> CutResult:
+    judge = judge_for(expectation_for(recorded.recording, request.judged), request.judged)
+    shown: dict[str, int] = {}
+    evidence: dict[str, dict[str, object]] = {}
+    cuts = unreadable = 0
+    for state in observe(recorded, request.cuts, request.seed):
+        cuts += 1
+        if state.tree is None:
+            unreadable += 1
+            continue
+        found = serious(judge.judge(state.tree, state.acked, "power"))
+        for finding in request.findings if found else ():
+            same = [item for item in found if item.damage == finding.damage]
+            violation = match(finding, same)
+            if violation is None:
+                continue
+            shown[finding.key] = shown.get(finding.key, 0) + 1
+            if finding.key not in evidence:
+                evidence[finding.key] = {
+                    **evidence_of(state.tree, violation, request.content),
+                    "message": violation.message,
+                    "acknowledged": state.acked,
+                    "filesystem": request.filesystem,
+                    "mount_options": request.options,
+                    "commit": request.commit,
+                    "operations_done": [state.low, state.high],
+                }
+    return CutResult(
+        kernel=".".join(platform.release().split(".")[:2]),
+        cuts=cuts,
+        unreadable=unreadable,
+        shown=shown,
+        evidence=evidence,
+    )
