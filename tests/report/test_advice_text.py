@@ -90,7 +90,7 @@ def test_replacement_names_what_it_replaces_and_why_barriers_are_not_enough() ->
     step = Step(kind="replace_in_place", edits=(edit,), at=3, at_kind="open", path="x.json", until=6)
     told = advice_sentences(advice(step, barriers_leave=832, barriers_leave_kill=72), plain)
     assert told[0].startswith(
-        "Write x.json to a temporary file beside it, fsync that, rename it over x.json and fsync the directory, "
+        "Write x.json to a temporary file beside it, fsync that, rename it into its place and fsync the directory, "
         "instead of rewriting it in place as in operations 3 to 6: 0 of"
     )
     assert told[1] == (

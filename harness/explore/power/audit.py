@@ -43,7 +43,7 @@ def audit(
     """
     meter = Meter(trace, profiles, seed, limit)
     names = tuple(profile.name for profile in profiles)
-    classes = _classes(Places(trace))
+    classes = barriers(trace)
     done: list[Barrier] = []
     before = Measured((), ())
     note = ""
@@ -53,12 +53,13 @@ def audit(
             done.append(_audited(meter, predicate, before, found, singles))
     except LimitReachedError as reached:
         note = str(reached) or "the search ended before it was through"
-    barriers = (*done, *classes[len(done) :])
-    return Audit(profiles=names, before=before.tallies, barriers=barriers, judged=meter.judged, note=note)
+    known = (*done, *classes[len(done) :])
+    return Audit(profiles=names, before=before.tallies, barriers=known, judged=meter.judged, note=note)
 
 
-def _classes(places: Places) -> list[Barrier]:
-    """Return the barriers of a trace by kind, role and position, in the order of the run."""
+def barriers(trace: Trace) -> tuple[Barrier, ...]:
+    """Return the barriers of a trace by kind, role and position, in the order of the run; none is audited yet."""
+    places = Places(trace)
     found: dict[tuple[str, str, str], Barrier] = {}
     for op in places.operations:
         described = _described(places, op)
@@ -71,7 +72,7 @@ def _classes(places: Places) -> list[Barrier]:
         found[kind, path_role(path), position] = Barrier(
             kind=kind, role=path_role(path), path=first, position=position, operations=operations
         )
-    return list(found.values())
+    return tuple(found.values())
 
 
 def _described(places: Places, op: AnyOperation) -> tuple[str, str, str] | None:
