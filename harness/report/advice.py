@@ -146,8 +146,8 @@ def _clause(step: Step, before: Step | None, show: Show) -> str:
     if step.kind == "replace_in_place":
         until = next((edit.until for edit in step.edits if isinstance(edit, ReplaceInPlace)), step.until)
         return (
-            f"write {path} to a temporary file beside it, fsync that, rename it into its place and fsync the directory, "
-            f"instead of rewriting it in place as in operations {step.at} to {until}{times}"
+            f"write {path} to a temporary file beside it, fsync that, rename it into its place and fsync the "
+            f"directory, instead of rewriting it in place as in operations {step.at} to {until}{times}"
         )
     if step.kind == "move_ack":
         return f"acknowledge only after operation {step.at}, when {path} is written{times}"

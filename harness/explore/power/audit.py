@@ -22,6 +22,7 @@ from harness.core.trace import Trace
 from harness.core.tree import Directory, File
 from harness.explore.power.candidates import Places
 from harness.explore.power.measure import LIMIT, LimitReachedError, Measured, Meter, Predicate, key_of
+from harness.explore.power.order import O_DSYNC, O_SYNC
 
 SINGLES = 12
 """Barriers of one class that are left out one by one, at most: the first, the last, and evenly spread between."""
@@ -88,6 +89,8 @@ def _described(places: Places, op: AnyOperation) -> tuple[str, str, str] | None:
         if not plain or not (replaced is None or isinstance(replaced, File)):
             return None
         return "rename", op.to, "over what is there" if replaced is not None else "to a new name"
+    if isinstance(op, Open) and op.flags & O_DSYNC and op.path is not None:
+        return ("O_SYNC" if op.flags & O_SYNC == O_SYNC else "O_DSYNC"), op.path, "at every write"
     if not isinstance(op, Sync) or op.scope == "range":
         return None
     if op.ino < 0:
