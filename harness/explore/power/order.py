@@ -42,21 +42,29 @@ class _File:
     """What is known of one inode while the order is built: masks of its effects, and the last of each kind."""
 
     __slots__ = (
-        *("all", "cut", "cuts_and_sizes", "dropped", "fresh"),
-        *("last_size", "made", "names", "on_block", "rewritten"),
+        *("all", "cut", "cuts", "cuts_and_sizes", "dropped", "fresh"),
+        *("last_size", "made", "named", "on_block", "rewritten"),
     )
 
     def __init__(self) -> None:
         self.all = 0
         self.cuts_and_sizes = 0
         self.fresh = 0
-        self.names = 0
+        self.named: dict[Entry, int] = {}
         self.made = 0
         self.cut = -1
+        self.cuts: list[tuple[int, int]] = []
         self.last_size = -1
         self.on_block: dict[int, int] = {}
         self.dropped = 0
         self.rewritten = False
+
+    def names(self) -> int:
+        """Return the changes that gave the file the names that it has now."""
+        out = 0
+        for mask in self.named.values():
+            out |= mask
+        return out
 
 
 class _Builder:
@@ -66,6 +74,7 @@ class _Builder:
         self.durable = 0
         self.files: dict[int, _File] = {}
         self.by_entry: dict[Entry, int] = {}
+        self.owner: dict[Entry, int] = {}
         self.by_directory: dict[int, int] = {}
         self.in_directory: dict[int, int] = {}
         self.made: dict[int, int] = {}
@@ -103,9 +112,11 @@ class _Builder:
                 self._names(number, item)
 
     def _data(self, number: int, item: Data) -> None:
-        """Data wait for the truncation that freed what the block held; on most systems for what was written there."""
+        """Data wait for the truncation that freed their block; on most systems for what was written there since."""
         file = self.file(item.ino)
-        direct = 1 << file.cut if file.cut >= 0 else 0
+        begins = item.block * self.profile.block_bytes
+        freed = next((cut for size, cut in reversed(file.cuts) if size <= begins), -1)
+        direct = 1 << freed if freed >= 0 else 0
         before = file.on_block.get(item.block, -1)
         reverted = self.profile.failed_fsync == "revert" and before >= 0 and file.dropped >> before & 1
         if before >= 0 and self.profile.block_writes_ordered and not reverted:
@@ -154,9 +165,10 @@ class _Builder:
         if self.profile.truncate_flushes and not item.shrinks:
             direct |= file.all
         file.cut, file.last_size = number, -1
-        if item.size == 0:
-            file.on_block.clear()
-            file.rewritten = True
+        file.cuts.append((item.size, number))
+        block = self.profile.block_bytes
+        file.on_block = {at: data for at, data in file.on_block.items() if at * block < item.size}
+        file.rewritten = file.rewritten or item.size == 0
         file.all |= 1 << number
         file.cuts_and_sizes |= 1 << number
         self._add(number, direct)
@@ -186,7 +198,13 @@ class _Builder:
         for directory in directories:
             self.by_directory[directory] = bit
             self.in_directory[directory] = self.in_directory.get(directory, 0) | bit
-        file.names |= bit
+        for entry in item.entries:
+            self.file(self.owner.pop(entry, item.subject)).named.pop(entry, None)
+        for entry, ino in item.come:
+            self.file(ino).named[entry] = bit
+            self.owner[entry] = ino
+        if item.removes:
+            file.named |= {entry: mask | bit for entry, mask in file.named.items() if mask >> (number - 1) & 1}
         if not item.gone and not item.new_name and item.replaces is None:
             file.made |= bit
         if not item.gone and is_directory(self.effects, item.op, item.subject):
@@ -220,7 +238,7 @@ class _Builder:
         if flags & O_DSYNC:
             self.durable |= self.closed(mine)
             if flags & O_SYNC == O_SYNC and self.profile.fsync_file_persists_its_name:
-                self.durable |= self.closed(self.file(op.ino).names)
+                self.durable |= self.closed(self.file(op.ino).names())
 
     def _sync(self, op: Sync) -> None:
         if op.error:
@@ -242,7 +260,7 @@ class _Builder:
         persisted |= file.all & ~file.dropped
         if self.profile.fsync_file_persists_its_name:
             # fdatasync of a renamed file leaves the rename where it was; the name it was made with it keeps.
-            persisted |= file.names if op.scope == "file" else file.made
+            persisted |= file.names() & (-1 if op.scope == "file" else file.made)
         self.durable |= self.closed(persisted)
 
     def _dropped(self) -> int:

@@ -87,7 +87,7 @@ class Explorer:
         self._sets: list[int] | None = [0]
         self._losses: list[int] = []
         """The single losses of what is pending, each with all that needs it."""
-        self._stale = order.profile.unwritten_reads == "stale"
+        self._stale = order.profile.unwritten_reads != "zeros"
 
     def states(self) -> Iterator[PowerState]:
         """Yield every state that is explored, in the order of the run; some trees come more than once."""
