@@ -44,7 +44,7 @@ class SyncDirectory(Edit, frozen=True, kw_only=True, tag="fsync_directory"):
 
 
 class DropSync(Edit, frozen=True, kw_only=True, tag="drop_sync"):
-    """The sync ``at`` left out."""
+    """The sync ``at`` left out; of an open with O_SYNC or O_DSYNC, those flags."""
 
 
 class ReplaceInPlace(Edit, frozen=True, kw_only=True, tag="replace_in_place"):

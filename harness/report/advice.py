@@ -27,6 +27,8 @@ Show = Callable[[str], str]
 
 _SHOWN = 4
 """Kinds of damage that one sentence names."""
+_IN_ONE_SENTENCE = 2
+"""Changes that fit into one sentence."""
 _NAMED = 4
 """Profiles that are named; more are counted."""
 _LEFT: Mapping[str, str] = {
@@ -58,7 +60,7 @@ def _about(advice: Advice, show: Show) -> list[str]:
         return _take_turns(advice, show)
     out = []
     if advice.steps:
-        out.append(_what_to_do(advice, show))
+        out += _what_to_do(advice, show)
     elif advice.outcome == "none":
         out.append(
             f"No change of the list helps: {_some_of(advice.before)} violated, whatever is inserted or replaced."
@@ -101,21 +103,30 @@ def _refused(advice: Advice) -> str:
     return text + "."
 
 
-def _what_to_do(advice: Advice, show: Show) -> str:
-    clauses: list[str] = []
-    for before, step in zip([None, *advice.steps], advice.steps, strict=False):
-        clauses.append(_clause(step, before, show))
+def _what_to_do(advice: Advice, show: Show) -> list[str]:
+    """Return one sentence; of many changes one each, after one that says what they do together."""
+    clauses = [
+        _clause(step, before, show) for before, step in zip([None, *advice.steps], advice.steps, strict=False)
+    ]
+    withouts = [_without(step, show) if step.without_states else "" for step in advice.steps]
     for heal in advice.heals:
         turn = " and close the tool turn that is open there" if heal.closes_turns else ""
         clauses.append(f"at the next start cut {show(heal.role)} back to its last whole record{turn}")
-    text = _joined(clauses)
-    figures = _none_of(advice.after) if advice.outcome == "repaired" else _some_of(advice.after)
-    withouts = [_without(step, show) for step in advice.steps if step.without_states]
-    return _sentence("; ".join([f"{text}: {figures} violated", *withouts]))
+    withouts += [""] * len(advice.heals)
+    result = (_none_of(advice.after) if advice.outcome != "partly" else _some_of(advice.after)) + " violated"
+    if len(clauses) <= _IN_ONE_SENTENCE:
+        return [_sentence("; ".join([f"{_both(clauses)}: {result}", *filter(None, withouts)]))]
+    clauses = [_clause(step, None, show) for step in advice.steps] + clauses[len(advice.steps) :]
+    told = [
+        clause + (f"; {without}" if without else "") for clause, without in zip(clauses, withouts, strict=True)
+    ]
+    return [f"With these {len(told)} changes {result}:", *map(_sentence, told)]
 
 
-def _joined(clauses: Sequence[str]) -> str:
-    return clauses[0] if len(clauses) == 1 else ", ".join(clauses[:-1]) + f" and {clauses[-1]}"
+def _both(clauses: Sequence[str]) -> str:
+    """Return two clauses as one; a comma keeps one that has commas itself apart from the other."""
+    comma = "," if len(clauses) > 1 and "," in clauses[0] else ""
+    return f"{comma} and ".join(clauses)
 
 
 def _clause(step: Step, before: Step | None, show: Show) -> str:
@@ -135,8 +146,8 @@ def _clause(step: Step, before: Step | None, show: Show) -> str:
     if step.kind == "replace_in_place":
         until = next((edit.until for edit in step.edits if isinstance(edit, ReplaceInPlace)), step.until)
         return (
-            f"write {path} to a temporary file beside it, fsync that, rename it over {path} and fsync the directory, "
-            f"instead of rewriting it in place as in operations {step.at} to {until}{times}"
+            f"write {path} to a temporary file beside it, fsync that, rename it into its place and fsync the "
+            f"directory, instead of rewriting it in place as in operations {step.at} to {until}{times}"
         )
     if step.kind == "move_ack":
         return f"acknowledge only after operation {step.at}, when {path} is written{times}"

@@ -8,7 +8,8 @@ from harness.campaign.advising import OPERATIONS, advice_for, audit_for, beginni
 from harness.campaign.work import Judged
 from harness.catalog.profiles import load_profiles
 from harness.checks import FileBinding, infer_bindings
-from harness.core.advice import Heal
+from harness.core.advice import Advice, Audit, Heal
+from harness.core.json_record import decode_record, encode_record
 from harness.core.operation import Ack
 from harness.core.trace import Trace
 from harness.core.tree import tree_of
@@ -81,6 +82,40 @@ def test_of_a_long_run_the_beginning_is_looked_at() -> None:
     advice = advice_for(trace, judged(LOG), PROFILES[1:])
     assert advice.outcome == "repaired"
     assert advice.note == f"looked at the first {len(short.operations)} of {len(trace.operations)} operations"
+
+
+def test_what_nobody_judges_is_never_called_in_order() -> None:
+    script = Script()
+    script.put("blob.bin", b"\x00\x01")
+    fd = script.open("blob.bin")
+    script.fsync(fd)
+    script.close(fd)
+    trace = script.trace()
+    opaque = judged(FileBinding("blob.bin", "opaque"))
+    advice, audit = (ask(trace, opaque, PROFILES) for ask in (advice_for, audit_for))
+    assert advice.outcome == "unfinished"
+    told = "no file of this run is judged; not judged, because nobody said what form it has: blob.bin"
+    assert advice.note == audit.note == told
+    assert [barrier.removals for barrier in audit.barriers] == [()]
+
+
+def test_what_is_judged_beside_what_is_not() -> None:
+    script = Script(tree_of({"log.jsonl": b"", "old.bin": b"x"}))
+    fd = script.open("log.jsonl", append=True)
+    script.write(fd, b'{"id": "record-1"}\n')
+    script.close(fd)
+    script.ack("record-1")
+    script.put("blob.bin", b"x")
+    advice = advice_for(script.trace(), judged(LOG), PROFILES)
+    assert [step.kind for step in advice.steps] == ["fsync_file"]
+    assert advice.note == "not judged, because nobody said what form it has: blob.bin"
+
+
+def test_answers_can_be_stored() -> None:
+    trace = appended(3, acked_first=True)
+    advice, audit = (ask(trace, judged(LOG), PROFILES) for ask in (advice_for, audit_for))
+    assert decode_record(encode_record(advice), Advice) == advice
+    assert decode_record(encode_record(audit), Audit) == audit
 
 
 def test_answers_travel_between_processes() -> None:

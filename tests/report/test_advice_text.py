@@ -90,7 +90,7 @@ def test_replacement_names_what_it_replaces_and_why_barriers_are_not_enough() ->
     step = Step(kind="replace_in_place", edits=(edit,), at=3, at_kind="open", path="x.json", until=6)
     told = advice_sentences(advice(step, barriers_leave=832, barriers_leave_kill=72), plain)
     assert told[0].startswith(
-        "Write x.json to a temporary file beside it, fsync that, rename it over x.json and fsync the directory, "
+        "Write x.json to a temporary file beside it, fsync that, rename it into its place and fsync the directory, "
         "instead of rewriting it in place as in operations 3 to 6: 0 of"
     )
     assert told[1] == (
@@ -103,9 +103,21 @@ def test_a_moved_acknowledgement_and_a_healing_start() -> None:
     step = Step(kind="move_ack", edits=(MoveAck(at=1, after=13),), at=13, at_kind="close", path="log.jsonl")
     told = advice_sentences(advice(step, heals=(Heal(role="log.jsonl", closes_turns=True),)), plain)
     assert told[0].startswith(
-        "Acknowledge only after operation 13, when log.jsonl is written and at the next start cut log.jsonl back to "
+        "Acknowledge only after operation 13, when log.jsonl is written, and at the next start cut log.jsonl back to "
         "its last whole record and close the tool turn that is open there: 0 of"
     )
+
+
+def test_many_changes_are_a_sentence_each() -> None:
+    told = advice_sentences(advice(fsync(), directory(), heals=(Heal(role="log"),)), plain)
+    assert told == [
+        "With these 3 changes 0 of 3,412 states under posix, ext4 and a kill are violated:",
+        "Fsync state.json.tmp before the rename at operation 12; without the fsync of state.json.tmp 7 have state.json "
+        "empty.",
+        "Fsync the directory after the rename to state.json at operation 12; without the directory fsync after "
+        "state.json 41 lose an acknowledged update.",
+        "At the next start cut log back to its last whole record.",
+    ]
 
 
 def test_merged_writes() -> None:

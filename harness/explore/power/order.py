@@ -16,7 +16,7 @@ from harness.core.operation import AnyOperation, Close, Open, Sync, Truncate, Wr
 from harness.core.profile import Flushes, Profile
 from harness.explore.power.effects import Cut, Data, Effect, Effects, Entry, Names, Size, is_directory
 
-_O_DSYNC, _O_SYNC = 0o10000, 0o4010000
+O_DSYNC, O_SYNC = 0o10000, 0o4010000
 """Of Linux and of recorded traces everywhere: flags are stored as the kernel of the recording had them."""
 
 
@@ -240,9 +240,9 @@ class _Builder:
     def _synchronous(self, op: Write | Truncate, mine: int) -> None:
         """A write through a descriptor opened with O_SYNC or O_DSYNC is durable when it returns."""
         flags = self.sync_flags.get((op.actor, op.fd), 0) if isinstance(op, Write) else 0
-        if flags & _O_DSYNC:
+        if flags & O_DSYNC:
             self.durable |= self.closed(mine)
-            if flags & _O_SYNC == _O_SYNC and self.profile.fsync_file_persists_its_name:
+            if flags & O_SYNC == O_SYNC and self.profile.fsync_file_persists_its_name:
                 self.durable |= self.closed(self.file(op.ino).names())
 
     def _sync(self, op: Sync) -> None:
