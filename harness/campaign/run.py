@@ -40,6 +40,7 @@ from harness.campaign.plan import Options, Plan
 from harness.campaign.power import power_phase, settle_profiles
 from harness.campaign.power_confirm import confirm_power
 from harness.campaign.power_shown import power_shown_phase
+from harness.campaign.power_sync import power_sync_phase
 from harness.campaign.probe import torn_tail_hint
 from harness.campaign.record import prepare_cases, record_cases
 from harness.campaign.replay import add_tokens
@@ -171,6 +172,7 @@ def _phases(ctx: Context, plan: Plan, confirm: bool) -> _Phases:
     shares = Shares(ctx, measured)
     explored = power_phase(shares.of("power"), measured)
     unseen = power_shown_phase(shares.of("shown"), measured, explored)
+    power_sync_phase(shares.of("syncs"), measured, explored)
     recovery_phase(shares.of("recover"), measured)
     undamaged = damage_phase(shares.of("damage"), measured)
     errno_phase(shares.of("errno"), measured)
