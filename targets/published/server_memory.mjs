@@ -34,7 +34,7 @@ function update(manager, number) {
 }
 
 try {
-  const place = join(process.env.TORNWRITE_PACKAGE, "@modelcontextprotocol", "server-memory", "dist", "index.js");
+  const place = join(process.env.TORNWRITE_PACKAGE, "node_modules", "@modelcontextprotocol", "server-memory", "dist", "index.js");
   const { KnowledgeGraphManager } = await import(pathToFileURL(place).href);
   const manager = new KnowledgeGraphManager(join(root, "memory.jsonl"));
   if (command === "run") {
