@@ -3,8 +3,10 @@
 ``needs[e]`` is the set of effects that are on the disk whenever ``e`` is (transitive, as a bit mask over effect
 numbers). ``durable[k]`` are the effects that are on the disk whatever happens once operation ``k`` has returned. A
 state of a crash after operation ``k`` is a set of effects up to ``k`` that holds ``durable[k]`` and, with each effect,
-what it needs. What is durable stays so, with one exception: where a log of fsyncs keeps a file's current names alone,
-a name that the file loses is forgotten, and what was there before it may come back. Both are per profile; every rule is one switch of :class:`harness.core.profile.Profile`.
+what it needs. Both are per profile; every rule is one switch of :class:`harness.core.profile.Profile`.
+
+What is durable stays so, with one exception: where a log of fsyncs keeps a file's current names alone, a name that the
+file loses is forgotten, and what was there before it may come back.
 """
 
 from __future__ import annotations
