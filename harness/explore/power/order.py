@@ -46,7 +46,7 @@ class _File:
 
     __slots__ = (
         *("all", "cut", "cuts", "cuts_and_sizes", "dropped", "fresh"),
-        *("last_size", "made", "named", "on_block", "rewritten"),
+        *("last_size", "logged", "made", "named", "on_block", "rewritten"),
     )
 
     def __init__(self) -> None:
@@ -55,6 +55,7 @@ class _File:
         self.fresh = 0
         self.named: dict[Entry, int] = {}
         self.made = 0
+        self.logged = False
         self.cut = -1
         self.cuts: list[tuple[int, int]] = []
         self.last_size = -1
@@ -203,8 +204,7 @@ class _Builder:
             self.by_directory[directory] = bit
             self.in_directory[directory] = self.in_directory.get(directory, 0) | bit
         if profile.dir_ops_ordered == "none" and profile.fsync_file_persists_its_name:
-            for entry in item.gone:
-                self.durable &= ~(file.named.get(entry, 0) & ~self.committed)
+            self._forget(item)
         for entry in item.entries:
             self.file(self.owner.pop(entry, item.subject)).named.pop(entry, None)
         for entry, ino in item.come:
@@ -217,6 +217,17 @@ class _Builder:
         if not item.gone and is_directory(self.effects, item.op, item.subject):
             self.made[item.subject] = bit
         self._add(number, direct)
+
+    def _forget(self, item: Names) -> None:
+        """Take back what a log of fsyncs held of the names that are lost: it keeps a file's current names alone.
+
+        A name that is replaced is forgotten as well, unless the log holds the file that comes there.
+        """
+        lost = [(entry, item.subject) for entry in item.gone]
+        if not self.file(item.subject).logged:
+            lost += [(entry, self.owner[entry]) for entry, _ in item.come if entry in self.owner]
+        for entry, ino in lost:
+            self.durable &= ~(self.file(ino).named.get(entry, 0) & ~self.committed)
 
     @staticmethod
     def _content(file: _File, flushes: Flushes) -> int:
@@ -266,6 +277,7 @@ class _Builder:
             persisted = self.in_directory.get(op.ino, 0) if self.profile.fsync_dir else 0
         file = self.file(op.ino)
         persisted |= file.all & ~file.dropped
+        file.logged = True
         if self.profile.fsync_file_persists_its_name:
             # fdatasync of a renamed file leaves the rename where it was; the name it was made with it keeps.
             persisted |= file.names() & (-1 if op.scope == "file" else file.made)
