@@ -22,9 +22,11 @@ from harness.core.advice import (
     SyncDirectory,
     Tally,
 )
+from harness.report.view import RunView
 
 Show = Callable[[str], str]
 
+REPAIR = "What would keep a power loss from it (computed on the recording, every state judged again)"
 _SHOWN = 4
 """Kinds of damage that one sentence names."""
 _IN_ONE_SENTENCE = 2
@@ -47,6 +49,15 @@ def advice_sentences(advice: Advice, show: Show) -> list[str]:
     if advice.note and advice.outcome != "unfinished":
         out.append(_sentence(show(advice.note)))
     return out
+
+
+def repairs(view: RunView, show: Show) -> list[str]:
+    """Return, per writer that a power loss violates, what would keep it from that; its name comes first."""
+    return [
+        f"{show(case.name)}: {' '.join(advice_sentences(case.advice, show))}"
+        for case in view.cases
+        if case.advice is not None and case.advice.outcome != "nothing"
+    ]
 
 
 def _sentence(text: str) -> str:
