@@ -95,7 +95,7 @@ def power_request(item: Measured, profile: Profile, seed: int) -> PowerRequest:
         judged=item.explored.judged,
         profile=profile,
         seed=seed,
-        samples=SAMPLES if shown and not item.case.control else 0,
+        samples=max(SAMPLES, item.case.sample_max) if shown and not item.case.control else 0,
     )
 
 
@@ -165,6 +165,14 @@ def _tell(ctx: Context, item: Measured, answers: Mapping[str, PowerStates | str]
     left = [profile.name for profile in item.case.profiles if profile.name not in answers]
     if left:
         ctx.notice(f"power loss under {', '.join(left)}: {NOT_EXPLORED}", item.case)
+
+
+def checked_of(explored: Explored, name: str, profile: str, seen: int) -> str:
+    """Return how many of the states that a power loss leaves a check has seen; empty where it saw all."""
+    states = explored.get(name, {}).get(profile)
+    if states is None or seen >= states.exploration.distinct:
+        return ""
+    return f"its check saw {seen:,} of {states.exploration.distinct:,} distinct states"
 
 
 def settle_profiles(ctx: Context, cases: Iterable[Measured]) -> None:

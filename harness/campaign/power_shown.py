@@ -18,7 +18,7 @@ from harness.core.fault import PowerLoss
 from harness.explore import CrashState
 
 CHECKED = 40
-"""States of one profile that a check is shown."""
+"""States of one profile that a check is shown at least; a scenario may ask for more (``samples``)."""
 SHOWN_LEAST = 3
 """States of one profile that recovery and lister are shown at least."""
 RULE = "power: a set of effects that the profile allows"
@@ -29,6 +29,11 @@ def shown_per_profile(case: Case) -> int:
     if not case.sample_max or not case.profiles:
         return 0
     return max(SHOWN_LEAST, case.sample_max // len(case.profiles))
+
+
+def checked_per_profile(case: Case) -> int:
+    """Return how many states of each profile a check sees."""
+    return min(case.check_max, max(CHECKED, case.sample_max)) if case.subject.check else 0
 
 
 def power_shown_phase(ctx: Context, cases: Iterable[Measured], explored: Explored) -> dict[str, str]:
@@ -75,7 +80,7 @@ def _checked(item: Measured, explored: Explored) -> Iterator[Trial]:
     if not case.subject.check or case.control:
         return
     for profile, losses, states in _states(item, explored):
-        for number, state in enumerate(states[: min(CHECKED, case.check_max)]):
+        for number, state in enumerate(states[: checked_per_profile(case)]):
             request = CheckRequest(
                 spec=case.subject.spec, argv=case.subject.check, states=((state.tree, acks[: state.acked]),)
             )

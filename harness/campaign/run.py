@@ -37,9 +37,10 @@ from harness.campaign.executor import Executor
 from harness.campaign.ledger import Ledger
 from harness.campaign.lives import figures_of, lives_phase
 from harness.campaign.plan import Options, Plan
-from harness.campaign.power import power_phase, settle_profiles
+from harness.campaign.power import Explored, checked_of, power_phase, settle_profiles
 from harness.campaign.power_confirm import confirm_power
 from harness.campaign.power_shown import power_shown_phase
+from harness.campaign.power_sync import power_sync_phase
 from harness.campaign.probe import torn_tail_hint
 from harness.campaign.record import prepare_cases, record_cases
 from harness.campaign.replay import add_tokens
@@ -161,6 +162,7 @@ class _Phases(NamedTuple):
     """Why not all starts on damaged documents were made, by case id."""
     unshown: dict[str, str]
     """Why a check did not see all states of power losses that it was to see, by case id."""
+    explored: Explored
 
 
 def _phases(ctx: Context, plan: Plan, confirm: bool) -> _Phases:
@@ -171,6 +173,7 @@ def _phases(ctx: Context, plan: Plan, confirm: bool) -> _Phases:
     shares = Shares(ctx, measured)
     explored = power_phase(shares.of("power"), measured)
     unseen = power_shown_phase(shares.of("shown"), measured, explored)
+    power_sync_phase(shares.of("syncs"), measured, explored)
     recovery_phase(shares.of("recover"), measured)
     undamaged = damage_phase(shares.of("damage"), measured)
     errno_phase(shares.of("errno"), measured)
@@ -185,7 +188,7 @@ def _phases(ctx: Context, plan: Plan, confirm: bool) -> _Phases:
     confirm_power(ctx, measured, confirm)
     confirm_phase(ctx, measured)
     drift = {name: each for name, each in figures.items() if each}
-    return _Phases(measured, windows, unchecked, drift, undamaged, unseen)
+    return _Phases(measured, windows, unchecked, drift, undamaged, unseen, explored)
 
 
 def _finish(ctx: Context, plan: Plan, options: Options, phases: _Phases) -> CampaignFinished:
@@ -220,6 +223,7 @@ def _finish(ctx: Context, plan: Plan, options: Options, phases: _Phases) -> Camp
 
 def _as_measured(result: CaseResult, phases: _Phases) -> CaseResult:
     """Return the result with *inconclusive* for *held* where not all was seen, or its own check cannot judge."""
+    checked = {item.case.id for item in phases.measured if item.case.subject.check}
     untrusted = phases.unchecked.untrusted.get(result.id, "")
     left_out = {
         "kill": phases.unchecked.unseen.get(result.id, ""),
@@ -228,6 +232,9 @@ def _as_measured(result: CaseResult, phases: _Phases) -> CaseResult:
     }
     classes = []
     for item in result.classes:
+        if item.profile and result.id in checked:
+            coverage = checked_of(phases.explored, result.id, item.profile, item.distinct)
+            item = msgspec.structs.replace(item, coverage=coverage)  # noqa: PLW2901
         reason = untrusted or left_out.get(item.fault_class, "")
         if untrusted:  # what it said of runs and states is no measurement
             item = msgspec.structs.replace(item, states=0, distinct=0, runs=0, bad=0)  # noqa: PLW2901

@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from harness.campaign.context import Context, Measured
 from harness.campaign.damage import STARTS
 from harness.campaign.errors import plans_for
-from harness.campaign.power_shown import CHECKED, shown_per_profile
+from harness.campaign.power_shown import checked_per_profile, shown_per_profile
+from harness.campaign.power_sync import syncs_planned
 
-BOUNDED = ("power", "shown", "recover", "damage", "errno", "timed", "signal", "concurrency")
+BOUNDED = ("power", "shown", "syncs", "recover", "damage", "errno", "timed", "signal", "concurrency")
 """The phases that a budget bounds, in the order in which they come."""
 
 WINDOW_TRIALS = 6
@@ -38,7 +39,8 @@ def planned(measured: Measured) -> dict[str, int]:
         return {}
     return {
         "power": EXPLORED * len(case.profiles),
-        "shown": len(case.profiles) * (shown_per_profile(case) + (CHECKED if case.subject.check else 0)),
+        "shown": len(case.profiles) * (shown_per_profile(case) + checked_per_profile(case)),
+        "syncs": WATCHED * syncs_planned(case, measured.trace),
         "recover": case.sample_max * len({"kill", "short"} & set(case.faults)),
         "damage": 2 * STARTS if "damage" in case.faults and case.sample_max else 0,
         "errno": WATCHED * len(plans_for(case, measured.trace)[0]),

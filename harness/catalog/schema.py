@@ -92,12 +92,17 @@ def _refuse_unknown(path: str, where: str, value: Any, info: msgspec.inspect.Typ
         for key, item in value.items():
             if key not in fields:
                 place = f"[{where}]: " if where else ""
-                word = "key" if where else "section"
+                word = "key" if where or not _has_sections(info) else "section"
                 raise ManifestError(f"{path}: {place}unknown {word} {key!r}{suggestion(key, fields)}")
             _refuse_unknown(path, f"{where}.{key}" if where else key, item, fields[key])
     elif isinstance(info, msgspec.inspect.VarTupleType) and isinstance(value, list):
         for index, item in enumerate(value):
             _refuse_unknown(path, f"{where} {index + 1}", item, info.item_type)
+
+
+def _has_sections(info: Any) -> bool:
+    """Whether a file of this shape has tables, and not only keys."""
+    return any(isinstance(field.type, msgspec.inspect.StructType) for field in getattr(info, "fields", ()))
 
 
 def _explain(message: str, tables: Any, kind: Any) -> str:
@@ -115,7 +120,7 @@ def _explain(message: str, tables: Any, kind: Any) -> str:
     what = _in_words(what)
     if missing := re.match(r"Object missing required field `([^`]*)`", what):
         section = f"[{'.'.join(where)}]" if where else "the file"
-        return f"{section} lacks {'the key' if where else 'the section'} {missing[1]!r}"
+        return f"{section} lacks {'the key' if where or not _has_sections(info) else 'the section'} {missing[1]!r}"
     if isinstance(info, msgspec.inspect.LiteralType):
         names = [str(item) for item in info.values]
         hint = suggestion(value, names) if isinstance(value, str) else ""

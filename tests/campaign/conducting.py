@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harness.campaign.plan import Options, plan_probe
 from harness.campaign.probe import Probe
@@ -41,6 +41,12 @@ for number in range(3):
 """
 """The same document, replaced by rename and written whole."""
 
+DURABLE = REPLACED.replace(
+    "    os.write(1",
+    "    root = os.open(sys.argv[1], os.O_RDONLY)\n    os.fsync(root)\n    os.close(root)\n    os.write(1",
+)
+"""And its directory is synced: nothing that was acknowledged can be lost."""
+
 LOOKED_AT = REPLACED.replace(
     "    os.replace(",
     "    os.path.exists(path) and os.close(os.open(path, os.O_WRONLY))\n    os.replace(",
@@ -71,9 +77,10 @@ def conduct_probe(
     check: tuple[str, ...] = (),
     timed: int = 0,
     listen: Callable[[AnyEvent], None] = lambda _: None,
+    **more: Any,
 ) -> Conducted:
     """Probe a script and return what the campaign said; ``listen`` hears every event as it comes."""
-    options = Options(faults=faults, timed=timed, jobs=2, budget_s=60.0)
+    options = Options(**{"faults": faults, "timed": timed, "jobs": 2, "budget_s": 60.0, **more})
     findings: list[Finding] = []
     notices: list[str] = []
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import NamedTuple, TypeAlias
 
-from harness.core.tree import Directory, Tree
+from harness.core.tree import Directory
 from harness.explore.power.effects import Effects, Names
 
 Difference: TypeAlias = tuple[list[str], list[tuple[str, int]]]

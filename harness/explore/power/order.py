@@ -3,7 +3,8 @@
 ``needs[e]`` is the set of effects that are on the disk whenever ``e`` is (transitive, as a bit mask over effect
 numbers). ``durable[k]`` are the effects that are on the disk whatever happens once operation ``k`` has returned. A
 state of a crash after operation ``k`` is a set of effects up to ``k`` that holds ``durable[k]`` and, with each effect,
-what it needs. Both are per profile; every rule is one switch of :class:`harness.core.profile.Profile`.
+what it needs. What is durable stays so, with one exception: where a log of fsyncs keeps a file's current names alone,
+a name that the file loses is forgotten, and what was there before it may come back. Both are per profile; every rule is one switch of :class:`harness.core.profile.Profile`.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class _Builder:
         self.effects, self.profile = effects, profile
         self.needs: list[int] = []
         self.durable = 0
+        self.committed = 0
         self.files: dict[int, _File] = {}
         self.by_entry: dict[Entry, int] = {}
         self.owner: dict[Entry, int] = {}
@@ -198,6 +200,9 @@ class _Builder:
         for directory in directories:
             self.by_directory[directory] = bit
             self.in_directory[directory] = self.in_directory.get(directory, 0) | bit
+        if profile.dir_ops_ordered == "none" and profile.fsync_file_persists_its_name:
+            for entry in item.gone:
+                self.durable &= ~(file.named.get(entry, 0) & ~self.committed)
         for entry in item.entries:
             self.file(self.owner.pop(entry, item.subject)).named.pop(entry, None)
         for entry, ino in item.come:
@@ -249,7 +254,8 @@ class _Builder:
             return
         if op.scope in ("filesystem", "all"):
             if self.profile.sync_waits:
-                self.durable |= (1 << len(self.needs)) - 1 & ~self._dropped()
+                self.committed = (1 << len(self.needs)) - 1 & ~self._dropped()
+                self.durable |= self.committed
             return
         if op.scope not in ("file", "data"):
             return  # sync_file_range writes no metadata and empties no cache
