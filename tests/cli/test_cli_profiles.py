@@ -50,7 +50,7 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
             "dir_ops_orderd = 'dir'\ntitle = 'x'\nsource = 'y'\n",
             ["dir_ops_orderd", "dir_ops_ordered"],
         ),
-        ("mine.toml", "dir_ops_ordered = 'all'\ntitle = 'x'\nsource = 'y'\n", ["'all'", "none, name, dir"]),
+        ("mine.toml", "dir_ops_ordered = 'all'\ntitle = 'x'\nsource = 'y'\n", ["'all'", "dir, name, none"]),
         ("mine.toml", "extends = 'ext5'\n", ["ext5", "ext4"]),
         ("mine.toml", "title = 'x'\n", ["source"]),
         ("missing.toml", None, ["missing.toml", "cannot be read"]),
