@@ -116,7 +116,7 @@ def test_truncate_flushes(rule: bool) -> None:
     ("rule", "without"), [("none", (True, True)), ("name", (True, False)), ("dir", (False, False))]
 )
 def test_dir_ops_ordered(rule: str, without: tuple[bool, bool]) -> None:
-    """A later name without an earlier one of the same directory; one that takes over a name without the change before."""
+    """A later name without an earlier one of its directory; one that takes a name over without the change before."""
     run = script(a=b"a")
     run.put("b", b"")
     run.put("c", b"")
