@@ -1,9 +1,10 @@
 """The phase that confirms power losses: the writer on a real file system, whose disk loses its power.
 
-A finding is tried on the file systems and mount options of the profiles that it was found under. *Observed* is a cut
-that leaves the same invariant violated with the same damage on the same path role; everything else stays *predicted
-only*, with the reason, and counts as a violation all the same. Each case is recorded at most once per file system,
-mount options and commit mode, and only while a finding of it is not yet observed.
+A finding is tried on the file system and mount options of each profile that it was found under. *Observed* is a cut
+that leaves the same invariant violated on the same path role, with a damage that was predicted for it; everything else
+stays *predicted only*, with the reason, and counts as a violation all the same. Each case is recorded at most once per
+file system, mount options and commit mode, and only while a finding of it is not yet observed there; what was observed
+nowhere comes first.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _MODES: tuple[Commit, ...] = ("each", "end")
 _LEAST_SECONDS = 20.0
 """Wall time that confirming gets although the budget is used up."""
 NOT_ASKED = "not tried on a real file system: --no-confirm-power"
-_ROUNDS = 8
+_ROUNDS = 16
 
 
 class _Try(NamedTuple):
@@ -49,10 +50,22 @@ class _Looked:
     """What was seen of one finding."""
 
     def __init__(self) -> None:
-        self.cuts = 0
-        self.on: dict[str, None] = {}
+        self.cuts: dict[str, int] = {}
+        """Cuts that did not show it, by profile."""
         self.reasons: dict[str, None] = {}
-        self.observed: Confirmation | None = None
+        self.observed: dict[str, Confirmation] = {}
+        """By profile, in the order in which they were tried."""
+
+    def confirmation(self) -> Confirmation | None:
+        """Return the first observation, with what the other file systems showed beside it."""
+        if not self.observed:
+            return None
+        first, *others = self.observed.values()
+        unseen = [f"0 of {cuts:,} cuts on {name}" for name, cuts in self.cuts.items() if name not in self.observed]
+        told = "; ".join([first.method, *(each.method for each in others), *unseen])
+        figures = {name: [each.confirmed, each.attempts] for name, each in self.observed.items()}
+        figures |= {name: [0, cuts] for name, cuts in self.cuts.items() if name not in figures}
+        return msgspec.structs.replace(first, method=told, evidence={**first.evidence, "cuts": figures})
 
 
 def confirm_power(ctx: Context, cases: Iterable[Measured], wanted: bool) -> None:
@@ -114,14 +127,23 @@ def _next_round(
     """Return one recording per case that can still show something new, and those that are left for later."""
     now: dict[str, _Try] = {}
     later: list[_Try] = []
-    for each in tries:
-        if not any(_is_for(each, finding) and looked[finding.key].observed is None for finding in findings):
-            continue
+    open_tries = [(each, _wanted(each, looked, findings)) for each in tries]
+    open_tries = [(each, wanted) for each, wanted in open_tries if wanted]
+    open_tries.sort(key=lambda pair: all(looked[finding.key].observed for finding in pair[1]))
+    for each, _ in open_tries:
         if each.item.case.id in now:
             later.append(each)
         else:
             now[each.item.case.id] = each
     return list(now.values()), later
+
+
+def _wanted(each: _Try, looked: dict[str, _Looked], findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return the findings that a recording could show for the first time on its file system."""
+    name = each.profile.name
+    return tuple(
+        finding for finding in findings if _is_for(each, finding) and name not in looked[finding.key].observed
+    )
 
 
 def _carry_out(ctx: Context, tries: list[_Try], looked: dict[str, _Looked], findings: list[Finding]) -> None:
@@ -139,13 +161,12 @@ def _carry_out(ctx: Context, tries: list[_Try], looked: dict[str, _Looked], find
 
 def _calls(ctx: Context, tries: list[_Try], looked: dict[str, _Looked], findings: list[Finding]) -> Iterator[Call]:
     for number, each in enumerate(tries):
-        wanted = tuple(
-            finding for finding in findings if _is_for(each, finding) and looked[finding.key].observed is None
-        )
+        wanted = _wanted(each, looked, findings)
         request = CutRequest(
             spec=each.item.case.subject.spec,
             judged=each.item.explored.judged,
             findings=wanted,
+            damages={finding.key: tuple(sorted(ctx.ledger.damages.get(finding.key, ()))) for finding in wanted},
             filesystem=each.profile.filesystem,
             options=each.profile.mount_options,
             commit=each.commit,
@@ -162,16 +183,19 @@ def _note(mine: _Looked, each: _Try, finding: Finding, result: CutResult) -> Non
     if result.problem:
         mine.reasons[result.problem] = None
         return
-    if mine.observed is not None:
+    name = each.profile.name
+    if name in mine.observed:
         return
-    mine.cuts += result.cuts
-    mine.on[each.profile.name] = None
+    mine.cuts[name] = mine.cuts.get(name, 0) + result.cuts
     shown = result.shown.get(finding.key, 0)
     if shown:
-        mine.observed = Confirmation(
+        damage = str(result.evidence[finding.key]["damage"])
+        observed = "observed" if damage == finding.damage else f"observed ({damage})"
+        where = f"on {name}, Linux {result.kernel}" if not mine.observed else f"on {name}"
+        mine.observed[name] = Confirmation(
             attempts=result.cuts,
             confirmed=shown,
-            method=f"observed on {each.profile.name}, Linux {result.kernel}: {shown:,} of {result.cuts:,} cuts",
+            method=f"{observed} {where}: {shown:,} of {result.cuts:,} cuts",
             evidence={**result.evidence[finding.key], "kernel": result.kernel, "trial": _trial_id(each)},
         )
 
@@ -204,7 +228,7 @@ def _record_row(ctx: Context, each: _Try, result: CutResult) -> None:
 def _why(finding: Finding, mine: _Looked, late: bool) -> str:
     """Return why a finding was not observed."""
     if mine.cuts:
-        return f"0 of {mine.cuts:,} cuts on {', '.join(mine.on)} showed it"
+        return f"0 of {sum(mine.cuts.values()):,} cuts on {', '.join(mine.cuts)} showed it"
     if mine.reasons:
         return next(iter(mine.reasons))
     if late:
@@ -221,10 +245,12 @@ def _keep(ctx: Context, finding: Finding, item: Measured, mine: _Looked, why: st
         names = ", ".join(each.name for each in profiles)
         why = f"{names}: from documents, not from a running kernel"
     kept = ctx.ledger.kept(finding.key)
-    confirmation = mine.observed
+    confirmation = mine.confirmation()
     if confirmation is None and kept is not None and kept.confirmation.confirmed:
         confirmation = kept.confirmation  # an interrupted run has seen it
     if confirmation is None:
-        confirmation = Confirmation(attempts=mine.cuts, method=f"predicted only ({why or 'not tried'})")
+        confirmation = Confirmation(
+            attempts=sum(mine.cuts.values()), method=f"predicted only ({why or 'not tried'})"
+        )
     ctx.ledger.replace(msgspec.structs.replace(finding, confirmation=confirmation))
     ctx.ledger.write(finding.key)

@@ -46,7 +46,7 @@ class Store:
 
     def save(self, number):
         """Save a message and the agent's state, in which its early bytes change and its size goes up and down."""
-        moment = datetime.datetime.fromtimestamp(self.workload["now_ms"] // 1000 + number, datetime.timezone.utc)
+        moment = datetime.datetime.fromtimestamp(self.workload["now_ms"] // 1000 + number, datetime.UTC)
         now = moment.isoformat()
         message = {"role": "user" if number % 2 == 0 else "assistant", "content": [{"text": self.text(number)}]}
         kept = self.types.SessionMessage(message=message, message_id=number, created_at=now, updated_at=now)
