@@ -12,7 +12,8 @@ from tests.targets.plain_run import Bench
 Make = Callable[..., Bench]
 pytestmark = pytest.mark.real
 SERVER_MEMORY = "published/server_memory@2026.8.31"
-STRANDS = ("published/strands_messages@1.62.0", "published/strands_new_session@1.62.0")
+STRANDS = "published/strands_messages@1.62.0"
+NEW_SESSION = "published/strands_new_session@1.62.0"
 MESSAGES = "session_importer/agents/agent_default/messages"
 
 
@@ -47,34 +48,40 @@ def test_an_emptied_graph_is_taken_for_one_that_was_always_empty(bench: Make) ->
     assert writer.acks(writer.command(writer.subject.recover)) == ["after crash 1"]
 
 
-@pytest.mark.parametrize("name", STRANDS)
-def test_each_message_is_a_file_and_a_start_adds_one(bench: Make, name: str) -> None:
-    writer = bench(name, updates=3)
-    first = 2 if "messages@" in name else 0
+def test_each_message_is_a_file_and_a_start_adds_one(bench: Make) -> None:
+    writer = bench(STRANDS, updates=3)
     result = writer.run()
     assert (result.exit_code, result.stderr) == (0, b"")
-    assert writer.acks(result) == [str(first + number) for number in range(3)]
-    assert writer.acks(writer.command(writer.subject.recover)) == [str(first + 3)]
+    assert writer.acks(result) == ["2", "3", "4"]
+    assert writer.acks(writer.command(writer.subject.recover)) == ["5"]
     kept = {name for name in writer.names() if name.startswith(MESSAGES)}
-    assert kept == {f"{MESSAGES}/message_{number}.json" for number in range(first + 4)}
+    assert kept == {f"{MESSAGES}/message_{number}.json" for number in range(6)}
     assert writer.names() - kept == {
         "session_importer/session.json",
         "session_importer/agents/agent_default/agent.json",
     }
 
 
+def test_each_new_session_is_a_directory_and_a_start_adds_one(bench: Make) -> None:
+    writer = bench(NEW_SESSION, updates=2)
+    result = writer.run()
+    assert (result.exit_code, result.stderr) == (0, b"")
+    assert writer.acks(result) == ["chat-0", "chat-1"]
+    assert writer.acks(writer.command(writer.subject.recover)) == ["chat-2"]
+    assert len(writer.names()) == 3 * 3
+
+
 def test_messages_repeat_from_run_to_run(bench: Make) -> None:
     """Nothing of a run on a session that is there depends on the time: its trees are compared byte for byte."""
-    writers = [bench(STRANDS[0], updates=3), bench(STRANDS[0], updates=3)]
+    writers = [bench(STRANDS, updates=3), bench(STRANDS, updates=3)]
     for writer in writers:
         assert writer.run().exit_code == 0
     first, second = ((writer.root / MESSAGES / "message_4.json").read_bytes() for writer in writers)
     assert first == second
 
 
-@pytest.mark.parametrize("name", STRANDS)
-def test_an_emptied_message_keeps_the_session_from_being_opened(bench: Make, name: str) -> None:
-    writer = bench(name, updates=2)
+def test_an_emptied_message_keeps_the_session_from_being_opened(bench: Make) -> None:
+    writer = bench(STRANDS, updates=2)
     assert writer.run().exit_code == 0
     (writer.root / MESSAGES / "message_1.json").write_bytes(b"")
     result = writer.command(writer.subject.recover)
@@ -84,8 +91,8 @@ def test_an_emptied_message_keeps_the_session_from_being_opened(bench: Make, nam
 
 def test_a_session_that_was_not_finished_can_never_be_opened(bench: Make) -> None:
     """The fact behind ``kill = violated``: its directory is there and session.json is not."""
-    writer = bench(STRANDS[1], updates=1)
-    (writer.root / "session_importer").mkdir()
+    writer = bench(NEW_SESSION, updates=1)
+    (writer.root / "session_chat-0").mkdir()
     for _ in range(2):
         result = writer.command(writer.subject.recover)
         assert result.exit_code == 1
