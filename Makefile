@@ -28,17 +28,18 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.states
 	$(BIN)/python -m benchmarks.recording
 	$(BIN)/python -m benchmarks.cuts
+	$(BIN)/python -m benchmarks.power
 
 # What the five bug reports claim, and what is measured of it.
 seeds: $(VENV)/.installed
 	$(BIN)/tornwrite targets install fork_session
 	$(BIN)/python -m harness.seeds reports/SEEDS.md
 
-# The long statistics: 300 timed kills per published version, every injected trial, every multi-threaded run.
 # Persistence profiles against real ext4, xfs and btrfs: root on Linux.
 calibrate: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.calibration
 
+# The long statistics: 300 timed kills per published version, every injected trial, every multi-threaded run.
 evidence: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(JOBS) -q --evidence
 	$(BIN)/tornwrite targets install fork_session

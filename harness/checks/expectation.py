@@ -34,6 +34,9 @@ from harness.core.content import EMPTY, Content
 from harness.core.role import mask_bytes, path_role
 from harness.core.trace import Trace
 
+_GONE_KEPT = 8192
+"""Contents for which is remembered what they lack."""
+
 
 class OwedRecord(NamedTuple):
     """A record the program acknowledged. ``id`` is empty where records carry none; ``digest`` of its line, or
@@ -76,7 +79,7 @@ class ExpectedRecords:
         self._simple = single and not histories[0].rewritten and histories[0].last is not None
         self._counts: tuple[int, ...] = ()
         self._owed: dict[int, tuple[OwedRecord, ...]] = {}
-        self._owed_once: dict[int, Mapping[bytes, OwedRecord] | None] = {}
+        self._gone: dict[tuple[bytes, int], tuple[OwedRecord, ...] | None] = {}
         self._lines_at: dict[int, int] = {}
         self._acked_ids: list[tuple[int, OwedRecord, int]] = []
 
@@ -186,13 +189,25 @@ class ExpectedRecords:
             self._owed[acked] = self._work_out(acked)
         return self._owed[acked]
 
-    def owed_once(self, acked: int) -> Mapping[bytes, OwedRecord] | None:
-        """Return what is owed by the digest of its line; ``None`` where one is owed twice, or was never written."""
-        if acked not in self._owed_once:
-            owed = self.owed(acked)
-            by_digest = {record.digest: record for record in owed if record.digest is not None}
-            self._owed_once[acked] = by_digest if len(by_digest) == len(owed) else None
-        return self._owed_once[acked]
+    def gone_once(self, content: Content, acked: int) -> tuple[OwedRecord, ...] | None:
+        """Return what is owed and not in ``content``; ``None`` where a line is owed or there more than once.
+
+        Remembered: states of a power loss share their contents.
+        """
+        key = (content.digest, acked)
+        if key not in self._gone:
+            if len(self._gone) == _GONE_KEPT:
+                self._gone = {}
+            self._gone[key] = self._work_out_gone(content, acked)
+        return self._gone[key]
+
+    def _work_out_gone(self, content: Content, acked: int) -> tuple[OwedRecord, ...] | None:
+        owed = self.owed(acked)
+        there = self._expectation.line_digests(content)
+        present, digests = frozenset(there), {record.digest for record in owed}
+        if len(present) != len(there) or len(digests) != len(owed) or None in digests:
+            return None
+        return tuple(record for record in owed if record.digest not in present)
 
     def owed_by_ids(self, ids: Iterable[str]) -> tuple[OwedRecord, ...]:
         """Return what is owed when exactly these ids were acknowledged; needs an ``id_key``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from harness.checks.binding import RECORD_FORMATS
@@ -296,23 +296,19 @@ def _missing(
     view: TreeView, key: str, expected: ExpectedRecords, owed: Iterable[OwedRecord]
 ) -> Iterator[Violation]:
     files = view.keyed(key)
-    once = expected.owed_once(view.acked) if view.acked_ids is None and len(files) == 1 else None
-    if once is not None:
-        there = view.expectation.line_digests(files[0].content)
-        present = frozenset(there)
-        if len(present) == len(there):  # the usual case by far, and the one a campaign judges ten thousands of
-            return _lost(view, key, files, _lost_once(view, files[0], once, present))
+    if view.acked_ids is None and len(files) == 1:
+        gone = expected.gone_once(files[0].content, view.acked)
+        if gone is not None:  # the usual case by far, and the one a campaign judges ten thousands of
+            return _lost(view, key, files, _nowhere_else(view, files[0], gone)) if gone else iter(())
     return _lost_or_doubled(view, key, expected, owed)
 
 
-def _lost_once(
-    view: TreeView, file: FileView, owed: Mapping[bytes, OwedRecord], present: frozenset[bytes]
-) -> list[OwedRecord]:
-    """Return the records that are not there, where each is owed once and no line is there twice."""
-    gone = owed.keys() - present
-    if gone and len(view.files) > 1:
-        gone -= _lines_elsewhere(view, {file.path}).keys()
-    return [record for digest, record in owed.items() if digest in gone] if gone else []
+def _nowhere_else(view: TreeView, file: FileView, gone: Sequence[OwedRecord]) -> Sequence[OwedRecord]:
+    """Return those of ``gone`` that no other file of lines has either."""
+    if not any(other.binding.holds_lines for path, other in view.files.items() if path != file.path):
+        return gone
+    elsewhere = _lines_elsewhere(view, {file.path})
+    return [record for record in gone if record.digest not in elsewhere]
 
 
 def _lost_or_doubled(
@@ -355,7 +351,7 @@ def _lost_or_doubled(
         )
 
 
-def _lost(view: TreeView, key: str, files: Sequence[FileView], lost: list[OwedRecord]) -> Iterator[Violation]:
+def _lost(view: TreeView, key: str, files: Sequence[FileView], lost: Sequence[OwedRecord]) -> Iterator[Violation]:
     if lost:
         what = "gone" if files else "gone with the file"
         yield Violation(

@@ -15,6 +15,8 @@ import msgspec
 from harness.core.verdict import Damage
 
 Place = Literal["before", "after"]
+LOST: frozenset[Damage] = frozenset({"lost", "missing", "stale"})
+"""The damages by which something that was acknowledged is gone."""
 KILL = "kill"
 """Beside the profiles' names: what a kill alone leaves, where no barrier matters."""
 
@@ -42,7 +44,7 @@ class SyncDirectory(Edit, frozen=True, kw_only=True, tag="fsync_directory"):
 
 
 class DropSync(Edit, frozen=True, kw_only=True, tag="drop_sync"):
-    """The sync ``at`` left out."""
+    """The sync ``at`` left out; of an open with O_SYNC or O_DSYNC, those flags."""
 
 
 class ReplaceInPlace(Edit, frozen=True, kw_only=True, tag="replace_in_place"):

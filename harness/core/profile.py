@@ -41,8 +41,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a later write to a block carries the earlier ones along (a page cache writes whole pages)."""
     data_before_size: Literal["write", "new_blocks", "never"] = "never"
     """What of its data a write's new size waits for: its own (``write``); that in blocks it allocated; none."""
-    unwritten_reads: Literal["zeros", "stale"] = "zeros"
-    """What is read below the size where no data came: zeros, or what the blocks held for another file."""
+    unwritten_reads: Literal["zeros", "own", "any"] = "zeros"
+    """What is read below the size where no data came: zeros; or what the file itself held there before it was
+    truncated; or what the blocks held for any file."""
     truncate_flushes: bool = False
     """Whether setting a size (ftruncate to the size or beyond) writes the data before it first."""
     rename_over_flushes: Flushes = "nothing"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from harness.core.advice import (
     KILL,
+    LOST,
     Advice,
     Audit,
     Barrier,
@@ -21,14 +22,17 @@ from harness.core.advice import (
     SyncDirectory,
     Tally,
 )
+from harness.report.view import RunView
 
 Show = Callable[[str], str]
 
+REPAIR = "What would keep a power loss from it (computed on the recording, every state judged again)"
 _SHOWN = 4
 """Kinds of damage that one sentence names."""
+_IN_ONE_SENTENCE = 2
+"""Changes that fit into one sentence."""
 _NAMED = 4
 """Profiles that are named; more are counted."""
-_LOST = ("lost", "missing", "stale")
 _LEFT: Mapping[str, str] = {
     "nul": "NUL bytes in {path}",
     "empty": "{path} empty",
@@ -41,13 +45,34 @@ _MAKING = {"open": "creation", "mkdir": "making", "link": "link", "mknod": "maki
 
 def advice_sentences(advice: Advice, show: Show) -> list[str]:
     """Return the advice as sentences, the one that says what to do first."""
+    out = _about(advice, show)
+    out += _sampled(advice.after or advice.before)
+    if advice.note and advice.outcome != "unfinished":
+        out.append(_sentence(show(advice.note)))
+    return out
+
+
+def repairs(view: RunView, show: Show) -> list[str]:
+    """Return, per writer that a power loss violates, what would keep it from that; its name comes first."""
+    return [
+        f"{show(case.name)}: {' '.join(advice_sentences(case.advice, show))}"
+        for case in view.cases
+        if case.advice is not None and case.advice.outcome != "nothing"
+    ]
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _about(advice: Advice, show: Show) -> list[str]:
     if advice.outcome == "nothing":
         return [f"Nothing to advise: {_none_of(advice.before)} violated."]
     if advice.outcome == "serialise":
         return _take_turns(advice, show)
     out = []
     if advice.steps:
-        out.append(_what_to_do(advice, show))
+        out += _what_to_do(advice, show)
     elif advice.outcome == "none":
         out.append(
             f"No change of the list helps: {_some_of(advice.before)} violated, whatever is inserted or replaced."
@@ -90,22 +115,30 @@ def _refused(advice: Advice) -> str:
     return text + "."
 
 
-def _what_to_do(advice: Advice, show: Show) -> str:
-    clauses: list[str] = []
-    for before, step in zip([None, *advice.steps], advice.steps, strict=False):
-        clauses.append(_clause(step, before, show))
+def _what_to_do(advice: Advice, show: Show) -> list[str]:
+    """Return one sentence; of many changes one each, after one that says what they do together."""
+    clauses = [
+        _clause(step, before, show) for before, step in zip([None, *advice.steps], advice.steps, strict=False)
+    ]
+    withouts = [_without(step, show) if step.without_states else "" for step in advice.steps]
     for heal in advice.heals:
         turn = " and close the tool turn that is open there" if heal.closes_turns else ""
         clauses.append(f"at the next start cut {show(heal.role)} back to its last whole record{turn}")
-    text = _joined(clauses)
-    figures = _none_of(advice.after) if advice.outcome == "repaired" else _some_of(advice.after)
-    text = f"{text[:1].upper()}{text[1:]}: {figures} violated"
-    withouts = [_without(step, show) for step in advice.steps if step.without_states]
-    return text + (f"; {'; '.join(withouts)}" if withouts else "") + "."
+    withouts += [""] * len(advice.heals)
+    result = (_none_of(advice.after) if advice.outcome != "partly" else _some_of(advice.after)) + " violated"
+    if len(clauses) <= _IN_ONE_SENTENCE:
+        return [_sentence("; ".join([f"{_both(clauses)}: {result}", *filter(None, withouts)]))]
+    clauses = [_clause(step, None, show) for step in advice.steps] + clauses[len(advice.steps) :]
+    told = [
+        clause + (f"; {without}" if without else "") for clause, without in zip(clauses, withouts, strict=True)
+    ]
+    return [f"With these {len(told)} changes {result}:", *map(_sentence, told)]
 
 
-def _joined(clauses: Sequence[str]) -> str:
-    return clauses[0] if len(clauses) == 1 else ", ".join(clauses[:-1]) + f" and {clauses[-1]}"
+def _both(clauses: Sequence[str]) -> str:
+    """Return two clauses as one; a comma keeps one that has commas itself apart from the other."""
+    comma = "," if len(clauses) > 1 and "," in clauses[0] else ""
+    return f"{comma} and ".join(clauses)
 
 
 def _clause(step: Step, before: Step | None, show: Show) -> str:
@@ -125,8 +158,8 @@ def _clause(step: Step, before: Step | None, show: Show) -> str:
     if step.kind == "replace_in_place":
         until = next((edit.until for edit in step.edits if isinstance(edit, ReplaceInPlace)), step.until)
         return (
-            f"write {path} to a temporary file beside it, fsync that, rename it over {path} and fsync the directory, "
-            f"instead of rewriting it in place as in operations {step.at} to {until}{times}"
+            f"write {path} to a temporary file beside it, fsync that, rename it into its place and fsync the "
+            f"directory, instead of rewriting it in place as in operations {step.at} to {until}{times}"
         )
     if step.kind == "move_ack":
         return f"acknowledge only after operation {step.at}, when {path} is written{times}"
@@ -155,7 +188,7 @@ def _without(step: Step, show: Show) -> str:
 
 def _harm(causes: Sequence[Cause], states: int, show: Show) -> str:
     """Return what is wrong in ``states`` states: an acknowledged update is worth more words than a torn one."""
-    lost = min(states, _states_with(causes, lambda cause: cause.damage in _LOST))
+    lost = min(states, _states_with(causes, lambda cause: cause.damage in LOST))
     if lost >= states:
         return f"{states:,} lose an acknowledged update"
     left = _states_with(causes, lambda cause: cause.damage in _LEFT)
@@ -207,6 +240,14 @@ def _some_of(tallies: Sequence[Tally]) -> str:
     return f"{violated:,} of {distinct:,} states under {_under(tallies)} are"
 
 
+def _sampled(tallies: Sequence[Tally]) -> list[str]:
+    """Return, where not every state was explored, under what."""
+    names = [tally.under for tally in tallies if not tally.exhaustive]
+    return (
+        [f"A sample of the states was explored under {', '.join(names)}, all of them elsewhere."] if names else []
+    )
+
+
 def audit_sentences(audit: Audit, show: Show) -> list[str]:
     """Return the audit: one sentence per class of barriers, and what limits it."""
     violated = frozenset(tally.under for tally in audit.before if tally.violated)
@@ -216,8 +257,9 @@ def audit_sentences(audit: Audit, show: Show) -> list[str]:
     if any(tally.violated for tally in audit.before):
         text = f"With all barriers {_some_of(audit.before)} violated already"
         out.append(text + ": only kinds of damage that are new count for a barrier.")
+    out += _sampled(audit.before)
     if audit.note:
-        out.append(f"Unfinished: {show(audit.note)}.")
+        out.append(_sentence(show(audit.note)))
     return out
 
 
@@ -271,7 +313,7 @@ def durable_sentence(after: Mapping[str, int], seq: int, kind: str) -> str:
     """
     groups: dict[int, list[str]] = {}
     for profile, number in after.items():
-        groups.setdefault(number, []).append(profile)
+        groups.setdefault(number if number < 0 else max(number, seq), []).append(profile)
     if not groups:
         return ""
     words = "all before it durable" if kind == "ack" else "durable"

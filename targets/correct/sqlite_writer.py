@@ -1,10 +1,11 @@
-"""One row per update in SQLite, with a write-ahead log or a rollback journal, synchronous=EXTRA.
+"""One row per update in SQLite, with a write-ahead log or a rollback journal.
 
-    sqlite_writer.py run DIR WORKLOAD wal|delete
-    sqlite_writer.py recover DIR WORKLOAD wal|delete
+    sqlite_writer.py run DIR WORKLOAD MODE         MODE: journal_mode[:synchronous], wal:FULL or delete:EXTRA
+    sqlite_writer.py recover DIR WORKLOAD MODE
     sqlite_writer.py check DIR WORKLOAD ACKED      0: every acknowledged row is there, as written; 1: not
 
-EXTRA is FULL plus a sync of the directory after the rollback journal is removed. With the write-ahead log, exclusive
+EXTRA is FULL plus a sync of the directory after the rollback journal is removed: without it a power loss may bring the
+journal back, which undoes what was acknowledged. With the write-ahead log, exclusive
 locking keeps the index in memory instead of in a shared mapping, whose stores no recorder sees.
 """
 
@@ -15,14 +16,15 @@ import sys
 from workload import Workload, say
 
 
-def connect(root, journal):
+def connect(root, mode):
+    journal, _, synchronous = mode.partition(":")
     connection = sqlite3.connect(os.path.join(root, "store.db"), isolation_level=None)
     if journal == "wal":
         connection.execute("PRAGMA locking_mode=EXCLUSIVE")
     # A mode that cannot be set is no error for SQLite: it answers with the one that stays.
     if connection.execute(f"PRAGMA journal_mode={journal}").fetchone()[0] != journal:
         raise sqlite3.OperationalError(f"no journal_mode={journal}")
-    connection.execute("PRAGMA synchronous=EXTRA")
+    connection.execute(f"PRAGMA synchronous={synchronous or 'EXTRA'}")
     return connection
 
 

@@ -57,6 +57,46 @@ def runs(draw: st.DrawFn, steps: int = 5) -> Trace:
     return script.trace()
 
 
+@st.composite
+def tangled_runs(draw: st.DrawFn, calls: int = 14) -> Trace:
+    """Return a run of single calls of two processes that hold files open across renames, removals and each other."""
+    script = Script(START, actors=2)
+    opened: list[tuple[int, int]] = []
+    acks = 0
+    for _ in range(draw(st.integers(1, calls))):
+        actor = draw(st.integers(0, 1))
+        name, other = draw(st.sampled_from(NAMES)), draw(st.sampled_from(NAMES))
+        call = draw(
+            st.sampled_from(("open", "write", "write", "truncate", "fsync", "close", "rename", "link", "ack"))
+        )
+        mine = [fd for fd, owner in opened if owner == actor]
+        if call == "open":
+            how = draw(st.sampled_from(({}, {"truncate": True}, {"append": True})))
+            opened.append((script.open(name, actor=actor, **how), actor))
+        elif call == "rename" and name in script.tree.names:
+            script.rename(name, other, exchange=draw(st.booleans()) and other in script.tree.names, actor=actor)
+        elif call == "link" and name in script.tree.names and other not in script.tree.names:
+            script.link(name, other, actor=actor)
+        elif call == "ack":
+            acks += 1
+            script.ack(f"record-{acks}", actor=actor)
+        elif mine and call in ("write", "truncate", "fsync", "close"):
+            fd = draw(st.sampled_from(mine))
+            if call == "write":
+                at = draw(st.sampled_from((None, 0, 300)))
+                script.write(
+                    fd, draw(st.sampled_from((b"x" * 200, b"record-1 record-2", b"z" * 900))), at=at, actor=actor
+                )
+            elif call == "truncate":
+                script.truncate(fd, draw(st.sampled_from((0, 100))), actor=actor)
+            elif call == "fsync":
+                script.fsync(fd, actor=actor)
+            else:
+                script.close(fd, actor=actor)
+                opened.remove((fd, actor))
+    return script.trace()
+
+
 def states(trace: Trace, profile: Profile) -> set[tuple[int, int]]:
     """Return every state that the profile allows, as (key, acknowledgements)."""
     explorer = Explorer(order_of(effects_of(trace, profile), profile), exhaustive=MANY)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+import pytest
 from hypothesis import given, settings
 
 from harness.catalog.profiles import load_profile
@@ -71,6 +73,24 @@ def test_the_second_of_two_syncs_is_redundant_one_by_one() -> None:
     assert len(directory.operations) == 4
     assert all(removal.states for removal in directory.removals)
     assert all(removal.singles == 0 for removal in directory.removals)
+
+
+@pytest.mark.parametrize(("flags", "kind"), [(0o10000, "O_DSYNC"), (0o4010000, "O_SYNC")])
+def test_a_file_opened_for_synchronous_writes_is_a_barrier(flags: int, kind: str) -> None:
+    script = Script(OLD)
+    fd = script.open("new.tmp")
+    script.write(fd, b"1" * 5000)
+    script.close(fd)
+    script.rename("new.tmp", "state.json")
+    script.sync_directory()
+    script.ack(1)
+    trace = script.trace()
+    opened = msgspec.structs.replace(trace.operations[0], flags=flags)
+    trace = msgspec.structs.replace(trace, operations=(opened, *trace.operations[1:]))
+    result = audit(trace, PROFILES, Versions(trace))
+    assert [tally.violated for tally in result.before] == [0] * 5
+    assert result.barriers[0].kind == kind
+    assert set(result.barriers[0].load_bearing) >= {"posix", "xfs"}
 
 
 def test_a_sync_of_nothing_is_redundant() -> None:

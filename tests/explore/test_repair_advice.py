@@ -201,6 +201,57 @@ def test_taking_turns_is_only_mentioned_where_nothing_went_wrong() -> None:
     assert advice.serialise is None
 
 
+def test_what_leaves_nearly_everything_violated_is_no_advice() -> None:
+    script = Script(OLD)
+    replaced(script, fsync=False, directory=False)
+    versions = Versions(script.trace())
+
+    def spoilt(tree: Tree, acked: int, fault_class: FaultClass) -> Sequence[Violation]:
+        always = Violation(invariant="B9", path="state.json", damage="other", message="")
+        return [always, *versions(tree, acked, fault_class)]
+
+    advice = advise(script.trace(), PROFILES, spoilt)
+    assert (advice.outcome, advice.steps) == ("none", ())
+    assert "ends violated" in advice.note
+
+
+def test_damage_that_stays_in_few_states_is_told_beside_what_is_repaired() -> None:
+    script = Script(OLD)
+    replaced(script, fsync=False, directory=False)
+    versions = Versions(script.trace())
+
+    def partly(tree: Tree, acked: int, fault_class: FaultClass) -> Sequence[Violation]:
+        found = list(versions(tree, acked, fault_class))
+        if acked == 0 and "state.json.tmp" in tree.names:
+            found.append(Violation(invariant="B9", path="state.json.tmp", damage="other", message=""))
+        return found
+
+    advice = advise(script.trace(), PROFILES, partly)
+    assert advice.outcome == "partly"
+    assert kinds(advice) == ["fsync_file", "fsync_directory"]
+    assert {cause.invariant for cause in advice.remains} == {"B9"}
+
+
+def test_files_that_are_whole_need_no_healing() -> None:
+    heals = (Heal(role="log", closes_turns=True), Heal(role="other"))
+    advice = advise(batched(), PROFILES, Log(False), healing=Log(True), heals=heals)
+    assert advice.heals == (Heal(role="log"),)
+
+
+def test_renames_that_cross_are_only_mentioned_where_nothing_went_wrong() -> None:
+    script = Script(OLD, actors=2)
+    files = [script.open(f"state.json.{actor}.tmp", actor=actor) for actor in (0, 1)]
+    for actor, fd in enumerate(files):
+        script.write(fd, b"%d" % (actor + 1) * 5000, actor=actor)
+        script.close(fd, actor=actor)
+    for actor in (0, 1):
+        script.rename(f"state.json.{actor}.tmp", "state.json", actor=actor)
+        script.ack(actor, actor=actor)
+    advice = advice_for(script)
+    assert (advice.outcome, kinds(advice)) == ("repaired", ["fsync_file", "fsync_directory"])
+    assert advice.shared is not None
+
+
 def test_nothing_helps_where_every_state_is_violated() -> None:
     script = Script(OLD)
     replaced(script, fsync=True, directory=True)
@@ -261,3 +312,11 @@ def test_memory_of_the_run_is_not_changed_by_a_search(fsync: bool) -> None:
     before = trace.operations
     advise(trace, PROFILES[:1], Versions(trace))
     assert trace.operations == before
+
+
+def test_the_order_of_causes_does_not_depend_on_the_process() -> None:
+    advice = advise(racing().trace(), PROFILES, Log(False))
+    for under in {cause.under for cause in advice.remains}:
+        mine = [cause for cause in advice.remains if cause.under == under]
+        assert mine == sorted(mine, key=lambda cause: (-cause.states, cause.invariant, cause.damage))
+    assert len({cause.invariant for cause in advice.remains}) > 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -26,7 +28,7 @@ from harness.core.tree import File, tree_of
 from harness.explore.power.candidates import Change, Places
 from harness.explore.power.edits import EditError, apply_edits, temporaries_of
 from harness.explore.script import Script
-from tests.explore.edited_runs import PROFILES, runs, states
+from tests.explore.edited_runs import PROFILES, runs, states, tangled_runs
 
 
 def end(trace: Trace) -> dict[str, bytes]:
@@ -45,6 +47,21 @@ def barriers(trace: Trace) -> list[Change]:
 
 def assert_numbered(trace: Trace) -> None:
     assert [op.seq for op in trace.operations] == list(range(len(trace.operations)))
+
+
+@settings(max_examples=200)
+@given(tangled_runs())
+def test_whatever_two_processes_do_the_candidates_fit_and_end_in_the_same_files(trace: Trace) -> None:
+    places = Places(trace)
+    barriers = places.file_syncs() + places.directory_syncs()
+    dearer = places.replacements(), places.moved_acks(), places.merges()
+    for changes in (barriers, *dearer, [*barriers, *chain.from_iterable(dearer)]):
+        edited = apply_edits(trace, [edit for change in changes for edit in change.edits])
+        assert_numbered(edited)
+        assert end(edited) == end(trace)
+        assert [ack.id for ack in edited.acks] == [ack.id for ack in trace.acks]
+    places.rivals()
+    places.shared()
 
 
 @given(runs(), st.data())

@@ -52,7 +52,9 @@ def problems(value: Any, schema: dict[str, Any], root: dict[str, Any], where: st
                         yield from problems(value[name], member, root, f"{where}.{name}")
                 yield from (f"{where}: unknown {name}" for name in value if name not in argument)
             case "additionalProperties":
-                assert isinstance(argument, bool) or not argument
+                if isinstance(argument, dict):
+                    for name, member in value.items():
+                        yield from problems(member, argument, root, f"{where}.{name}")
             case "items":
                 if argument is not False:
                     for index, item in enumerate(value):

@@ -34,7 +34,7 @@ pytestmark = [
 ENTRY_BYTES = 144_258
 WORK: dict[str, Any] = {"sessions": 1, "updates": 1, "record_bytes": (60, 300)}
 SIZES_WITHOUT_DATA = ("ntfs", "ext4-writeback-nodelalloc-dioread_lock")
-NEVER = ("ext4-nodelalloc", "xfs", "btrfs", "apfs")
+NEVER = ("ext4-nodelalloc", "xfs", "apfs")
 Make = Callable[..., Bench]
 
 

@@ -7,7 +7,8 @@ left out again, the dearest first, and stays out where nothing comes back. What 
 one of it can be spared, not: no smaller set exists), and for each of it is said what would come back without it.
 
 Where no level is enough, a second predicate may help, under which the next start cuts damaged tails off record files;
-if that helps it is part of the advice. Else the level that leaves the fewest kinds of damage is offered as *partly*.
+if that helps it is part of the advice, for the files that need it. Else the level that leaves the fewest kinds of
+damage, first of all of lost updates, is offered as *partly*, if it leaves no more than half of all states violated.
 
 Writers that replace one file by turns without waiting for each other are not repaired by edits of a trace: what they
 would have written after one another is not in it. There the answer is *serialise*, and what barriers alone would
@@ -19,11 +20,12 @@ Pure. Every exploration judges edited traces by what the *recorded* run owes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import msgspec
 
-from harness.core.advice import KILL, Advice, AnyEdit, Heal, ReplaceInPlace, Serialise, Step, SyncFile
+from harness.core.advice import KILL, LOST, Advice, AnyEdit, Heal, ReplaceInPlace, Serialise, Step, SyncFile
 from harness.core.apply import replay
 from harness.core.profile import Profile
 from harness.core.trace import Trace
@@ -32,7 +34,7 @@ from harness.explore.power.edits import EditError
 from harness.explore.power.measure import LIMIT, CauseKey, LimitReachedError, Measured, Meter, Predicate, key_of
 
 _DEAREST_FIRST = ("merge_writes", "move_ack", "replace_in_place", "fsync_directory", "fsync_file")
-NOT_NEEDED = "nothing is violated"
+_AT_THE_END = "the recorded run itself ends violated, without any fault: no barrier is about that"
 Level = tuple[Change, ...]
 
 
@@ -96,7 +98,7 @@ class _Search:
     def advice(self, known: Advice) -> Iterator[Advice]:
         """Yield the advice as it is found, the last one complete."""
         if not self.before.violated:
-            yield msgspec.structs.replace(known, outcome="nothing", after=known.before, note=NOT_NEEDED)
+            yield msgspec.structs.replace(known, outcome="nothing", after=known.before)
             return
         barriers = tuple(self.places.file_syncs() + self.places.directory_syncs())
         rivals = self._rivals()
@@ -111,6 +113,8 @@ class _Search:
                 remains=left.causes,
             )
             return
+        if self.ends_violated:
+            known = msgspec.structs.replace(known, note=_AT_THE_END)
         plan = self._plan(barriers)
         if plan is None:
             yield msgspec.structs.replace(known, outcome="none", after=known.before)
@@ -131,9 +135,14 @@ class _Search:
         met = self.places.rivals()
         if met is not None:
             return met
+        return self.places.shared() if self.ends_violated else None
+
+    @cached_property
+    def ends_violated(self) -> bool:
+        """Whether the run as it was recorded ends in a state that is violated: it takes no fault."""
         trace = self.meter.trace
         end = self.predicate(replay(trace.start, trace.operations), len(trace.acks), "kill")
-        return self.places.shared() if any(item.severity == "violation" for item in end) else None
+        return any(item.severity == "violation" for item in end)
 
     def _levels(self, barriers: Level) -> list[Level]:
         replaced, moved = tuple(self.places.replacements()), tuple(self.places.moved_acks())
@@ -151,16 +160,23 @@ class _Search:
                 if self._fits(level, predicate, frozenset()):
                     return _Plan(level, predicate, frozenset(), healed)
         best: _Plan | None = None
-        predicate, healed = judges[-1]
-        at_first = self.meter.measure((), predicate).keys
-        for level in levels:
-            try:
-                left = self.meter.measure(_edits(level), predicate).keys
-            except EditError:
-                continue
-            if left < at_first and (best is None or len(left) < len(best.allowed)):
-                best = _Plan(level, predicate, left, healed)
+        for predicate, healed in judges:
+            for level in levels:
+                try:
+                    left = self.meter.measure(_edits(level), predicate)
+                except EditError:
+                    continue
+                if (
+                    left.keys < self.before.keys
+                    and self._is_worth_it(left)
+                    and (best is None or _badness(left.keys) < _badness(best.allowed))
+                ):
+                    best = _Plan(level, predicate, left.keys, healed)
         return best
+
+    def _is_worth_it(self, left: Measured) -> bool:
+        """Whether a change that leaves some states violated leaves few of them, or far fewer than there were."""
+        return _share(left) <= max(0.5, _share(self.before) / 2)
 
     def _fits(self, level: Level, predicate: Predicate, allowed: frozenset[CauseKey]) -> bool:
         try:
@@ -182,17 +198,22 @@ class _Search:
     def _told(self, known: Advice, plan: _Plan, chosen: Level) -> Iterator[Advice]:
         """Yield the advice with its figures; at the end with what would come back without each step."""
         after = self.meter.measure(_edits(chosen), plan.predicate)
-        steps = [self._step(change) for change in chosen if _of(change, chosen)]
+        if after.violated and not self._is_worth_it(after):
+            yield msgspec.structs.replace(known, outcome="none", after=known.before)
+            return
+        made = frozenset(_edits(chosen))
+        told = [change for change in chosen if not made.isdisjoint(change.edits)]
+        steps = [self._step(change, made) for change in told]
         advice = msgspec.structs.replace(
             known,
             outcome="partly" if after.violated else "repaired",
             after=after.tallies,
             steps=tuple(steps),
-            heals=self.heals if plan.healed else (),
+            heals=self._needed_heals(chosen) if plan.healed else (),
             remains=after.causes,
         )
         yield advice
-        for number, change in enumerate(change for change in chosen if _of(change, chosen)):
+        for number, change in enumerate(told):
             rest = tuple(other for other in chosen if other is not change)
             try:
                 left = self.meter.measure(_edits(rest), plan.predicate)
@@ -203,14 +224,26 @@ class _Search:
             steps[number] = msgspec.structs.replace(steps[number], without=causes, without_states=max(0, states))
             yield msgspec.structs.replace(advice, steps=tuple(steps))
 
-    def _step(self, change: Change) -> Step:
+    def _needed_heals(self, chosen: Level) -> tuple[Heal, ...]:
+        """Return what the next start has to heal: the files that the writer still leaves damaged."""
+        left = self.meter.measure(_edits(chosen), self.predicate).causes
+        found = []
+        for heal in self.heals:
+            damages = {cause.damage for cause in left if cause.role == heal.role}
+            if damages:
+                turns = heal.closes_turns and "rejected" in damages
+                found.append(msgspec.structs.replace(heal, closes_turns=turns))
+        return tuple(found)
+
+    def _step(self, change: Change, made: frozenset[AnyEdit]) -> Step:
         operations = self.meter.trace.operations
-        first = change.edits[0]
+        edits = tuple(edit for edit in change.edits if edit in made)
+        first = edits[0]
         at = first.after if change.kind == "move_ack" and hasattr(first, "after") else first.at
         until = change.leads_to
         return Step(
             kind=change.kind,
-            edits=change.edits,
+            edits=edits,
             at=at,
             at_kind=operations[at].kind,
             path=change.path,
@@ -225,15 +258,19 @@ def _edits(level: Level) -> tuple[AnyEdit, ...]:
     return tuple(edit for change in level for edit in change.edits if not _is_within(edit, replaced))
 
 
-def _of(change: Change, level: Level) -> bool:
-    """Whether anything of a change is left beside the replacements of a level."""
-    return not set(change.edits).isdisjoint(_edits(level))
-
-
 def _is_within(edit: AnyEdit, replaced: Sequence[ReplaceInPlace]) -> bool:
     if not isinstance(edit, SyncFile):
         return any(edit.at == other.at and edit is not other for other in replaced)
     return any(other.ino == edit.ino and other.at <= edit.at <= other.until for other in replaced)
+
+
+def _badness(causes: frozenset[CauseKey]) -> tuple[int, int]:
+    """Return how bad it is that these remain: what was acknowledged and is gone counts before all else."""
+    return sum(key.damage in LOST for key in causes), len(causes)
+
+
+def _share(measured: Measured) -> float:
+    return measured.violated / max(1, sum(tally.distinct for tally in measured.tallies))
 
 
 def _under_kill(measured: Measured) -> int:

@@ -22,6 +22,7 @@ from harness.core.trace import Trace
 from harness.core.tree import Directory, File
 from harness.explore.power.candidates import Places
 from harness.explore.power.measure import LIMIT, LimitReachedError, Measured, Meter, Predicate, key_of
+from harness.explore.power.order import O_DSYNC, O_SYNC
 
 SINGLES = 12
 """Barriers of one class that are left out one by one, at most: the first, the last, and evenly spread between."""
@@ -43,7 +44,7 @@ def audit(
     """
     meter = Meter(trace, profiles, seed, limit)
     names = tuple(profile.name for profile in profiles)
-    classes = _classes(Places(trace))
+    classes = barriers(trace)
     done: list[Barrier] = []
     before = Measured((), ())
     note = ""
@@ -53,12 +54,13 @@ def audit(
             done.append(_audited(meter, predicate, before, found, singles))
     except LimitReachedError as reached:
         note = str(reached) or "the search ended before it was through"
-    barriers = (*done, *classes[len(done) :])
-    return Audit(profiles=names, before=before.tallies, barriers=barriers, judged=meter.judged, note=note)
+    known = (*done, *classes[len(done) :])
+    return Audit(profiles=names, before=before.tallies, barriers=known, judged=meter.judged, note=note)
 
 
-def _classes(places: Places) -> list[Barrier]:
-    """Return the barriers of a trace by kind, role and position, in the order of the run."""
+def barriers(trace: Trace) -> tuple[Barrier, ...]:
+    """Return the barriers of a trace by kind, role and position, in the order of the run; none is audited yet."""
+    places = Places(trace)
     found: dict[tuple[str, str, str], Barrier] = {}
     for op in places.operations:
         described = _described(places, op)
@@ -71,7 +73,7 @@ def _classes(places: Places) -> list[Barrier]:
         found[kind, path_role(path), position] = Barrier(
             kind=kind, role=path_role(path), path=first, position=position, operations=operations
         )
-    return list(found.values())
+    return tuple(found.values())
 
 
 def _described(places: Places, op: AnyOperation) -> tuple[str, str, str] | None:
@@ -87,6 +89,8 @@ def _described(places: Places, op: AnyOperation) -> tuple[str, str, str] | None:
         if not plain or not (replaced is None or isinstance(replaced, File)):
             return None
         return "rename", op.to, "over what is there" if replaced is not None else "to a new name"
+    if isinstance(op, Open) and op.flags & O_DSYNC and op.path is not None:
+        return ("O_SYNC" if op.flags & O_SYNC == O_SYNC else "O_DSYNC"), op.path, "at every write"
     if not isinstance(op, Sync) or op.scope == "range":
         return None
     if op.ino < 0:

@@ -64,6 +64,15 @@ class Rewrite(NamedTuple):
     actor: int
 
 
+class _Turn(NamedTuple):
+    """One time that a file is replaced as a whole: from the operation where it begins to that where it is done."""
+
+    begin: int
+    end: int
+    actor: int
+    in_place: bool
+
+
 class Places:
     """The operations of a trace with the tree before each: what every kind of change is found in."""
 
@@ -245,36 +254,36 @@ class Places:
         return last > each.close
 
     def rivals(self) -> Serialise | None:
-        """Return the file that several actors replace as a whole, where one begins before another has ended."""
-        found = self._replaced_by()
-        for path, cycles in found.items():
-            ordered = sorted(cycles)
-            for one, other in pairwise(ordered):
-                if one[2] != other[2] and other[0] < one[1]:
-                    return Serialise(at=one[0], path=path, actors=self._labels(cycles), overlap=other[0])
+        """Return the file that one actor rewrites in place while another is replacing it."""
+        for path, turns in self._replaced_by().items():
+            for one, other in pairwise(sorted(turns)):
+                met = one.actor != other.actor and other.begin < one.end
+                if met and (one.in_place or other.in_place):
+                    return Serialise(at=one.begin, path=path, actors=self._labels(turns), overlap=other.begin)
         return None
 
     def shared(self) -> Serialise | None:
         """Return a file that several actors replace as a whole, whether or not they met in this run."""
-        for path, cycles in self._replaced_by().items():
-            if len({actor for _, _, actor in cycles}) > 1:
-                return Serialise(at=min(cycles)[0], path=path, actors=self._labels(cycles))
+        for path, turns in self._replaced_by().items():
+            if len({turn.actor for turn in turns}) > 1:
+                return Serialise(at=min(turns).begin, path=path, actors=self._labels(turns))
         return None
 
-    def _replaced_by(self) -> dict[str, list[tuple[int, int, int]]]:
-        """Return, by path, (begin, end, actor) of every time it was replaced in place or by a rename."""
-        found: dict[str, list[tuple[int, int, int]]] = {}
+    def _replaced_by(self) -> dict[str, list[_Turn]]:
+        """Return, by path, every time it was replaced: in place, or by a rename."""
+        found: dict[str, list[_Turn]] = {}
         for each in self.rewrites:
-            found.setdefault(each.path, []).append((each.open, each.close, each.actor))
+            found.setdefault(each.path, []).append(_Turn(each.open, each.close, each.actor, True))
         for op in self.operations:
             if isinstance(op, Rename) and not op.error and not op.exchange:
                 made = [each.open for each in self.rewrites if each.path == op.path and each.close < op.seq]
-                found.setdefault(op.to, []).append((max(made, default=op.seq), op.seq, op.actor))
+                turn = _Turn(max(made, default=op.seq), op.seq, op.actor, False)
+                found.setdefault(op.to, []).append(turn)
         return found
 
-    def _labels(self, cycles: Iterable[tuple[int, int, int]]) -> tuple[str, ...]:
+    def _labels(self, turns: Iterable[_Turn]) -> tuple[str, ...]:
         actors = self.trace.actors
-        numbers = sorted({actor for _, _, actor in cycles})
+        numbers = sorted({turn.actor for turn in turns})
         return tuple(actors[number].label if number < len(actors) else "p0" for number in numbers)
 
     # -- acknowledgements and writes ---------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from harness.core.apply import apply
 from harness.core.operation import Ack, AnyOperation, Close, Open, Rename, Sync, Truncate, Unlink, Write
 from harness.core.trace import Trace
 from harness.core.tree import File, Tree
+from harness.explore.power.order import O_DSYNC, O_SYNC
 
 
 class EditError(ValueError):
@@ -61,6 +62,7 @@ class _Editor:
         self.next_ino = 1 + max((*trace.start.nodes, *inodes), default=0)
         self.syncs: dict[tuple[int, str], list[SyncFile | SyncDirectory]] = {}
         self.dropped: set[int] = set()
+        self.buffered: set[int] = set()
         self.opens: dict[int, ReplaceInPlace] = {}
         self.closes: dict[int, ReplaceInPlace] = {}
         self.renames: set[int] = set()
@@ -76,6 +78,9 @@ class _Editor:
             case SyncFile() | SyncDirectory():
                 self.syncs.setdefault((edit.at, edit.place), []).append(edit)
             case DropSync():
+                if isinstance(op, Open) and op.flags & O_DSYNC:
+                    self.buffered.add(edit.at)
+                    return
                 _require(isinstance(op, Sync), f"operation {edit.at} is no sync")
                 self.dropped.add(edit.at)
             case ReplaceInPlace():
@@ -157,19 +162,21 @@ class _Editor:
         """Carry one recorded operation over."""
         if number in self.dropped:
             return
+        if number in self.buffered and isinstance(op, Open):
+            op = msgspec.structs.replace(op, flags=op.flags & ~O_SYNC)
         if number in self.opens and isinstance(op, Open):
             self._open_temporary(op, self.opens[number])
         elif number in self.closes and isinstance(op, Close):
             self._publish(op, self.closes[number])
         elif number in self.renames and isinstance(op, Rename):
             self._rewrite(op)
+        elif getattr(op, "ino", None) in self.copied and isinstance(op, Write | Truncate | Sync):
+            return
         elif number in self.merged:
             writes = [each for each in map(self._op, self.merged[number]) if isinstance(each, Write)]
             data = b"".join(each.data for each in writes)
             changes = {"offset": writes[0].offset, "data": data, "requested": b""}
             self._emit(op, ino=self._ino(writes[0].ino), **changes)
-        elif getattr(op, "ino", None) in self.copied and isinstance(op, Write | Truncate | Sync):
-            return
         elif hasattr(op, "ino"):
             self._emit(op, ino=self._ino(op.ino))
         else:

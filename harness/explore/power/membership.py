@@ -50,7 +50,7 @@ class Membership:
         for numbers in order.effects.of_op:
             self._upto.append(max(self._upto[-1], (1 << numbers.stop) - 1))
         self._closed: dict[tuple[int, int, int], list[int]] = {}
-        self._stale_blocks = self._old_blocks() if order.profile.unwritten_reads == "stale" else None
+        self._old: dict[int, tuple[bytes, ...]] = {}
 
     def find(self, tree: Tree, low: int, high: int) -> Witness | None:
         """Return how ``tree`` can be left by a power loss when between ``low`` and ``high`` operations were done.
@@ -141,7 +141,7 @@ class Membership:
         mine = self._disk.content(ino, kept)
         if mine == content:
             return True
-        if self._stale_blocks is None or mine.size != content.size:
+        if self.order.profile.unwritten_reads == "zeros" or mine.size != content.size:
             return False
         return self._same_but_for_stale(mine.to_bytes(), content.to_bytes(), begun, ino, among & ~kept)
 
@@ -154,21 +154,24 @@ class Membership:
                 return False
             for at in range(start // block * block, stop, block):
                 first, last = max(start, at), min(stop, at + block)
-                if any(seen[first:last]) and not self._was_there(seen[first:last], first - at):
+                if any(seen[first:last]) and not self._was_there(ino, seen[first:last], first - at):
                     return False
             end = stop
         return True
 
-    def _was_there(self, data: bytes, offset: int) -> bool:
-        blocks = self._stale_blocks or ()
+    def _was_there(self, ino: int, data: bytes, offset: int) -> bool:
+        own = self.order.profile.unwritten_reads == "own"
+        blocks = self._old_blocks(ino if own else -1)
         return any(old[offset : offset + len(data)].ljust(len(data), b"\0") == data for old in blocks)
 
-    def _old_blocks(self) -> tuple[bytes, ...]:
-        """Return every block that any file had at any time of the run."""
-        block, found = self.order.profile.block_bytes, dict[bytes, None]()
-        for tree in (self.effects.trace.start, *self.effects.trees):
-            for node in tree.nodes.values():
-                if isinstance(node, File):
-                    data = node.content.to_bytes()
-                    found |= dict.fromkeys(data[at : at + block] for at in range(0, len(data), block))
-        return tuple(found)
+    def _old_blocks(self, ino: int) -> tuple[bytes, ...]:
+        """Return every block that a file had at any time of the run; those of all files for -1."""
+        if ino not in self._old:
+            block, found = self.order.profile.block_bytes, dict[bytes, None]()
+            for tree in (self.effects.trace.start, *self.effects.trees):
+                for node in tree.nodes.values() if ino < 0 else (tree.nodes.get(ino),):
+                    if isinstance(node, File):
+                        data = node.content.to_bytes()
+                        found |= dict.fromkeys(data[at : at + block] for at in range(0, len(data), block))
+            self._old[ino] = tuple(found)
+        return self._old[ino]

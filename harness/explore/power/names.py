@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import NamedTuple, TypeAlias
 
-from harness.core.tree import Directory, Tree
+from harness.core.tree import Directory
 from harness.explore.power.effects import Effects, Names
 
 Difference: TypeAlias = tuple[list[str], list[tuple[str, int]]]
@@ -44,14 +44,14 @@ class NameChanges:
             for ino in tree.names.values()
             if isinstance(tree.nodes[ino], Directory)
         }
-        # Where all changes up to one of them are kept, the tree after its operation has the names.
-        self._whole = dict(zip(self._upto, self._trees(), strict=True))
+        # Where all changes up to the last one of an operation are kept, the tree after it has the names.
+        self._whole = {0: effects.trace.start}
+        for index, op in enumerate(self._ops):
+            if self._ops[index + 1 : index + 2] != [op]:
+                self._whole[self._upto[index + 1]] = effects.trees[op]
         self._maps: dict[int, _Map] = {}
         self._differences: dict[tuple[int, int], Difference] = {}
         self._limit = max(256, _KEPT_NAMES // (1 + max(len(tree.names) for tree in trees)))
-
-    def _trees(self) -> list[Tree]:
-        return [self._effects.trace.start, *(self._effects.trees[op] for op in self._ops)]
 
     def difference(self, op: int, lost: int) -> Difference:
         """Return how the names after operation ``op`` without the ``lost`` changes differ from all of them."""
@@ -107,7 +107,8 @@ def changed(names: _Map, item: Names, directories: set[int]) -> _Map:
             come += [(path + each[len(source) :], paths[each]) for each in below]
     for directory, name in item.gone:
         path = _path(own, directory, name)
-        if path is not None and path in paths:
+        # An entry goes with the file that it named: where that one never came, what is there stays.
+        if path is not None and paths.get(path) == item.subject:
             gone.append(path)
             taken_along = paths[path] == item.subject and bool(item.come)
             if paths[path] in directories and not taken_along:

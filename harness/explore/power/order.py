@@ -4,6 +4,9 @@
 numbers). ``durable[k]`` are the effects that are on the disk whatever happens once operation ``k`` has returned. A
 state of a crash after operation ``k`` is a set of effects up to ``k`` that holds ``durable[k]`` and, with each effect,
 what it needs. Both are per profile; every rule is one switch of :class:`harness.core.profile.Profile`.
+
+What is durable stays so, with one exception: where a log of fsyncs keeps a file's current names alone, a name that the
+file loses is forgotten, and what was there before it may come back.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from harness.core.operation import AnyOperation, Close, Open, Sync, Truncate, Wr
 from harness.core.profile import Flushes, Profile
 from harness.explore.power.effects import Cut, Data, Effect, Effects, Entry, Names, Size, is_directory
 
-_O_DSYNC, _O_SYNC = 0o10000, 0o4010000
+O_DSYNC, O_SYNC = 0o10000, 0o4010000
 """Of Linux and of recorded traces everywhere: flags are stored as the kernel of the recording had them."""
 
 
@@ -42,21 +45,30 @@ class _File:
     """What is known of one inode while the order is built: masks of its effects, and the last of each kind."""
 
     __slots__ = (
-        *("all", "cut", "cuts_and_sizes", "dropped", "fresh"),
-        *("last_size", "made", "names", "on_block", "rewritten"),
+        *("all", "cut", "cuts", "cuts_and_sizes", "dropped", "fresh"),
+        *("last_size", "logged", "made", "named", "on_block", "rewritten"),
     )
 
     def __init__(self) -> None:
         self.all = 0
         self.cuts_and_sizes = 0
         self.fresh = 0
-        self.names = 0
+        self.named: dict[Entry, int] = {}
         self.made = 0
+        self.logged = False
         self.cut = -1
+        self.cuts: list[tuple[int, int]] = []
         self.last_size = -1
         self.on_block: dict[int, int] = {}
         self.dropped = 0
         self.rewritten = False
+
+    def names(self) -> int:
+        """Return the changes that gave the file the names that it has now."""
+        out = 0
+        for mask in self.named.values():
+            out |= mask
+        return out
 
 
 class _Builder:
@@ -64,8 +76,10 @@ class _Builder:
         self.effects, self.profile = effects, profile
         self.needs: list[int] = []
         self.durable = 0
+        self.committed = 0
         self.files: dict[int, _File] = {}
         self.by_entry: dict[Entry, int] = {}
+        self.owner: dict[Entry, int] = {}
         self.by_directory: dict[int, int] = {}
         self.in_directory: dict[int, int] = {}
         self.made: dict[int, int] = {}
@@ -103,9 +117,11 @@ class _Builder:
                 self._names(number, item)
 
     def _data(self, number: int, item: Data) -> None:
-        """Data wait for the truncation that freed what the block held; on most systems for what was written there."""
+        """Data wait for the truncation that freed their block; on most systems for what was written there since."""
         file = self.file(item.ino)
-        direct = 1 << file.cut if file.cut >= 0 else 0
+        begins = item.block * self.profile.block_bytes
+        freed = next((cut for size, cut in reversed(file.cuts) if size <= begins), -1)
+        direct = 1 << freed if freed >= 0 else 0
         before = file.on_block.get(item.block, -1)
         reverted = self.profile.failed_fsync == "revert" and before >= 0 and file.dropped >> before & 1
         if before >= 0 and self.profile.block_writes_ordered and not reverted:
@@ -154,9 +170,10 @@ class _Builder:
         if self.profile.truncate_flushes and not item.shrinks:
             direct |= file.all
         file.cut, file.last_size = number, -1
-        if item.size == 0:
-            file.on_block.clear()
-            file.rewritten = True
+        file.cuts.append((item.size, number))
+        block = self.profile.block_bytes
+        file.on_block = {at: data for at, data in file.on_block.items() if at * block < item.size}
+        file.rewritten = file.rewritten or item.size == 0
         file.all |= 1 << number
         file.cuts_and_sizes |= 1 << number
         self._add(number, direct)
@@ -186,12 +203,31 @@ class _Builder:
         for directory in directories:
             self.by_directory[directory] = bit
             self.in_directory[directory] = self.in_directory.get(directory, 0) | bit
-        file.names |= bit
+        if profile.dir_ops_ordered == "none" and profile.fsync_file_persists_its_name:
+            self._forget(item)
+        for entry in item.entries:
+            self.file(self.owner.pop(entry, item.subject)).named.pop(entry, None)
+        for entry, ino in item.come:
+            self.file(ino).named[entry] = bit
+            self.owner[entry] = ino
+        if item.removes:
+            file.named |= {entry: mask | bit for entry, mask in file.named.items() if mask >> (number - 1) & 1}
         if not item.gone and not item.new_name and item.replaces is None:
             file.made |= bit
         if not item.gone and is_directory(self.effects, item.op, item.subject):
             self.made[item.subject] = bit
         self._add(number, direct)
+
+    def _forget(self, item: Names) -> None:
+        """Take back what a log of fsyncs held of the names that are lost: it keeps a file's current names alone.
+
+        A name that is replaced is forgotten as well, unless the log holds the file that comes there.
+        """
+        lost = [(entry, item.subject) for entry in item.gone]
+        if not self.file(item.subject).logged:
+            lost += [(entry, self.owner[entry]) for entry, _ in item.come if entry in self.owner]
+        for entry, ino in lost:
+            self.durable &= ~(self.file(ino).named.get(entry, 0) & ~self.committed)
 
     @staticmethod
     def _content(file: _File, flushes: Flushes) -> int:
@@ -217,10 +253,10 @@ class _Builder:
     def _synchronous(self, op: Write | Truncate, mine: int) -> None:
         """A write through a descriptor opened with O_SYNC or O_DSYNC is durable when it returns."""
         flags = self.sync_flags.get((op.actor, op.fd), 0) if isinstance(op, Write) else 0
-        if flags & _O_DSYNC:
+        if flags & O_DSYNC:
             self.durable |= self.closed(mine)
-            if flags & _O_SYNC == _O_SYNC and self.profile.fsync_file_persists_its_name:
-                self.durable |= self.closed(self.file(op.ino).names)
+            if flags & O_SYNC == O_SYNC and self.profile.fsync_file_persists_its_name:
+                self.durable |= self.closed(self.file(op.ino).names())
 
     def _sync(self, op: Sync) -> None:
         if op.error:
@@ -231,7 +267,8 @@ class _Builder:
             return
         if op.scope in ("filesystem", "all"):
             if self.profile.sync_waits:
-                self.durable |= (1 << len(self.needs)) - 1 & ~self._dropped()
+                self.committed = (1 << len(self.needs)) - 1 & ~self._dropped()
+                self.durable |= self.committed
             return
         if op.scope not in ("file", "data"):
             return  # sync_file_range writes no metadata and empties no cache
@@ -240,9 +277,10 @@ class _Builder:
             persisted = self.in_directory.get(op.ino, 0) if self.profile.fsync_dir else 0
         file = self.file(op.ino)
         persisted |= file.all & ~file.dropped
+        file.logged = True
         if self.profile.fsync_file_persists_its_name:
             # fdatasync of a renamed file leaves the rename where it was; the name it was made with it keeps.
-            persisted |= file.names if op.scope == "file" else file.made
+            persisted |= file.names() & (-1 if op.scope == "file" else file.made)
         self.durable |= self.closed(persisted)
 
     def _dropped(self) -> int:

@@ -32,7 +32,7 @@ from harness.explore.power.order import Order, bits
 EXHAUSTIVE = 512
 """Lost sets at one crash point up to which all are explored."""
 
-UNITS = 400
+UNITS = 1_000
 """Single losses of one crash point, at most: the newest half, and the rest evenly spread."""
 
 PAIRS = 256
@@ -87,7 +87,7 @@ class Explorer:
         self._sets: list[int] | None = [0]
         self._losses: list[int] = []
         """The single losses of what is pending, each with all that needs it."""
-        self._stale = order.profile.unwritten_reads == "stale"
+        self._stale = order.profile.unwritten_reads != "zeros"
 
     def states(self) -> Iterator[PowerState]:
         """Yield every state that is explored, in the order of the run; some trees come more than once."""
@@ -99,6 +99,10 @@ class Explorer:
             is_ack = isinstance(op, Ack)
             acked += is_ack
             if numbers:
+                revoked = durable & ~self.order.durable[index]
+                if revoked:
+                    durable ^= revoked
+                    self._forget(revoked)
                 self._arrive(numbers)
                 yield from self._at(index, acked, numbers, self._is_telling(index))
             elif is_ack:
@@ -124,6 +128,15 @@ class Explorer:
         if self._sets is not None:
             self._sets = self._extended(self._sets, numbers)
         self._losses += dict.fromkeys(map(self._up, self._units_of(numbers)))
+
+    def _forget(self, revoked: int) -> None:
+        """Take up again what was durable and is not any more; see :mod:`harness.explore.power.order`."""
+        self._pending |= revoked
+        for number in bits(self._pending):
+            for needed in bits(self.order.needs[number] & revoked):
+                self._wanted[needed] |= 1 << number
+        self._losses += dict.fromkeys(self._up(1 << number) for number in bits(revoked))
+        self._sets = self._all_sets() if self._sets is not None else None
 
     def _settle(self, durable: int) -> None:
         """Drop what cannot be lost any more."""
