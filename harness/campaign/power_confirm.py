@@ -29,6 +29,8 @@ from harness.engines.block.recording import Commit
 
 CUTS = 250
 """Cuts of one recording that are looked at, at most: drawn from all."""
+VM_CUTS = 100
+"""The same in a virtual machine, which is slower."""
 RECORDINGS = 3
 """Recordings that are made for one finding, at most."""
 MOST_SECONDS = 90.0
@@ -65,8 +67,11 @@ class _Looked:
         return self.observed is None and self.recordings < RECORDINGS
 
 
-def confirm_power(ctx: Context, cases: Iterable[Measured], wanted: bool) -> None:
-    """Try every finding of a power loss on real file systems, and say of each whether it was observed."""
+def confirm_power(ctx: Context, cases: Iterable[Measured], wanted: bool, *, vm: bool = False) -> None:
+    """Try every finding of a power loss on real file systems, and say of each whether it was observed.
+
+    ``vm``: those of a virtual machine's kernel.
+    """
     by_id = {item.case.id: item for item in cases}
     open_findings = [
         finding
@@ -81,7 +86,7 @@ def confirm_power(ctx: Context, cases: Iterable[Measured], wanted: bool) -> None
         now, tries = _next_round(tries, looked, open_findings)
         if not now:
             break
-        _carry_out(ctx, now, looked, open_findings)
+        _carry_out(ctx, now, looked, open_findings, vm)
     for finding in open_findings:
         mine = looked[finding.key]
         late = any(_is_for(each, finding) for each in tries)
@@ -133,10 +138,12 @@ def _next_round(
     return [tries[index] for index in now.values()], later
 
 
-def _carry_out(ctx: Context, tries: list[_Try], looked: dict[str, _Looked], findings: list[Finding]) -> None:
+def _carry_out(
+    ctx: Context, tries: list[_Try], looked: dict[str, _Looked], findings: list[Finding], vm: bool
+) -> None:
     for each in tries:
         ctx.phase("power cuts", each.item.case)
-    for outcome in ctx.executor.run(_calls(ctx, tries, looked, findings)):
+    for outcome in ctx.executor.run(_calls(ctx, tries, looked, findings, vm)):
         each = tries[outcome.key]
         failure = harness_failure(outcome)
         result = CutResult(problem=failure) if failure else outcome.value
@@ -146,7 +153,9 @@ def _carry_out(ctx: Context, tries: list[_Try], looked: dict[str, _Looked], find
         _record_row(ctx, each, result)
 
 
-def _calls(ctx: Context, tries: list[_Try], looked: dict[str, _Looked], findings: list[Finding]) -> Iterator[Call]:
+def _calls(
+    ctx: Context, tries: list[_Try], looked: dict[str, _Looked], findings: list[Finding], vm: bool
+) -> Iterator[Call]:
     for number, each in enumerate(tries):
         wanted = tuple(
             finding for finding in findings if _is_for(each, finding) and looked[finding.key].observed is None
@@ -159,7 +168,8 @@ def _calls(ctx: Context, tries: list[_Try], looked: dict[str, _Looked], findings
             options=each.profile.mount_options,
             commit=each.commit,
             plan=each.plan,
-            cuts=CUTS,
+            cuts=VM_CUTS if vm else CUTS,
+            vm=vm,
             seed=ctx.seed,
             content=ctx.ledger.content,
         )
