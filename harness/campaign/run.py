@@ -188,7 +188,7 @@ def _phases(ctx: Context, plan: Plan, confirm: bool) -> _Phases:
     settle_profiles(ctx, measured)
     ctx.ledger.settle(join_timed(ctx.ledger.by_key(), ctx.ledger.damages))
     add_tokens(ctx, measured, plan.digest)
-    confirm_power(ctx, measured, confirm)
+    confirm_power(shares.of("cuts"), measured, confirm)
     confirm_phase(ctx, measured)
     advice = advice_phase(ctx, measured, explored)
     drift = {name: each for name, each in figures.items() if each}

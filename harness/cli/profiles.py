@@ -20,7 +20,9 @@ def command() -> None:
 def _observed(profile: Profile) -> str:
     """Say what the block engine mounts to see what the profile predicts."""
     if not profile.filesystem:
-        flush = "; fsync in a recording from Linux is taken for F_FULLFSYNC" if profile.flush == "fullfsync" else ""
+        flush = (
+            "; fsync in a recording from Linux is taken for F_FULLFSYNC" if profile.flush == "fullfsync" else ""
+        )
         return f"from documents, not from a running kernel{flush}"
     options = f" with {profile.mount_options}" if profile.mount_options else ""
     return f"held to {profile.filesystem}{options}, Linux {profile.min_kernel} or newer"
