@@ -9,13 +9,15 @@ and all of it ends with the budget, and after :data:`MOST_SECONDS`.
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
 
-from harness.campaign.context import Context, Measured, case_id
+from harness.campaign.context import Case, Context, Measured, case_id
 from harness.campaign.examine import CHECK_INVARIANT
 from harness.campaign.executor import Call
 from harness.campaign.observe import finding_plan
@@ -65,6 +67,13 @@ class _Looked:
     def wanted(self) -> bool:
         """Whether a further recording is to look for it."""
         return self.observed is None and self.recordings < RECORDINGS
+
+
+def recordings_planned(case: Case) -> int:
+    """Return how many recordings on disks a case may get: none where nobody may mount one."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return 0
+    return min(RECORDINGS, len({each.filesystem for each in case.profiles if each.filesystem}))
 
 
 def confirm_power(ctx: Context, cases: Iterable[Measured], wanted: bool, *, vm: bool = False) -> None:
