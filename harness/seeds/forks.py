@@ -67,7 +67,9 @@ def source_kept_by_power(claim: Claim) -> Fact:
         def wrong(tree: Tree, acked: int, fault_class: FaultClass) -> list[Violation]:
             del acked, fault_class
             found = dict(tree.files())
-            harmed = [path for path, file in start.items() if path not in found or found[path].content != file.content]
+            harmed = [
+                path for path, file in start.items() if path not in found or found[path].content != file.content
+            ]
             return [Violation(invariant="B5", path=path, damage="lost", message="changed") for path in harmed]
 
         return wrong

@@ -32,6 +32,12 @@ def _files(state: Tree, pattern: str) -> dict[str, bytes]:
     return {path: file.content.to_bytes() for path, file in state.files() if fnmatch.fnmatch(path, pattern)}
 
 
+def _sessions(state: Tree, below: str) -> set[str]:
+    """Return the ids of the sessions with a transcript below a directory: those of sub-agents are none."""
+    names = {path.rpartition("/")[2].removesuffix(".jsonl") for path in _files(state, f"{below}/*.jsonl")}
+    return {name for name in names if not name.startswith("agent-")}
+
+
 def _entries(state: Tree) -> list[dict[str, Any]]:
     return [entry for data in _files(state, INDEX).values() for entry in json.loads(data)["entries"]]
 
@@ -85,8 +91,7 @@ def listed_without_index(claim: Claim) -> Fact:
     with bench(claim.variant, WORKLOAD) as here:
         state = _with(here.start, dict.fromkeys(_files(here.start, INDEX)))
         ids = set(parse_listing(here.list(state).result.stdout).ids)
-    names = {path.rpartition("/")[2].removesuffix(".jsonl") for path in _files(state, "projects/*.jsonl")}
-    sessions = {name for name in names if not name.startswith("agent-")}
+    sessions = _sessions(state, "projects")
     return Fact(value=sessions <= ids, shown=f"{len(sessions & ids)} of {len(sessions)} sessions shown")
 
 
@@ -134,8 +139,7 @@ def rebuilt_after_power(claim: Claim) -> Fact:
 
 def _is_whole(state: Tree, index: str) -> bool:
     """Whether an index can be read and has an entry for each transcript beside it."""
-    project = index.rpartition("/")[0]
-    sessions = {path.rpartition("/")[2].removesuffix(".jsonl") for path in _files(state, f"{project}/*.jsonl")}
+    sessions = _sessions(state, index.rpartition("/")[0])
     try:
         entries = json.loads(_files(state, index)[index])["entries"]
     except (ValueError, KeyError, TypeError):

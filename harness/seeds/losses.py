@@ -16,8 +16,6 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
-import msgspec
-
 from harness.campaign.work import Judged, expectation_for, judge_for
 from harness.catalog import Workload
 from harness.catalog.profiles import load_profiles
@@ -149,8 +147,14 @@ def cuts_with(claim: Claim, look: Look, before: Callable[[Tree], Tree] = lambda 
 
 
 def spell_states(found: Iterable[Counted]) -> str:
-    """Say of how many states under which profile; the profiles with none come last, together."""
-    return _spell(found, "states", "under")
+    """Say of how many states under which profiles, and of which profiles the states are a sample."""
+    found = list(found)
+    whole = [each.profile for each in found if not each.sampled]
+    if len(whole) == len(found):
+        return f"{_spell(found, 'states', 'under')}; every state"
+    return f"{_spell(found, 'states', 'under')}; samples" + (
+        f", but every state of {_and(whole)}" if whole else ""
+    )
 
 
 def spell_cuts(found: Iterable[Counted]) -> str:
@@ -160,17 +164,21 @@ def spell_cuts(found: Iterable[Counted]) -> str:
 
 
 def _spell(found: Iterable[Counted], things: str, at: str) -> str:
-    counted, missing = [], []
+    """Say the counts, the greatest share first; profiles with the same counts together."""
+    same: dict[tuple[int, int], list[str]] = {}
+    missing = []
     for each in found:
-        (missing if each.missing else counted).append(each)
-    parts = [f"{each.bad:,} of {each.total:,} {things} {at} {each.profile}" for each in counted if each.bad]
-    none = [f"{each.total:,} {at} {each.profile}" for each in counted if not each.bad]
-    parts += [f"0 of {', '.join(none)}{'' if parts else f' ({things})'}"] if none else []
-    sampled = [each.profile for each in counted if each.sampled]
-    if sampled:
-        all_of_them = "all are samples" if len(sampled) == len(counted) else f"samples under {', '.join(sampled)}"
-        parts[-1] += f"; {all_of_them}"
-    return ", ".join(parts + [f"{each.profile} {each.missing}" for each in missing])
+        if each.missing:
+            missing.append(f"{each.profile} {each.missing}")
+        else:
+            same.setdefault((each.bad, each.total), []).append(each.profile)
+    ordered = sorted(same.items(), key=lambda item: -item[0][0] / max(1, item[0][1]))
+    counts = [f"{bad:,} of {total:,} {things} {at} {_and(names)}" for (bad, total), names in ordered]
+    return "; ".join(counts + missing)
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _named(claim: Claim) -> str:
