@@ -85,7 +85,7 @@ class Bench:
                 served = msgspec.structs.replace(spec, environment={**spec.environment, **service.environment})
                 disk = record_on_disk(served, profile.filesystem, profile.mount_options, commit)
         except (EngineError, BlockOptionError) as error:
-            raise NotThisMachineError(f"not available: {error}") from error
+            raise NotThisMachineError(str(error)) from error
         if disk.recording.trace is None or disk.recording.differences:
             raise NotThereError(f"{self.subject.label}: its recording on {profile.name} cannot be used")
         return disk

@@ -129,7 +129,7 @@ def cuts_with(claim: Claim, look: Look, before: Callable[[Tree], Tree] = lambda 
     missing = {profile.name: why_not_available(profile.filesystem) for profile in wanted}
     here_now = [profile for profile in wanted if not missing[profile.name]]
     if not here_now:
-        raise NotThisMachineError(f"not available: {next(iter(missing.values()))}")
+        raise NotThisMachineError(next(iter(missing.values())))
     found = []
     with bench(claim.variant, workload_of(claim)) as here:
         here.change_start(before)

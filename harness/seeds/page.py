@@ -64,7 +64,8 @@ _HOW_TO_READ = (
     "Confirmed: measured as the document says. Contradicted: measured, and otherwise. Kills are process kills: they "
     "lose nothing that write() accepted. Power losses are told apart from them: states are those that a persistence "
     "profile allows of a recorded run, every one or a sample; cuts are disks of a run on a real file system, whose "
-    "journal is committed after each operation or at the end alone, mounted and read (root on Linux, or not available). "
+    "journal is committed after each operation or at the end alone, mounted and read (root on Linux; else not "
+    "available). "
     "What no cut shows may happen all the same. ntfs and apfs are profiles from documents: neither has run here. The "
     "writers are ours, built as the documents describe; fork_session is the published SDK."
 )
