@@ -3,7 +3,8 @@
 A finding is tried on the file systems and mount options of the profiles that it was found under. *Observed* is a cut
 that leaves the same invariant violated with the same damage on the same path role; everything else stays *predicted
 only*, with the reason, and counts as a violation all the same. Each case is recorded at most once per file system,
-mount options and commit mode, and only while a finding of it is not yet observed.
+mount options and commit mode, first what could show most of its findings; a finding gets at most :data:`RECORDINGS`,
+and all of it ends with the budget, and after :data:`MOST_SECONDS`.
 """
 
 from __future__ import annotations
@@ -26,14 +27,19 @@ from harness.core.profile import Profile
 from harness.core.verdict import Confirmation, Finding
 from harness.engines.block.recording import Commit
 
-CUTS = 400
-"""Cuts of one recording that are looked at, at most."""
+CUTS = 250
+"""Cuts of one recording that are looked at, at most: drawn from all."""
+VM_CUTS = 100
+"""The same in a virtual machine, which is slower."""
+RECORDINGS = 3
+"""Recordings that are made for one finding, at most."""
+MOST_SECONDS = 90.0
+"""Wall time after which no further recording begins."""
 _MODES: tuple[Commit, ...] = ("each", "end")
 """A journal that is committed after each operation shows more states than one that is committed once."""
 _LEAST_SECONDS = 20.0
 """Wall time that confirming gets although the budget is used up."""
 NOT_ASKED = "not tried on a real file system: --no-confirm-power"
-_ROUNDS = 8
 
 
 class _Try(NamedTuple):
@@ -50,13 +56,22 @@ class _Looked:
 
     def __init__(self) -> None:
         self.cuts = 0
+        self.recordings = 0
         self.on: dict[str, None] = {}
         self.reasons: dict[str, None] = {}
         self.observed: Confirmation | None = None
 
+    @property
+    def wanted(self) -> bool:
+        """Whether a further recording is to look for it."""
+        return self.observed is None and self.recordings < RECORDINGS
 
-def confirm_power(ctx: Context, cases: Iterable[Measured], wanted: bool) -> None:
-    """Try every finding of a power loss on real file systems, and say of each whether it was observed."""
+
+def confirm_power(ctx: Context, cases: Iterable[Measured], wanted: bool, *, vm: bool = False) -> None:
+    """Try every finding of a power loss on real file systems, and say of each whether it was observed.
+
+    ``vm``: those of a virtual machine's kernel.
+    """
     by_id = {item.case.id: item for item in cases}
     open_findings = [
         finding
@@ -65,13 +80,13 @@ def confirm_power(ctx: Context, cases: Iterable[Measured], wanted: bool) -> None
     ]
     looked = {finding.key: _Looked() for finding in open_findings}
     tries = _tries(by_id, open_findings) if wanted else []
-    deadline = max(ctx.deadline, time.monotonic() + _LEAST_SECONDS)
-    for _ in range(_ROUNDS):
+    begun = time.monotonic()
+    deadline = min(max(ctx.deadline, begun + _LEAST_SECONDS), begun + MOST_SECONDS)
+    while time.monotonic() < deadline:
         now, tries = _next_round(tries, looked, open_findings)
-        if not now or time.monotonic() >= deadline:
-            tries = [*now, *tries]
+        if not now:
             break
-        _carry_out(ctx, now, looked, open_findings)
+        _carry_out(ctx, now, looked, open_findings, vm)
     for finding in open_findings:
         mine = looked[finding.key]
         late = any(_is_for(each, finding) for each in tries)
@@ -111,23 +126,24 @@ def _tries(by_id: dict[str, Measured], findings: Iterable[Finding]) -> list[_Try
 def _next_round(
     tries: list[_Try], looked: dict[str, _Looked], findings: list[Finding]
 ) -> tuple[list[_Try], list[_Try]]:
-    """Return one recording per case that can still show something new, and those that are left for later."""
-    now: dict[str, _Try] = {}
-    later: list[_Try] = []
-    for each in tries:
-        if not any(_is_for(each, finding) and looked[finding.key].observed is None for finding in findings):
-            continue
-        if each.item.case.id in now:
-            later.append(each)
-        else:
-            now[each.item.case.id] = each
-    return list(now.values()), later
+    """Return for each case the recording that can show most of what is still wanted, and those left for later."""
+    worth = [sum(_is_for(each, finding) and looked[finding.key].wanted for finding in findings) for each in tries]
+    now: dict[str, int] = {}
+    for index, each in enumerate(tries):
+        best = now.get(each.item.case.id)
+        if worth[index] and (best is None or worth[index] > worth[best]):
+            now[each.item.case.id] = index
+    chosen = set(now.values())
+    later = [each for index, each in enumerate(tries) if worth[index] and index not in chosen]
+    return [tries[index] for index in now.values()], later
 
 
-def _carry_out(ctx: Context, tries: list[_Try], looked: dict[str, _Looked], findings: list[Finding]) -> None:
+def _carry_out(
+    ctx: Context, tries: list[_Try], looked: dict[str, _Looked], findings: list[Finding], vm: bool
+) -> None:
     for each in tries:
         ctx.phase("power cuts", each.item.case)
-    for outcome in ctx.executor.run(_calls(ctx, tries, looked, findings)):
+    for outcome in ctx.executor.run(_calls(ctx, tries, looked, findings, vm)):
         each = tries[outcome.key]
         failure = harness_failure(outcome)
         result = CutResult(problem=failure) if failure else outcome.value
@@ -137,7 +153,9 @@ def _carry_out(ctx: Context, tries: list[_Try], looked: dict[str, _Looked], find
         _record_row(ctx, each, result)
 
 
-def _calls(ctx: Context, tries: list[_Try], looked: dict[str, _Looked], findings: list[Finding]) -> Iterator[Call]:
+def _calls(
+    ctx: Context, tries: list[_Try], looked: dict[str, _Looked], findings: list[Finding], vm: bool
+) -> Iterator[Call]:
     for number, each in enumerate(tries):
         wanted = tuple(
             finding for finding in findings if _is_for(each, finding) and looked[finding.key].observed is None
@@ -150,7 +168,8 @@ def _calls(ctx: Context, tries: list[_Try], looked: dict[str, _Looked], findings
             options=each.profile.mount_options,
             commit=each.commit,
             plan=each.plan,
-            cuts=CUTS,
+            cuts=VM_CUTS if vm else CUTS,
+            vm=vm,
             seed=ctx.seed,
             content=ctx.ledger.content,
         )
@@ -161,9 +180,11 @@ def _note(mine: _Looked, each: _Try, finding: Finding, result: CutResult) -> Non
     """Keep what one recording showed of a finding."""
     if result.problem:
         mine.reasons[result.problem] = None
+        mine.recordings += 1
         return
     if mine.observed is not None:
         return
+    mine.recordings += 1
     mine.cuts += result.cuts
     mine.on[each.profile.name] = None
     shown = result.shown.get(finding.key, 0)
@@ -207,8 +228,8 @@ def _why(finding: Finding, mine: _Looked, late: bool) -> str:
         return f"0 of {mine.cuts:,} cuts on {', '.join(mine.on)} showed it"
     if mine.reasons:
         return next(iter(mine.reasons))
-    if late:
-        return "the budget is used up (--budget)"
+    if late and mine.observed is None:
+        return "the time for real file systems is used up"
     if finding.invariant == CHECK_INVARIANT or needed_programs(finding):
         return "it takes programs to see it"
     return ""

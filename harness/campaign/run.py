@@ -38,6 +38,7 @@ from harness.campaign.ledger import Ledger
 from harness.campaign.lives import figures_of, lives_phase
 from harness.campaign.plan import Options, Plan
 from harness.campaign.power import Explored, checked_of, power_phase, settle_profiles
+from harness.campaign.power_advice import advice_phase
 from harness.campaign.power_confirm import confirm_power
 from harness.campaign.power_shown import power_shown_phase
 from harness.campaign.power_sync import power_sync_phase
@@ -49,6 +50,7 @@ from harness.campaign.shares import Shares
 from harness.campaign.signals import signal_phase
 from harness.campaign.store import RUN_FORMAT_VERSION, RunStore
 from harness.campaign.timed import Window, timed_phase
+from harness.core.advice import Advice
 from harness.core.drift import IndexFigures
 from harness.core.event import CampaignFinished, CampaignStarted, Notice, Subscriber
 from harness.sandbox.machine import machine
@@ -146,7 +148,7 @@ def _carry_out(
             ctx.notice(f"{item.what}: not available: {item.reason}")
         for item in plan.not_measured:
             ctx.notice(f"{item.what}: not measured: {item.reason}")
-        phases = _phases(ctx, plan, options.confirm_power)
+        phases = _phases(ctx, plan, options)
     store.flush()
     return _finish(ctx, plan, options, phases)
 
@@ -163,9 +165,10 @@ class _Phases(NamedTuple):
     unshown: dict[str, str]
     """Why a check did not see all states of power losses that it was to see, by case id."""
     explored: Explored
+    advice: dict[str, Advice]
 
 
-def _phases(ctx: Context, plan: Plan, confirm: bool) -> _Phases:
+def _phases(ctx: Context, plan: Plan, options: Options) -> _Phases:
     cases = prepare_cases(ctx.executor, plan.everything)
     measured = record_cases(ctx, cases)
     unchecked = check_phase(ctx, measured)
@@ -185,10 +188,11 @@ def _phases(ctx: Context, plan: Plan, confirm: bool) -> _Phases:
     settle_profiles(ctx, measured)
     ctx.ledger.settle(join_timed(ctx.ledger.by_key(), ctx.ledger.damages))
     add_tokens(ctx, measured, plan.digest)
-    confirm_power(ctx, measured, confirm)
+    confirm_power(ctx, measured, options.confirm_power, vm=options.block_vm)
     confirm_phase(ctx, measured)
+    advice = advice_phase(ctx, measured, explored)
     drift = {name: each for name, each in figures.items() if each}
-    return _Phases(measured, windows, unchecked, drift, undamaged, unseen, explored)
+    return _Phases(measured, windows, unchecked, drift, undamaged, unseen, explored, advice)
 
 
 def _finish(ctx: Context, plan: Plan, options: Options, phases: _Phases) -> CampaignFinished:
@@ -212,6 +216,8 @@ def _finish(ctx: Context, plan: Plan, options: Options, phases: _Phases) -> Camp
     for entry in data["cases"]:
         if entry["id"] in phases.windows:
             entry["timed_window"] = msgspec.to_builtins(phases.windows[entry["id"]])
+        if entry["id"] in phases.advice:
+            entry["advice"] = msgspec.to_builtins(phases.advice[entry["id"]])
         if entry["id"] in phases.drift:
             entry["index"] = msgspec.to_builtins(phases.drift[entry["id"]])
     data["control_problem"] = trouble

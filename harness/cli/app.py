@@ -24,7 +24,7 @@ from harness.cli.failures import EXIT_USAGE, Failure, failure_of
 from harness.cli.output import OutputLostError, forget_standard_output, open_standard_streams, print_line, say
 from harness.report.json_document import result_document
 
-_GROUPS = frozenset({"scenarios", "targets"})
+_GROUPS = frozenset({"profiles", "scenarios", "targets"})
 
 _COMMANDS = {
     "demo": ("harness.cli.demo", "Catch, prove and replay a torn file in three seconds."),
@@ -37,6 +37,7 @@ _COMMANDS = {
         "harness.cli.probe",
         "Judge any command that writes files: kill it everywhere, no target file needed.",
     ),
+    "profiles": ("harness.cli.profiles", "List the file systems that a power loss is explored under."),
     "replay": ("harness.cli.replay", "Reproduce a finding from its token."),
     "report": ("harness.cli.report", "Print or write the report of a run again."),
     "run": ("harness.cli.run", "Run scenarios or targets: record, explore, inject, confirm, report."),

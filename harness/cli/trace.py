@@ -118,7 +118,7 @@ def _print(trace: Trace, profiles: Sequence[Profile]) -> None:
 
 def _print_answers(answers: Answers) -> None:
     if answers.audit is not None:
-        print_line("barriers, each left out and every state explored again:")
+        print_line("barriers, each left out and the states explored again:")
         for sentence in audit_sentences(answers.audit, plain):
             print_folded("  - ", sentence)
     if answers.advice is not None:

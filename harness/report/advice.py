@@ -22,9 +22,11 @@ from harness.core.advice import (
     SyncDirectory,
     Tally,
 )
+from harness.report.view import RunView
 
 Show = Callable[[str], str]
 
+REPAIR = "What would keep a power loss from it (computed on the recording, every state judged again)"
 _SHOWN = 4
 """Kinds of damage that one sentence names."""
 _IN_ONE_SENTENCE = 2
@@ -44,9 +46,19 @@ _MAKING = {"open": "creation", "mkdir": "making", "link": "link", "mknod": "maki
 def advice_sentences(advice: Advice, show: Show) -> list[str]:
     """Return the advice as sentences, the one that says what to do first."""
     out = _about(advice, show)
+    out += _sampled(advice.after or advice.before)
     if advice.note and advice.outcome != "unfinished":
         out.append(_sentence(show(advice.note)))
     return out
+
+
+def repairs(view: RunView, show: Show) -> list[str]:
+    """Return, per writer that a power loss violates, what would keep it from that; its name comes first."""
+    return [
+        f"{show(case.name)}: {' '.join(advice_sentences(case.advice, show))}"
+        for case in view.cases
+        if case.advice is not None and case.advice.outcome != "nothing"
+    ]
 
 
 def _sentence(text: str) -> str:
@@ -228,6 +240,14 @@ def _some_of(tallies: Sequence[Tally]) -> str:
     return f"{violated:,} of {distinct:,} states under {_under(tallies)} are"
 
 
+def _sampled(tallies: Sequence[Tally]) -> list[str]:
+    """Return, where not every state was explored, under what."""
+    names = [tally.under for tally in tallies if not tally.exhaustive]
+    return (
+        [f"A sample of the states was explored under {', '.join(names)}, all of them elsewhere."] if names else []
+    )
+
+
 def audit_sentences(audit: Audit, show: Show) -> list[str]:
     """Return the audit: one sentence per class of barriers, and what limits it."""
     violated = frozenset(tally.under for tally in audit.before if tally.violated)
@@ -237,6 +257,7 @@ def audit_sentences(audit: Audit, show: Show) -> list[str]:
     if any(tally.violated for tally in audit.before):
         text = f"With all barriers {_some_of(audit.before)} violated already"
         out.append(text + ": only kinds of damage that are new count for a barrier.")
+    out += _sampled(audit.before)
     if audit.note:
         out.append(_sentence(show(audit.note)))
     return out

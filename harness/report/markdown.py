@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness.core.verdict import Finding
 from harness.report import escape
+from harness.report.advice import REPAIR, repairs
 from harness.report.answer import groups, side_by_side
 from harness.report.causes import Cause, causes
 from harness.report.ends import HEAD, NOTE, TITLE, end_tables
@@ -129,6 +130,8 @@ def report(view: RunView, *, content: bool = False) -> str:
             not_asked=not_asked(view),
             answer=groups(view, escape.markdown),
             beside=side_by_side(view, escape.code),
+            repairs=repairs(view, escape.code),
+            repair_title=REPAIR,
         )
         text = _tidy(text)
         if len(text) <= MAX_CHARS or not shown:

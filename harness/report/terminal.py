@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.core.event import AnyEvent, CampaignFinished, CampaignStarted, PhaseStarted, TrialFinished
+from harness.report.advice import REPAIR, repairs
 from harness.report.answer import Group, Row, groups, side_by_side, tally
 from harness.report.causes import Cause, causes, rank
 from harness.report.ends import HEAD, NOTE, TITLE, end_tables
@@ -173,6 +174,7 @@ def print_view(console: Console, view: RunView) -> None:
         _group(console, group, widths, heading=not number)
     _beside(console, view)
     _findings(console, view)
+    _section(console, REPAIR, repairs(view, plain))
     _section(console, "Controls", control_lines(view, plain))
     rates = [f"{plain(case.name)}: {timed_rate(case)}" for case in view.cases if timed_rate(case)]
     if len(rates) <= _RATES_SHOWN:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from harness.core.advice import Advice
 from harness.core.drift import IndexFigures
 from harness.core.event import (
     AnyEvent,
@@ -74,6 +75,7 @@ class TimedWindow(msgspec.Struct, frozen=True, kw_only=True):
 class CaseView(msgspec.Struct, frozen=True, kw_only=True):
     """One variant: its classes, its run without a fault, its timed kills, what its lives did to its indexes.
 
+    ``advice`` is what would keep a power loss from violating it.
     ``part`` is the scenario that asked for it, ``story`` what it does, in a sentence.
     """
 
@@ -90,6 +92,7 @@ class CaseView(msgspec.Struct, frozen=True, kw_only=True):
     timed_inconclusive: int = 0
     timed_window: TimedWindow | None = None
     index: IndexFigures | None = None
+    advice: Advice | None = None
     part: str = ""
     story: str = ""
 

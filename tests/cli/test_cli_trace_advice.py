@@ -92,7 +92,7 @@ def test_advice_and_audit_for_machines(script: Path) -> None:
     assert [step["kind"] for step in result["advice"]["steps"]] == ["replace_in_place"]
     assert result["advice"]["steps"][0]["edits"][0]["edit"] == "replace_in_place"
     assert result["audit"]["barriers"] == []
-    assert len(result["advice_text"]) == 2
+    assert len(result["advice_text"]) >= 2
     write = result["operations"][1]
     assert write["durable_after"] == dict.fromkeys(DEFAULT_PROFILES, -1)
     assert result["operations"][2]["durable_after"] == {}

@@ -312,3 +312,11 @@ def test_memory_of_the_run_is_not_changed_by_a_search(fsync: bool) -> None:
     before = trace.operations
     advise(trace, PROFILES[:1], Versions(trace))
     assert trace.operations == before
+
+
+def test_the_order_of_causes_does_not_depend_on_the_process() -> None:
+    advice = advise(racing().trace(), PROFILES, Log(False))
+    for under in {cause.under for cause in advice.remains}:
+        mine = [cause for cause in advice.remains if cause.under == under]
+        assert mine == sorted(mine, key=lambda cause: (-cause.states, cause.invariant, cause.damage))
+    assert len({cause.invariant for cause in advice.remains}) > 1

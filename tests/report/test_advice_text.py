@@ -28,7 +28,7 @@ from harness.report.advice import advice_sentences, audit_sentences, durable_sen
 from harness.report.escape import plain
 
 BEFORE = (
-    Tally(under="posix", distinct=3000, violated=2000, exhaustive=False),
+    Tally(under="posix", distinct=3000, violated=2000),
     Tally(under="ext4", distinct=400, violated=41),
     Tally(under=KILL, distinct=12, violated=0),
 )
@@ -229,6 +229,14 @@ def test_what_an_audit_of_a_violated_writer_cannot_tell() -> None:
     told = audit_sentences(Audit(profiles=("posix",), before=BEFORE, barriers=(barrier(*removals),)), plain)
     assert told[0].endswith("cannot be told under posix, where the writer is violated with it too.")
     assert told[1].startswith("With all barriers 2,041 of 3,412 states under posix, ext4 and a kill are violated")
+
+
+def test_a_sample_is_called_one() -> None:
+    sampled = (msgspec.structs.replace(AFTER[0], exhaustive=False), *AFTER[1:])
+    told = "A sample of the states was explored under posix, all of them elsewhere."
+    assert advice_sentences(advice(outcome="nothing", before=sampled, after=sampled), plain)[-1] == told
+    assert audit_sentences(Audit(profiles=("posix",), before=sampled, barriers=(barrier(),)), plain)[-1] == told
+    assert told not in advice_sentences(advice(fsync()), plain)
 
 
 def test_an_audit_of_nothing_and_one_that_was_cut_off() -> None:

@@ -115,7 +115,7 @@ class Meter:
         tally = Tally(under=walk.under, distinct=distinct, violated=violated, exhaustive=walk.exhaustive())
         return tally, [
             Cause(under=walk.under, invariant=key.invariant, damage=key.damage, role=key.role, states=number)  # type: ignore[arg-type]
-            for key, number in states.items()
+            for key, number in sorted(states.items(), key=lambda item: (-item[1], item[0]))
         ]
 
     def _judge(

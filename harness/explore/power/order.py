@@ -3,8 +3,10 @@
 ``needs[e]`` is the set of effects that are on the disk whenever ``e`` is (transitive, as a bit mask over effect
 numbers). ``durable[k]`` are the effects that are on the disk whatever happens once operation ``k`` has returned. A
 state of a crash after operation ``k`` is a set of effects up to ``k`` that holds ``durable[k]`` and, with each effect,
-what it needs. What is durable stays so, with one exception: where a log of fsyncs keeps a file's current names alone,
-a name that the file loses is forgotten, and what was there before it may come back. Both are per profile; every rule is one switch of :class:`harness.core.profile.Profile`.
+what it needs. Both are per profile; every rule is one switch of :class:`harness.core.profile.Profile`.
+
+What is durable stays so, with one exception: where a log of fsyncs keeps a file's current names alone, a name that the
+file loses is forgotten, and what was there before it may come back.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ class _File:
 
     __slots__ = (
         *("all", "cut", "cuts", "cuts_and_sizes", "dropped", "fresh"),
-        *("last_size", "made", "named", "on_block", "rewritten"),
+        *("last_size", "logged", "made", "named", "on_block", "rewritten"),
     )
 
     def __init__(self) -> None:
@@ -53,6 +55,7 @@ class _File:
         self.fresh = 0
         self.named: dict[Entry, int] = {}
         self.made = 0
+        self.logged = False
         self.cut = -1
         self.cuts: list[tuple[int, int]] = []
         self.last_size = -1
@@ -201,8 +204,7 @@ class _Builder:
             self.by_directory[directory] = bit
             self.in_directory[directory] = self.in_directory.get(directory, 0) | bit
         if profile.dir_ops_ordered == "none" and profile.fsync_file_persists_its_name:
-            for entry in item.gone:
-                self.durable &= ~(file.named.get(entry, 0) & ~self.committed)
+            self._forget(item)
         for entry in item.entries:
             self.file(self.owner.pop(entry, item.subject)).named.pop(entry, None)
         for entry, ino in item.come:
@@ -215,6 +217,17 @@ class _Builder:
         if not item.gone and is_directory(self.effects, item.op, item.subject):
             self.made[item.subject] = bit
         self._add(number, direct)
+
+    def _forget(self, item: Names) -> None:
+        """Take back what a log of fsyncs held of the names that are lost: it keeps a file's current names alone.
+
+        A name that is replaced is forgotten as well, unless the log holds the file that comes there.
+        """
+        lost = [(entry, item.subject) for entry in item.gone]
+        if not self.file(item.subject).logged:
+            lost += [(entry, self.owner[entry]) for entry, _ in item.come if entry in self.owner]
+        for entry, ino in lost:
+            self.durable &= ~(self.file(ino).named.get(entry, 0) & ~self.committed)
 
     @staticmethod
     def _content(file: _File, flushes: Flushes) -> int:
@@ -264,6 +277,7 @@ class _Builder:
             persisted = self.in_directory.get(op.ino, 0) if self.profile.fsync_dir else 0
         file = self.file(op.ino)
         persisted |= file.all & ~file.dropped
+        file.logged = True
         if self.profile.fsync_file_persists_its_name:
             # fdatasync of a renamed file leaves the rename where it was; the name it was made with it keeps.
             persisted |= file.names() & (-1 if op.scope == "file" else file.made)
