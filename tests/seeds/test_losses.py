@@ -22,7 +22,9 @@ OF_CUTS = [claim for claim in OF_POWER if claim.setting == "cuts" or claim.measu
 COUNTS = st.lists(
     st.tuples(st.integers(0, 9), st.integers(9, 12), st.booleans()), min_size=1, max_size=len(list_profiles())
 ).map(
-    lambda rows: [Counted(name, bad, total, sampled) for name, (bad, total, sampled) in zip("abcdefghij", rows, strict=False)]
+    lambda rows: [
+        Counted(name, bad, total, sampled) for name, (bad, total, sampled) in zip("abcdefghij", rows, strict=False)
+    ]
 )
 
 
