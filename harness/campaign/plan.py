@@ -60,7 +60,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line may change about a scenario; ``None`` leaves it as the scenario says.
 
     ``jobs`` 0: one worker per processor. ``content``: evidence may quote bytes of files.
-    ``confirm_power``: power losses are tried on real file systems, where that is possible.
+    ``confirm_power``: power losses are tried on real file systems, where that is possible; ``block_vm``: inside a
+    virtual machine, which needs no root.
     """
 
     seed: int | None = None
@@ -73,6 +74,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     require_all: bool = False
     profiles: tuple[str, ...] | None = None
     confirm_power: bool = True
+    block_vm: bool = False
 
 
 class Unmeasured(msgspec.Struct, frozen=True, kw_only=True):

@@ -161,7 +161,9 @@ def _tell(ctx: Context, item: Measured, answers: Mapping[str, PowerStates | str]
     explored = {name: each.exploration for name, each in answers.items() if isinstance(each, PowerStates)}
     sampled = [name for name, each in explored.items() if coverage_of(each)]
     if sampled:
-        ctx.notice(f"power loss: sampled, not exhausted, under {', '.join(sampled)}", item.case)
+        whole = len(sampled) == len(item.case.profiles) > 1
+        under = f"all {len(sampled)} profiles" if whole else ", ".join(sampled)
+        ctx.notice(f"power loss: sampled, not exhausted, under {under}", item.case)
     left = [profile.name for profile in item.case.profiles if profile.name not in answers]
     if left:
         ctx.notice(f"power loss under {', '.join(left)}: {NOT_EXPLORED}", item.case)

@@ -1,21 +1,24 @@
 """The phase that confirms power losses: the writer on a real file system, whose disk loses its power.
 
-A finding is tried on the file system and mount options of each profile that it was found under. *Observed* is a cut
+A finding is tried on the file systems and mount options of the profiles that it was found under. *Observed* is a cut
 that leaves the same invariant violated on the same path role, with a damage that was predicted for it; everything else
 stays *predicted only*, with the reason, and counts as a violation all the same. Each case is recorded at most once per
-file system, mount options and commit mode, and only while a finding of it is not yet observed there; what was observed
-nowhere comes first.
+file system, mount options and commit mode, first what could show most of its findings; a finding gets at most
+:data:`RECORDINGS`, and all of it ends with the budget, and after :data:`MOST_SECONDS`. What a recording that was made
+for one finding shows of another is told too.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
 
-from harness.campaign.context import Context, Measured, case_id
+from harness.campaign.context import Case, Context, Measured, case_id
 from harness.campaign.examine import CHECK_INVARIANT
 from harness.campaign.executor import Call
 from harness.campaign.observe import finding_plan
@@ -27,14 +30,19 @@ from harness.core.profile import Profile
 from harness.core.verdict import Confirmation, Finding
 from harness.engines.block.recording import Commit
 
-CUTS = 400
-"""Cuts of one recording that are looked at, at most."""
+CUTS = 250
+"""Cuts of one recording that are looked at, at most: drawn from all."""
+VM_CUTS = 100
+"""The same in a virtual machine, which is slower."""
+RECORDINGS = 3
+"""Recordings that are made for one finding, at most."""
+MOST_SECONDS = 90.0
+"""Wall time after which no further recording begins."""
 _MODES: tuple[Commit, ...] = ("each", "end")
 """A journal that is committed after each operation shows more states than one that is committed once."""
 _LEAST_SECONDS = 20.0
 """Wall time that confirming gets although the budget is used up."""
 NOT_ASKED = "not tried on a real file system: --no-confirm-power"
-_ROUNDS = 16
 
 
 class _Try(NamedTuple):
@@ -50,26 +58,41 @@ class _Looked:
     """What was seen of one finding."""
 
     def __init__(self) -> None:
+        self.recordings = 0
         self.cuts: dict[str, int] = {}
-        """Cuts that did not show it, by profile."""
+        """Cuts that were looked at, by profile, until one showed it there."""
         self.reasons: dict[str, None] = {}
         self.observed: dict[str, Confirmation] = {}
         """By profile, in the order in which they were tried."""
 
+    @property
+    def wanted(self) -> bool:
+        """Whether a further recording is to look for it."""
+        return not self.observed and self.recordings < RECORDINGS
+
     def confirmation(self) -> Confirmation | None:
-        """Return the first observation, with what the other file systems showed beside it."""
+        """Return the first observation, and with it what the other file systems that were tried have shown."""
         if not self.observed:
             return None
         first, *others = self.observed.values()
-        unseen = [f"0 of {cuts:,} cuts on {name}" for name, cuts in self.cuts.items() if name not in self.observed]
-        told = "; ".join([first.method, *(each.method for each in others), *unseen])
-        figures = {name: [each.confirmed, each.attempts] for name, each in self.observed.items()}
-        figures |= {name: [0, cuts] for name, cuts in self.cuts.items() if name not in figures}
+        told = "; ".join([first.method, *(each.method for each in others)])
+        figures = {name: [0, cuts] for name, cuts in self.cuts.items()}
+        figures |= {name: [each.confirmed, each.attempts] for name, each in self.observed.items()}
         return msgspec.structs.replace(first, method=told, evidence={**first.evidence, "cuts": figures})
 
 
-def confirm_power(ctx: Context, cases: Iterable[Measured], wanted: bool) -> None:
-    """Try every finding of a power loss on real file systems, and say of each whether it was observed."""
+def recordings_planned(case: Case) -> int:
+    """Return how many recordings on disks a case may get: none where nobody may mount one."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return 0
+    return min(RECORDINGS, len({each.filesystem for each in case.profiles if each.filesystem}))
+
+
+def confirm_power(ctx: Context, cases: Iterable[Measured], wanted: bool, *, vm: bool = False) -> None:
+    """Try every finding of a power loss on real file systems, and say of each whether it was observed.
+
+    ``vm``: those of a virtual machine's kernel.
+    """
     by_id = {item.case.id: item for item in cases}
     open_findings = [
         finding
@@ -78,13 +101,13 @@ def confirm_power(ctx: Context, cases: Iterable[Measured], wanted: bool) -> None
     ]
     looked = {finding.key: _Looked() for finding in open_findings}
     tries = _tries(by_id, open_findings) if wanted else []
-    deadline = max(ctx.deadline, time.monotonic() + _LEAST_SECONDS)
-    for _ in range(_ROUNDS):
+    begun = time.monotonic()
+    deadline = min(max(ctx.deadline, begun + _LEAST_SECONDS), begun + MOST_SECONDS)
+    while time.monotonic() < deadline:
         now, tries = _next_round(tries, looked, open_findings)
-        if not now or time.monotonic() >= deadline:
-            tries = [*now, *tries]
+        if not now:
             break
-        _carry_out(ctx, now, looked, open_findings)
+        _carry_out(ctx, now, looked, open_findings, vm)
     for finding in open_findings:
         mine = looked[finding.key]
         late = any(_is_for(each, finding) for each in tries)
@@ -124,32 +147,24 @@ def _tries(by_id: dict[str, Measured], findings: Iterable[Finding]) -> list[_Try
 def _next_round(
     tries: list[_Try], looked: dict[str, _Looked], findings: list[Finding]
 ) -> tuple[list[_Try], list[_Try]]:
-    """Return one recording per case that can still show something new, and those that are left for later."""
-    now: dict[str, _Try] = {}
-    later: list[_Try] = []
-    open_tries = [(each, _wanted(each, looked, findings)) for each in tries]
-    open_tries = [(each, wanted) for each, wanted in open_tries if wanted]
-    open_tries.sort(key=lambda pair: all(looked[finding.key].observed for finding in pair[1]))
-    for each, _ in open_tries:
-        if each.item.case.id in now:
-            later.append(each)
-        else:
-            now[each.item.case.id] = each
-    return list(now.values()), later
+    """Return for each case the recording that can show most of what is still wanted, and those left for later."""
+    worth = [sum(_is_for(each, finding) and looked[finding.key].wanted for finding in findings) for each in tries]
+    now: dict[str, int] = {}
+    for index, each in enumerate(tries):
+        best = now.get(each.item.case.id)
+        if worth[index] and (best is None or worth[index] > worth[best]):
+            now[each.item.case.id] = index
+    chosen = set(now.values())
+    later = [each for index, each in enumerate(tries) if worth[index] and index not in chosen]
+    return [tries[index] for index in now.values()], later
 
 
-def _wanted(each: _Try, looked: dict[str, _Looked], findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return the findings that a recording could show for the first time on its file system."""
-    name = each.profile.name
-    return tuple(
-        finding for finding in findings if _is_for(each, finding) and name not in looked[finding.key].observed
-    )
-
-
-def _carry_out(ctx: Context, tries: list[_Try], looked: dict[str, _Looked], findings: list[Finding]) -> None:
+def _carry_out(
+    ctx: Context, tries: list[_Try], looked: dict[str, _Looked], findings: list[Finding], vm: bool
+) -> None:
     for each in tries:
         ctx.phase("power cuts", each.item.case)
-    for outcome in ctx.executor.run(_calls(ctx, tries, looked, findings)):
+    for outcome in ctx.executor.run(_calls(ctx, tries, looked, findings, vm)):
         each = tries[outcome.key]
         failure = harness_failure(outcome)
         result = CutResult(problem=failure) if failure else outcome.value
@@ -159,9 +174,14 @@ def _carry_out(ctx: Context, tries: list[_Try], looked: dict[str, _Looked], find
         _record_row(ctx, each, result)
 
 
-def _calls(ctx: Context, tries: list[_Try], looked: dict[str, _Looked], findings: list[Finding]) -> Iterator[Call]:
+def _calls(
+    ctx: Context, tries: list[_Try], looked: dict[str, _Looked], findings: list[Finding], vm: bool
+) -> Iterator[Call]:
     for number, each in enumerate(tries):
-        wanted = _wanted(each, looked, findings)
+        name = each.profile.name
+        wanted = tuple(
+            finding for finding in findings if _is_for(each, finding) and name not in looked[finding.key].observed
+        )
         request = CutRequest(
             spec=each.item.case.subject.spec,
             judged=each.item.explored.judged,
@@ -171,7 +191,8 @@ def _calls(ctx: Context, tries: list[_Try], looked: dict[str, _Looked], findings
             options=each.profile.mount_options,
             commit=each.commit,
             plan=each.plan,
-            cuts=CUTS,
+            cuts=VM_CUTS if vm else CUTS,
+            vm=vm,
             seed=ctx.seed,
             content=ctx.ledger.content,
         )
@@ -182,20 +203,22 @@ def _note(mine: _Looked, each: _Try, finding: Finding, result: CutResult) -> Non
     """Keep what one recording showed of a finding."""
     if result.problem:
         mine.reasons[result.problem] = None
+        mine.recordings += 1
         return
     name = each.profile.name
     if name in mine.observed:
         return
+    mine.recordings += 1
     mine.cuts[name] = mine.cuts.get(name, 0) + result.cuts
     shown = result.shown.get(finding.key, 0)
     if shown:
-        damage = str(result.evidence[finding.key]["damage"])
+        damage = result.evidence[finding.key]["damage"]
         observed = "observed" if damage == finding.damage else f"observed ({damage})"
-        where = f"on {name}, Linux {result.kernel}" if not mine.observed else f"on {name}"
+        where = f"{name}, Linux {result.kernel}" if not mine.observed else name
         mine.observed[name] = Confirmation(
             attempts=result.cuts,
             confirmed=shown,
-            method=f"{observed} {where}: {shown:,} of {result.cuts:,} cuts",
+            method=f"{observed} on {where}: {shown:,} of {result.cuts:,} cuts",
             evidence={**result.evidence[finding.key], "kernel": result.kernel, "trial": _trial_id(each)},
         )
 
@@ -231,8 +254,8 @@ def _why(finding: Finding, mine: _Looked, late: bool) -> str:
         return f"0 of {sum(mine.cuts.values()):,} cuts on {', '.join(mine.cuts)} showed it"
     if mine.reasons:
         return next(iter(mine.reasons))
-    if late:
-        return "the budget is used up (--budget)"
+    if late and not mine.observed:
+        return "the time for real file systems is used up"
     if finding.invariant == CHECK_INVARIANT or needed_programs(finding):
         return "it takes programs to see it"
     return ""

@@ -148,7 +148,7 @@ def _carry_out(
             ctx.notice(f"{item.what}: not available: {item.reason}")
         for item in plan.not_measured:
             ctx.notice(f"{item.what}: not measured: {item.reason}")
-        phases = _phases(ctx, plan, options.confirm_power)
+        phases = _phases(ctx, plan, options)
     store.flush()
     return _finish(ctx, plan, options, phases)
 
@@ -168,7 +168,7 @@ class _Phases(NamedTuple):
     advice: dict[str, Advice]
 
 
-def _phases(ctx: Context, plan: Plan, confirm: bool) -> _Phases:
+def _phases(ctx: Context, plan: Plan, options: Options) -> _Phases:
     cases = prepare_cases(ctx.executor, plan.everything)
     measured = record_cases(ctx, cases)
     unchecked = check_phase(ctx, measured)
@@ -188,7 +188,7 @@ def _phases(ctx: Context, plan: Plan, confirm: bool) -> _Phases:
     settle_profiles(ctx, measured)
     ctx.ledger.settle(join_timed(ctx.ledger.by_key(), ctx.ledger.damages))
     add_tokens(ctx, measured, plan.digest)
-    confirm_power(ctx, measured, confirm)
+    confirm_power(shares.of("cuts"), measured, options.confirm_power, vm=options.block_vm)
     confirm_phase(ctx, measured)
     advice = advice_phase(ctx, measured, explored)
     drift = {name: each for name, each in figures.items() if each}

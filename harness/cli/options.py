@@ -142,6 +142,13 @@ confirm_power_option = click.option(
 )
 
 
+block_vm_option = click.option(
+    "--block-vm",
+    is_flag=True,
+    help="Try them inside a virtual machine (User-Mode Linux), which needs no root.",
+)
+
+
 def _own_profile(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
     """Return the one profile that a file or a name stands for."""
     names = _profile_list(ctx, param, (value,) if value is not None else ())

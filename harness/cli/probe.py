@@ -10,6 +10,7 @@ from harness.cli.options import (
     ALLOW_COMMAND,
     TIMEOUT_MAX_S,
     Number,
+    block_vm_option,
     budget_option,
     command_words,
     confirm_power_option,
@@ -69,6 +70,7 @@ timeout_option = click.option(
 @faults_option
 @profile_option
 @confirm_power_option
+@block_vm_option
 @budget_option
 @seed_option
 @jobs_option
@@ -86,6 +88,7 @@ def command(
     faults: tuple[str, ...] | None,
     profiles: tuple[str, ...] | None,
     confirm_power: bool | None,
+    block_vm: bool,
     budget: float | None,
     seed: int | None,
     jobs: int | None,
@@ -125,6 +128,7 @@ def command(
         faults=faults,
         profiles=profiles,
         confirm_power=confirm_power,
+        block_vm=block_vm or None,
         timed=trials or None,
         budget_s=budget,
         jobs=jobs,

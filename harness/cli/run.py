@@ -6,6 +6,7 @@ import click
 
 from harness.cli.options import (
     Number,
+    block_vm_option,
     budget_option,
     confirm_power_option,
     content_option,
@@ -38,6 +39,7 @@ from harness.cli.output import json_option
 @faults_option
 @profile_option
 @confirm_power_option
+@block_vm_option
 @seed_option
 @budget_option
 @jobs_option
@@ -53,6 +55,7 @@ def command(
     faults: tuple[str, ...] | None,
     profiles: tuple[str, ...] | None,
     confirm_power: bool | None,
+    block_vm: bool,
     seed: int | None,
     budget: float | None,
     jobs: int | None,
@@ -82,6 +85,7 @@ def command(
         faults=faults,
         profiles=profiles,
         confirm_power=confirm_power,
+        block_vm=block_vm or None,
         timed=trials,
         budget_s=budget,
         jobs=jobs,

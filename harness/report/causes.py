@@ -61,11 +61,16 @@ def causes(findings: Iterable[Finding]) -> tuple[Cause, ...]:
         grouped.setdefault(_key(finding), []).append(finding)
     out = []
     for members in grouped.values():
-        lead = min(members, key=rank)
+        lead = min(members, key=_telling)
         others = tuple(item for item in members if item is not lead and item.version == lead.version)
         elsewhere = tuple(item for item in members if item.version != lead.version)
         out.append(Cause(lead, tuple(sorted(others, key=rank)), elsewhere))
     return tuple(sorted(out, key=_order))
+
+
+def _telling(finding: Finding) -> tuple[bool, int, bool]:
+    """Return :func:`rank`; of power losses, what a real disk has shown says more than what is only predicted."""
+    return finding.fault_class == "power" and not finding.is_confirmed, *rank(finding)
 
 
 def _order(cause: Cause) -> tuple[bool, int, int, bool, int]:

@@ -6,7 +6,7 @@ Every run starts from what the variant's set-up made. Nothing is judged here.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import msgspec
@@ -15,12 +15,17 @@ from harness.campaign.programs import CommandOutcome
 from harness.campaign.work import distinct_states, run_once, set_up
 from harness.catalog import Subject, Workload, compile_subject, fill, select
 from harness.core.fault import NO_FAULTS, FaultPlan
+from harness.core.profile import Profile
 from harness.core.run import Recording
 from harness.core.tree import Tree
+from harness.engines.base import EngineError
+from harness.engines.block import BlockOptionError, DiskRecording, record_on_disk
+from harness.engines.block.recording import Commit
 from harness.explore import CrashState, crash_states
 from harness.sandbox.command import run_command
 from harness.sandbox.snapshot import read_tree
 from harness.sandbox.workspace import Workspace, prepare, temporary_workspace
+from harness.services.tools import serving
 
 WATCHED, UNWATCHED = "ptrace", "timed"
 PATIENCE_S = 120.0
@@ -29,6 +34,10 @@ PATIENCE_S = 120.0
 
 class NotThereError(Exception):
     """The variant cannot run here, or not in the way that was asked for; the message says why."""
+
+
+class NotThisMachineError(NotThereError):
+    """This machine cannot show it (no root, no such file system); elsewhere the same question has an answer."""
 
 
 class Bench:
@@ -61,6 +70,25 @@ class Bench:
             detail = recording.differences[:1] or (recording.ending_detail or recording.ending,)
             raise NotThereError(f"{self.subject.label}: its recording cannot be used: {detail[0]}")
         return recording
+
+    def change_start(self, change: Callable[[Tree], Tree]) -> None:
+        """Let every run start from another tree, made of the one that the set-up left."""
+        spec = msgspec.structs.replace(self.subject.spec, start=change(self.start))
+        self.subject = msgspec.structs.replace(self.subject, spec=spec)
+
+    def record_on_disk(self, profile: Profile, commit: Commit) -> DiskRecording:
+        """Run the writer on a disk of the profile's file system. Raises :class:`NotThereError` as :meth:`record`."""
+        spec = self.subject.spec
+        prepare(spec)
+        try:
+            with serving(spec) as service:
+                served = msgspec.structs.replace(spec, environment={**spec.environment, **service.environment})
+                disk = record_on_disk(served, profile.filesystem, profile.mount_options, commit)
+        except (EngineError, BlockOptionError) as error:
+            raise NotThisMachineError(str(error)) from error
+        if disk.recording.trace is None or disk.recording.differences:
+            raise NotThereError(f"{self.subject.label}: its recording on {profile.name} cannot be used")
+        return disk
 
     def killed(self) -> list[CrashState]:
         """Return the distinct states that a kill of the writer can leave, in the order of the run."""

@@ -18,16 +18,18 @@ from harness.core.proportion import spell_rate
 from harness.core.verdict import Finding
 
 Kind = Literal["claim", "number", "artefact", "ask", "fix", "workaround"]
-Setting = Literal["", "alone", "race", "rate", "lives"]
-Answer = Literal["confirmed", "contradicted", "not measured", "not testable here"]
+Setting = Literal["", "alone", "race", "rate", "lives", "states", "cuts"]
+Answer = Literal["confirmed", "contradicted", "not measured", "not available", "not testable here"]
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One sentence of a document. ``variant`` is ``target/variant[@version]``; ``reason`` says why a claim is open.
 
     ``setting``: "alone" asks of a run whose tools do not run at the same time, "race" of one whose tools meet, "rate"
-    of one that is made for a rate, "lives" of starts one after the other. ``measure`` names a measurement, ``of`` what
-    it needs to know beside the variant; ``updates`` and ``steps`` are its own workload, where the claim needs one.
+    of one that is made for a rate, "lives" of starts one after the other; of a power loss "states" asks of what it can
+    leave under the ``profiles``, "cuts" of what is seen on their real file systems. ``measure`` names a measurement,
+    ``of`` what it needs to know beside the variant; ``updates`` and ``steps`` are its own workload, where the claim
+    needs one.
 
     ``note`` says how it was measured and states no result. One that explains a result names in ``note_if`` the answer
     that it explains, and is told with no other.
@@ -41,6 +43,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     finds: tuple[str, ...] = ()
     damage: tuple[str, ...] = ()
     where: str = ""
+    profiles: tuple[str, ...] = ()
     setting: Setting = ""
     measure: str = ""
     of: str = ""
@@ -87,9 +90,10 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unmeasured(msgspec.Struct, frozen=True, kw_only=True):
-    """Why there is no answer."""
+    """Why there is no answer. ``elsewhere``: another machine would give one."""
 
     reason: str
+    elsewhere: bool = False
 
 
 Evidence = Measured | Fact | Unmeasured
@@ -123,6 +127,10 @@ def problems(claims: Iterable[Claim]) -> list[str]:
             found.append(f"{claim.id}: needs either a measurement or invariants")
         if claim.finds and not claim.fault:
             found.append(f"{claim.id}: needs a fault class")
+        if (claim.fault == "power") != bool(claim.profiles):
+            found.append(f"{claim.id}: profiles and the fault class power go together")
+        if claim.fault == "power" and claim.finds and claim.setting not in ("states", "cuts"):
+            found.append(f"{claim.id}: needs a setting, states or cuts")
         if claim.note_if and not claim.note:
             found.append(f"{claim.id}: has no note to tell")
         if claim.finds and isinstance(claim.claimed, str):
@@ -151,7 +159,8 @@ def answer(claim: Claim, evidence: Evidence | None) -> Row:
         right: Answer = "confirmed" if agrees(claim.claimed, evidence.value) else "contradicted"
         return Row(claim=claim, answer=right, shown=evidence.shown, command=command(claim))
     if isinstance(evidence, Unmeasured):
-        return Row(claim=claim, answer="not measured", shown=evidence.reason, command=command(claim))
+        none: Answer = "not available" if evidence.elsewhere else "not measured"
+        return Row(claim=claim, answer=none, shown=evidence.reason, command=command(claim))
     line = evidence.classes.get(claim.fault) if evidence is not None else None
     if evidence is None or line is None or line.verdict not in ("held", "violated"):
         why = f"{claim.variant} under {claim.fault}: " + (

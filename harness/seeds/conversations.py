@@ -10,14 +10,20 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
+
 from harness.catalog import Workload
+from harness.catalog.profiles import load_profiles
 from harness.catalog.steps import Tools
 from harness.checks import resume_outcome, validate
+from harness.core.advice import KILL
 from harness.core.fault import Errno
 from harness.core.tree import File, Tree, tree_of
 from harness.explore import errno_plans
+from harness.explore.power.audit import audit
 from harness.seeds.bench import Bench, NotThereError, bench
 from harness.seeds.claim import Claim, Fact
+from harness.seeds.losses import of_finds, recorded, workload_of
 
 ACCEPTED = "accepted"
 UNREADABLE = "nothing to resume"
@@ -223,6 +229,25 @@ def acknowledged(claim: Claim) -> Fact:
     return Fact(value=len(recording.acks), shown=f"{shown}; {said}" if said else shown)
 
 
+def sync_decides(claim: Claim) -> Fact:
+    """Whether it is the fsync of the temporary file before its rename that keeps the transcript whole.
+
+    Each fsync of this kind is left out of the recording, and what a power loss can then leave is explored again.
+    """
+    asked = msgspec.structs.replace(claim, finds=("B1", "B2", "B3", "B6"), damage=("torn", "empty", "nul"))
+    with bench(claim.variant, workload_of(claim)) as here:
+        recording, trace = recorded(here)
+        found = audit(trace, load_profiles(claim.profiles), of_finds(asked)(here, recording))
+    syncs = [each for each in found.barriers if each.kind == "fsync" and each.position == "before its rename"]
+    bad = {item.under: item.states for each in syncs for item in each.removals if item.under != KILL}
+    needed = [f"{states:,} under {name}" for name, states in bad.items() if states]
+    count = sum(len(each.operations) for each in syncs)
+    shown = f"{count} syncs of a temporary file before its rename"
+    if count:
+        shown += f"; without them states with a transcript that is not whole: {', '.join(needed) or 'none'}"
+    return Fact(value=bool(needed), shown=shown)
+
+
 MEASUREMENTS: Mapping[str, Callable[[Claim], Fact]] = MappingProxyType(
     {
         "acknowledged": acknowledged,
@@ -232,6 +257,7 @@ MEASUREMENTS: Mapping[str, Callable[[Claim], Fact]] = MappingProxyType(
         "refused": refused,
         "repaired_by_hand": repaired_by_hand,
         "still_refused": still_refused,
+        "sync_decides": sync_decides,
     }
 )
 """By the name that a claim gives."""

@@ -16,11 +16,16 @@ from typing import Any, NamedTuple
 from harness.campaign.programs import CommandOutcome
 from harness.catalog import Workload, parse_listing, parse_losses
 from harness.catalog.listing import found_session
-from harness.core.fault import FaultPlan, Timed
+from harness.core.content import content_of
+from harness.core.fault import FaultClass, FaultPlan, Timed
+from harness.core.run import Recording
 from harness.core.tree import File, Tree
+from harness.core.verdict import Violation
+from harness.explore.power.exploration import PowerPredicate
 from harness.sandbox.environment import real_python
 from harness.seeds.bench import UNWATCHED, Bench, NotThereError, bench
 from harness.seeds.claim import Claim, Fact
+from harness.seeds.losses import cuts_with, spell_cuts, spell_states, states_with
 
 WORKLOAD = Workload(sessions=2, updates=4, record_bytes=(60, 3_000))
 ENTRIES, LEASES = "*/local_*.json", "*/git-worktrees.json"
@@ -86,6 +91,64 @@ def nul_bytes(claim: Claim) -> Fact:
     sizes = [len(data) for state in states for _, data in _entries(state.tree) if data and not data.strip(b"\0")]
     shown = f"{len(sizes)} of {len(states):,} kill states have an entry of NUL bytes alone"
     return Fact(value=max(sizes, default=0), shown=shown + (f", {max(sizes):,} bytes" if sizes else ""))
+
+
+def _nul_entry(tree: Tree) -> int:
+    """Return the size of the largest registry entry that is nothing but NUL bytes; 0 without one."""
+    files = (file for path, file in tree.files() if fnmatch.fnmatch(path, ENTRIES) and file.content.size)
+    return max((file.content.size for file in files if not file.content.to_bytes().strip(b"\0")), default=0)
+
+
+class _NulEntries:
+    """A judge that is content with all but entries of NUL bytes; ``largest`` is the greatest it has seen."""
+
+    def __init__(self) -> None:
+        self.largest = 0
+
+    def look(self, here: Bench, recording: Recording) -> PowerPredicate:
+        """Return what judges states of one recording."""
+        del here, recording
+        return self._judge
+
+    def _judge(self, tree: Tree, acked: int, fault_class: FaultClass) -> list[Violation]:
+        del acked, fault_class
+        size = _nul_entry(tree)
+        self.largest = max(size, self.largest)
+        return [Violation(invariant="M1", path="", damage="nul", message=f"{size} NUL bytes")] if size else []
+
+    def fact(self, text: str) -> Fact:
+        """Return the size, and in words how often."""
+        size = f", {self.largest:,} bytes" if self.largest else ""
+        return Fact(value=self.largest, shown=f"an entry of NUL bytes alone{size}: {text}")
+
+
+def nul_by_power(claim: Claim) -> Fact:
+    """The size of the largest entry of nothing but NUL bytes that a power loss can leave; 0 if none can."""
+    seen = _NulEntries()
+    found = states_with(claim, seen.look)
+    return seen.fact(spell_states(found))
+
+
+def nul_in_cuts(claim: Claim) -> Fact:
+    """The size of the largest such entry that a cut of a real disk shows; 0 if none does.
+
+    The run begins with entries that are still short, as before the application filled them: a disk gives freed blocks
+    out again at once, and an entry that is rewritten over one of its own size shows parts of that one where its data
+    are missing.
+    """
+    seen = _NulEntries()
+    found = cuts_with(claim, seen.look, _short_entries)
+    return seen.fact(spell_cuts(found))
+
+
+def _short_entries(tree: Tree) -> Tree:
+    for path, file in list(tree.files()):
+        entry = _parsed(file.content.to_bytes()) if fnmatch.fnmatch(path, ENTRIES) else None
+        if entry is not None:
+            entry["remoteMcpServersConfig"][0]["instructions"] = ""
+            short = content_of(json.dumps(entry).encode())
+            tree = tree.with_node(tree.names[path], file._replace(content=short))
+    return tree
 
 
 def intact_bytes(claim: Claim) -> Fact:
@@ -289,6 +352,8 @@ MEASUREMENTS: Mapping[str, Callable[[Claim], Fact]] = MappingProxyType(
         "losses_told": losses_told,
         "manual_recovery": manual_recovery,
         "nul_bytes": nul_bytes,
+        "nul_by_power": nul_by_power,
+        "nul_in_cuts": nul_in_cuts,
         "settings_gone": settings_gone,
         "stub": stub,
         "warned": warned,

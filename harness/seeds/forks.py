@@ -9,12 +9,17 @@ from typing import NamedTuple
 from harness.campaign.work import distinct_states
 from harness.catalog import Workload, parse_listing
 from harness.core.apply import trees_before
+from harness.core.fault import FaultClass
 from harness.core.operation import Write
 from harness.core.point import operation_path
+from harness.core.run import Recording
 from harness.core.tree import Tree
+from harness.core.verdict import Violation
 from harness.explore import crash_states
+from harness.explore.power.exploration import PowerPredicate
 from harness.seeds.bench import Bench, NotThereError, bench
 from harness.seeds.claim import Claim, Fact
+from harness.seeds.losses import spell_states, states_with
 
 WORKLOAD = Workload(sessions=1, updates=40, record_bytes=(600, 12_000))
 NO_ORPHAN = "no kill of this writer leaves a half-written session"
@@ -50,6 +55,27 @@ def source_untouched(claim: Claim) -> Fact:
         f"{len(states) - harmed:,} of {len(states):,} kill states still have all that was there before the fork"
     )
     return Fact(value=not harmed, shown=shown)
+
+
+def source_kept_by_power(claim: Claim) -> Fact:
+    """Whether the session that is forked has all its bytes in every state that a power loss can leave."""
+
+    def look(here: Bench, recording: Recording) -> PowerPredicate:
+        del recording
+        start = dict(here.start.files())
+
+        def wrong(tree: Tree, acked: int, fault_class: FaultClass) -> list[Violation]:
+            del acked, fault_class
+            found = dict(tree.files())
+            harmed = [
+                path for path, file in start.items() if path not in found or found[path].content != file.content
+            ]
+            return [Violation(invariant="B5", path=path, damage="lost", message="changed") for path in harmed]
+
+        return wrong
+
+    found = states_with(claim, look)
+    return Fact(value=not any(each.bad for each in found), shown=f"source harmed: {spell_states(found)}")
 
 
 class Orphan(NamedTuple):
@@ -114,6 +140,7 @@ MEASUREMENTS: Mapping[str, Callable[[Claim], Fact]] = MappingProxyType(
     {
         "orphan_listed": orphan_listed,
         "orphan_stays": orphan_stays,
+        "source_kept_by_power": source_kept_by_power,
         "source_untouched": source_untouched,
         "writes_of_the_fork": writes_of_the_fork,
     }

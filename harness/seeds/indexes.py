@@ -8,22 +8,34 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
+
 from harness.catalog import Workload, parse_listing
 from harness.catalog.listing import found_session
+from harness.catalog.profiles import load_profiles
 from harness.core.tree import EMPTY_TREE, File, Tree, tree_of
+from harness.explore.power.exploration import explore_power
 from harness.sandbox.environment import ProgramNotFoundError, real_python, resolve_program
 from harness.seeds.bench import UNWATCHED, Bench, NotThereError, bench
 from harness.seeds.claim import Claim, Fact
+from harness.seeds.losses import of_finds, recorded, workload_of
 
 WORKLOAD = Workload(sessions=2, updates=6, record_bytes=(60, 1_500))
 DAY_MS = 86_400_000
 LARGE_BYTES = 59_000_000
-INDEX = "projects/*/sessions-index.json"
+INDEX_NAME = "sessions-index.json"
+INDEX = f"projects/*/{INDEX_NAME}"
 _LATER_MS = WORKLOAD.now_ms + 8 * DAY_MS
 
 
 def _files(state: Tree, pattern: str) -> dict[str, bytes]:
     return {path: file.content.to_bytes() for path, file in state.files() if fnmatch.fnmatch(path, pattern)}
+
+
+def _sessions(state: Tree, below: str) -> set[str]:
+    """Return the ids of the sessions with a transcript below a directory: those of sub-agents are none."""
+    names = {path.rpartition("/")[2].removesuffix(".jsonl") for path in _files(state, f"{below}/*.jsonl")}
+    return {name for name in names if not name.startswith("agent-")}
 
 
 def _entries(state: Tree) -> list[dict[str, Any]]:
@@ -79,8 +91,7 @@ def listed_without_index(claim: Claim) -> Fact:
     with bench(claim.variant, WORKLOAD) as here:
         state = _with(here.start, dict.fromkeys(_files(here.start, INDEX)))
         ids = set(parse_listing(here.list(state).result.stdout).ids)
-    names = {path.rpartition("/")[2].removesuffix(".jsonl") for path in _files(state, "projects/*.jsonl")}
-    sessions = {name for name in names if not name.startswith("agent-")}
+    sessions = _sessions(state, "projects")
     return Fact(value=sessions <= ids, shown=f"{len(sessions & ids)} of {len(sessions)} sessions shown")
 
 
@@ -105,6 +116,35 @@ def resumed_after_kill(claim: Claim) -> Fact:
                 result = here.resume(state, session).result
                 found.append(result.exit_code == 0 and found_session(result.stdout) and data.startswith(old))
     return Fact(value=all(found), shown=f"{sum(found)} of {len(found)} sessions resumed by their ids")
+
+
+def rebuilt_after_power(claim: Claim) -> Fact:
+    """Whether the next start makes every index whole that a power loss left unreadable, with all its transcripts.
+
+    One state is started on for each kind of damage that a profile shows; where it shows none, there is nothing to ask.
+    """
+    asked = msgspec.structs.replace(claim, finds=("M1",), damage=("torn", "empty", "nul"), where=INDEX_NAME)
+    with bench(claim.variant, workload_of(claim)) as here:
+        recording, trace = recorded(here)
+        wrong = of_finds(asked)(here, recording)
+        done = [explore_power(trace, profile, wrong) for profile in load_profiles(claim.profiles)]
+        states = {(group.tree.key, group.violation.path): group for each in done for group in each.groups}
+        if not states:
+            raise NotThereError(f"{claim.variant}: no power loss leaves an index that cannot be read")
+        whole = [_is_whole(here.recover(each.tree).after, each.violation.path) for each in states.values()]
+    damage = " or ".join(dict.fromkeys(each.damage for each in states.values()))
+    shown = f"{sum(whole)} of {len(whole)} indexes that were {damage} are whole after the next start"
+    return Fact(value=all(whole), shown=shown)
+
+
+def _is_whole(state: Tree, index: str) -> bool:
+    """Whether an index can be read and has an entry for each transcript beside it."""
+    sessions = _sessions(state, index.rpartition("/")[0])
+    try:
+        entries = json.loads(_files(state, index)[index])["entries"]
+    except (ValueError, KeyError, TypeError):
+        return False
+    return sessions <= {entry["sessionId"] for entry in entries}
 
 
 def missed_by_case(claim: Claim) -> Fact:
@@ -149,6 +189,7 @@ MEASUREMENTS: Mapping[str, Callable[[Claim], Fact]] = MappingProxyType(
         "listed_without_index": listed_without_index,
         "missed_by_case": missed_by_case,
         "rebuild_ms": rebuild_ms,
+        "rebuilt_after_power": rebuilt_after_power,
         "resumed_after_kill": resumed_after_kill,
         "summary_kept": summary_kept,
         "warns_when_stale": warns_when_stale,

@@ -18,8 +18,8 @@ from harness.core.event import AnyEvent, FindingConfirmed
 from harness.core.fault import FAULT_CLASSES, FaultClass
 from harness.core.json_record import parse_json
 from harness.core.verdict import Finding
-from harness.seeds import conversations, drift, entries, forks, indexes
-from harness.seeds.bench import NotThereError
+from harness.seeds import conversations, drift, entries, forks, indexes, losses
+from harness.seeds.bench import NotThereError, NotThisMachineError
 from harness.seeds.claim import Claim, Class, Evidence, Fact, Measured, Setting, Unmeasured
 
 WORKLOADS = {
@@ -80,8 +80,9 @@ def measure(claims: Iterable[Claim], reports: str) -> dict[str, Evidence]:
     found: dict[str, Evidence] = {}
     groups: dict[Group, list[Claim]] = {}
     for claim in claims:
-        if claim.measure in MEASUREMENTS:
-            found[claim.id] = _fact(claim)
+        program = measurement_of(claim)
+        if program is not None:
+            found[claim.id] = _fact(claim, program)
         elif not claim.is_open:
             groups.setdefault(group_of(claim), []).append(claim)
     for group, mine in groups.items():
@@ -89,9 +90,16 @@ def measure(claims: Iterable[Claim], reports: str) -> dict[str, Evidence]:
     return found
 
 
-def _fact(claim: Claim) -> Evidence:
+def measurement_of(claim: Claim) -> Callable[[Claim], Fact] | None:
+    """Return what answers a claim by itself, without a campaign; ``None`` for others."""
+    return MEASUREMENTS.get(claim.measure) or losses.SETTINGS.get(claim.setting)
+
+
+def _fact(claim: Claim, program: Callable[[Claim], Fact]) -> Evidence:
     try:
-        return MEASUREMENTS[claim.measure](claim)
+        return program(claim)
+    except NotThisMachineError as error:
+        return Unmeasured(reason=str(error), elsewhere=True)
     except NotThereError as error:
         return Unmeasured(reason=str(error))
 

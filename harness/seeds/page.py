@@ -54,13 +54,19 @@ def _of_run(header: Header, rows: int, counts: str) -> str:
         f"the last column runs. The rate is of {header.rate_runs} plain runs, other races of {header.race_runs} each; "
         "nothing strikes in them, and intervals are Wilson's at 95 %. How often chance meets something belongs to the "
         "workload, the machine and its load, and so do times in milliseconds: a rerun moves these, and nothing else. "
-        "The verdicts on a rate and on a time move with them: they are those of the machine that made this page."
+        "The verdicts on a rate and on a time move with them: they are those of the machine that made this page. So do "
+        "the counts of power losses, a little: samples of states go by the names that a run gives its temporary files, "
+        "cuts of a real disk by when the kernel wrote."
     )
 
 
 _HOW_TO_READ = (
     "Confirmed: measured as the document says. Contradicted: measured, and otherwise. Kills are process kills: they "
-    "lose nothing that write() accepted. What a power loss leaves is not judged yet, and such rows stay open. The "
+    "lose nothing that write() accepted. Power losses are told apart from them: states are those that a persistence "
+    "profile allows of a recorded run, every one or a sample; cuts are disks of a run on a real file system, whose "
+    "journal is committed after each operation or at the end alone, mounted and read (root on Linux; else not "
+    "available). "
+    "What no cut shows may happen all the same. ntfs and apfs are profiles from documents: neither has run here. The "
     "writers are ours, built as the documents describe; fork_session is the published SDK."
 )
 

@@ -17,22 +17,30 @@ from harness.catalog import find_installed, select
 from harness.catalog.cache import NotAvailableError
 from harness.seeds.__main__ import load_claims, measured_rows
 from harness.seeds.claim import Claim
-from harness.seeds.measuring import MEASUREMENTS, Group, group_of
+from harness.seeds.measuring import Group, group_of, measurement_of
 from tests.seeds.opposite_writers import BREAKING_STEPS, OPPOSITES, SDK, among_bad_writers
 
 pytestmark = pytest.mark.real
 CLAIMS = {claim.id: claim for claim in load_claims()}
 ASKED = [claim for claim in CLAIMS.values() if not claim.is_open]
-FACTS = [claim for claim in ASKED if claim.measure in MEASUREMENTS]
+FACTS = [claim for claim in ASKED if measurement_of(claim)]
 GROUPS: dict[Group, list[Claim]] = {}
 for each in ASKED:
     if each not in FACTS:
         GROUPS.setdefault(group_of(each), []).append(each)
 CHEAP = {Group("transcript", "alone", "kill")}
 SLOW_FACTS = {"rebuild_ms", "intact_bytes"}
+CUTS_SHOWN = {"002.34", "002.37", "003.43"}
+"""Rows of real disks that are measured twice in every run of the tests; the others under ``--evidence``."""
 TURNED = {"confirmed": "contradicted", "contradicted": "confirmed"}
 EVIDENCE = bool(os.environ.get("TORNWRITE_EVIDENCE"))
 long = pytest.mark.skipif(not EVIDENCE, reason="a whole campaign, twice: --evidence")
+
+
+def is_slow(claim: Claim) -> bool:
+    """Whether a fact is measured twice under ``--evidence`` alone."""
+    of_disks = claim.setting == "cuts" or claim.measure == "nul_in_cuts"
+    return claim.measure in SLOW_FACTS or (of_disks and claim.id not in CUTS_SHOWN)
 
 
 def opposite(claim: Claim) -> Claim:
@@ -58,6 +66,9 @@ def assert_turned(claims: list[Claim], tmp_path: Path) -> None:
     rows, _ = measured_rows(claims, reports)
     with among_bad_writers(tmp_path / "targets"):
         others, _ = measured_rows(map(opposite, claims), reports)
+    missing = [row.shown for row in (*rows, *others) if row.answer == "not available"]
+    if missing:
+        pytest.skip(missing[0])
     wrong = [
         f"{row.claim.id}: {row.claim.variant} {row.answer} ({row.shown}); {other.claim.variant} {other.answer} "
         f"({other.shown})"
@@ -73,7 +84,7 @@ def test_every_row_has_an_opposite() -> None:
 
 @pytest.mark.parametrize(
     "claim",
-    [pytest.param(each, id=each.id, marks=[long] if each.measure in SLOW_FACTS else []) for each in FACTS],
+    [pytest.param(each, id=each.id, marks=[long] if is_slow(each) else []) for each in FACTS],
 )
 def test_the_opposite_writer_turns_a_fact(claim: Claim, tmp_path: Path) -> None:
     assert_turned([claim], tmp_path)

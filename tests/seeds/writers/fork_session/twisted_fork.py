@@ -1,4 +1,5 @@
-"""As fork.py, with a proposed fix that goes on after a short write, or a source session that is written again first."""
+"""As fork.py, with a proposed fix that goes on after a short write (and syncs file and directory, if told so), or a
+source session that is written again first."""
 
 import json
 import os
@@ -18,6 +19,14 @@ CAREFUL = """\
         os.close(fd)
     os.replace(tmp_path, fork_path)
 """
+SYNCED = CAREFUL.replace("    finally:", "        os.fsync(fd)\n    finally:")
+SYNCED += """\
+    fd = os.open(project_dir, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+"""
 
 
 def rewrite_source(workload_path):
@@ -33,7 +42,7 @@ def rewrite_source(workload_path):
 
 
 if __name__ == "__main__":
-    fork.PROPOSED = CAREFUL
+    fork.PROPOSED = SYNCED if "--synced" in sys.argv else CAREFUL
     if "--rewrite-source" in sys.argv:
         rewrite_source(sys.argv[2])
-    fork.main([word for word in sys.argv[1:] if word != "--rewrite-source"])
+    fork.main([word for word in sys.argv[1:] if word not in ("--rewrite-source", "--synced")])
