@@ -27,7 +27,7 @@ WATCHED = 2
 """A run whose operations are watched costs about two plain ones."""
 WHOLE = 2
 """A run that nothing ends costs about two that are killed."""
-EXPLORED = 12
+EXPLORED = 25
 """Exploring one profile costs about as much as so many runs, mostly less; what is left over goes to who comes next."""
 
 ON_DISK = 25
