@@ -326,7 +326,9 @@ def test_a_cause_is_observed_by_any_damage_that_was_predicted_for_it(tmp_path: P
     script = tmp_path / "save.py"
     script.write_text(REPLACED.replace("    os.fsync(file)\n", ""))
     done = conduct_probe(tmp_path, script, ("power",), profiles=("ext4",))
-    damaged = [item for item in done.findings if item.invariant == "M1" and item.damage in ("torn", "nul", "empty")]
+    damaged = [
+        item for item in done.findings if item.invariant == "M1" and item.damage in ("torn", "nul", "empty")
+    ]
     assert damaged
     for item in damaged:
         proof = item.confirmation
