@@ -113,7 +113,8 @@ def _class_result(
     # States are counted once: as an exploration judged them, else as a check did.
     explored = [row for row in mine if row.distinct]
     explored = explored or [row for row in mine if row.states and _is_phase(row, case, "check")]
-    runs = [row for row in mine if not row.states]  # the rest looked again at single states of an exploration
+    # The rest looked again at single states of an exploration; one that was not made is no run.
+    runs = [row for row in mine if not row.states and not _is_phase(row, case, "state")]
     verdicts = [row.verdict for row in mine if row.verdict != "inconclusive"]
     broken = next((row for row in mine if row.verdict == "broken"), None)
     return ClassResult(

@@ -16,7 +16,7 @@ import msgspec
 from harness.campaign.observe import UNATTRIBUTED, Observation, finding_from
 from harness.campaign.store import RunStore
 from harness.core.json_record import decode_record, encode_document
-from harness.core.verdict import Confirmation, Finding, TrialRow
+from harness.core.verdict import Confirmation, Damage, Finding, TrialRow
 
 if TYPE_CHECKING:
     from harness.campaign.context import Case
@@ -37,7 +37,7 @@ class Ledger:
         self._phase = 0
         # Read before anything is written: the proofs of an interrupted run outlive its findings being rebuilt.
         self._kept = store.findings()
-        self.damages: dict[str, set[str]] = {}
+        self.damages: dict[str, set[Damage]] = {}
         """Every kind of damage seen of a finding, by key."""
 
     def begin_phase(self) -> None:

@@ -1,21 +1,24 @@
 """The phase that confirms power losses: the writer on a real file system, whose disk loses its power.
 
 A finding is tried on the file systems and mount options of the profiles that it was found under. *Observed* is a cut
-that leaves the same invariant violated with the same damage on the same path role; everything else stays *predicted
-only*, with the reason, and counts as a violation all the same. Each case is recorded at most once per file system,
-mount options and commit mode, first what could show most of its findings; a finding gets at most :data:`RECORDINGS`,
-and all of it ends with the budget, and after :data:`MOST_SECONDS`.
+that leaves the same invariant violated on the same path role, with a damage that was predicted for it; everything else
+stays *predicted only*, with the reason, and counts as a violation all the same. Each case is recorded at most once per
+file system, mount options and commit mode, first what could show most of its findings; a finding gets at most
+:data:`RECORDINGS`, and all of it ends with the budget, and after :data:`MOST_SECONDS`. What a recording that was made
+for one finding shows of another is told too.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
 
-from harness.campaign.context import Context, Measured, case_id
+from harness.campaign.context import Case, Context, Measured, case_id
 from harness.campaign.examine import CHECK_INVARIANT
 from harness.campaign.executor import Call
 from harness.campaign.observe import finding_plan
@@ -55,16 +58,34 @@ class _Looked:
     """What was seen of one finding."""
 
     def __init__(self) -> None:
-        self.cuts = 0
         self.recordings = 0
-        self.on: dict[str, None] = {}
+        self.cuts: dict[str, int] = {}
+        """Cuts that were looked at, by profile, until one showed it there."""
         self.reasons: dict[str, None] = {}
-        self.observed: Confirmation | None = None
+        self.observed: dict[str, Confirmation] = {}
+        """By profile, in the order in which they were tried."""
 
     @property
     def wanted(self) -> bool:
         """Whether a further recording is to look for it."""
-        return self.observed is None and self.recordings < RECORDINGS
+        return not self.observed and self.recordings < RECORDINGS
+
+    def confirmation(self) -> Confirmation | None:
+        """Return the first observation, and with it what the other file systems that were tried have shown."""
+        if not self.observed:
+            return None
+        first, *others = self.observed.values()
+        told = "; ".join([first.method, *(each.method for each in others)])
+        figures = {name: [0, cuts] for name, cuts in self.cuts.items()}
+        figures |= {name: [each.confirmed, each.attempts] for name, each in self.observed.items()}
+        return msgspec.structs.replace(first, method=told, evidence={**first.evidence, "cuts": figures})
+
+
+def recordings_planned(case: Case) -> int:
+    """Return how many recordings on disks a case may get: none where nobody may mount one."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return 0
+    return min(RECORDINGS, len({each.filesystem for each in case.profiles if each.filesystem}))
 
 
 def confirm_power(ctx: Context, cases: Iterable[Measured], wanted: bool, *, vm: bool = False) -> None:
@@ -157,13 +178,15 @@ def _calls(
     ctx: Context, tries: list[_Try], looked: dict[str, _Looked], findings: list[Finding], vm: bool
 ) -> Iterator[Call]:
     for number, each in enumerate(tries):
+        name = each.profile.name
         wanted = tuple(
-            finding for finding in findings if _is_for(each, finding) and looked[finding.key].observed is None
+            finding for finding in findings if _is_for(each, finding) and name not in looked[finding.key].observed
         )
         request = CutRequest(
             spec=each.item.case.subject.spec,
             judged=each.item.explored.judged,
             findings=wanted,
+            damages={finding.key: tuple(sorted(ctx.ledger.damages.get(finding.key, ()))) for finding in wanted},
             filesystem=each.profile.filesystem,
             options=each.profile.mount_options,
             commit=each.commit,
@@ -182,17 +205,20 @@ def _note(mine: _Looked, each: _Try, finding: Finding, result: CutResult) -> Non
         mine.reasons[result.problem] = None
         mine.recordings += 1
         return
-    if mine.observed is not None:
+    name = each.profile.name
+    if name in mine.observed:
         return
     mine.recordings += 1
-    mine.cuts += result.cuts
-    mine.on[each.profile.name] = None
+    mine.cuts[name] = mine.cuts.get(name, 0) + result.cuts
     shown = result.shown.get(finding.key, 0)
     if shown:
-        mine.observed = Confirmation(
+        damage = result.evidence[finding.key]["damage"]
+        observed = "observed" if damage == finding.damage else f"observed ({damage})"
+        where = f"{name}, Linux {result.kernel}" if not mine.observed else name
+        mine.observed[name] = Confirmation(
             attempts=result.cuts,
             confirmed=shown,
-            method=f"observed on {each.profile.name}, Linux {result.kernel}: {shown:,} of {result.cuts:,} cuts",
+            method=f"{observed} on {where}: {shown:,} of {result.cuts:,} cuts",
             evidence={**result.evidence[finding.key], "kernel": result.kernel, "trial": _trial_id(each)},
         )
 
@@ -225,10 +251,10 @@ def _record_row(ctx: Context, each: _Try, result: CutResult) -> None:
 def _why(finding: Finding, mine: _Looked, late: bool) -> str:
     """Return why a finding was not observed."""
     if mine.cuts:
-        return f"0 of {mine.cuts:,} cuts on {', '.join(mine.on)} showed it"
+        return f"0 of {sum(mine.cuts.values()):,} cuts on {', '.join(mine.cuts)} showed it"
     if mine.reasons:
         return next(iter(mine.reasons))
-    if late and mine.observed is None:
+    if late and not mine.observed:
         return "the time for real file systems is used up"
     if finding.invariant == CHECK_INVARIANT or needed_programs(finding):
         return "it takes programs to see it"
@@ -242,10 +268,12 @@ def _keep(ctx: Context, finding: Finding, item: Measured, mine: _Looked, why: st
         names = ", ".join(each.name for each in profiles)
         why = f"{names}: from documents, not from a running kernel"
     kept = ctx.ledger.kept(finding.key)
-    confirmation = mine.observed
+    confirmation = mine.confirmation()
     if confirmation is None and kept is not None and kept.confirmation.confirmed:
         confirmation = kept.confirmation  # an interrupted run has seen it
     if confirmation is None:
-        confirmation = Confirmation(attempts=mine.cuts, method=f"predicted only ({why or 'not tried'})")
+        confirmation = Confirmation(
+            attempts=sum(mine.cuts.values()), method=f"predicted only ({why or 'not tried'})"
+        )
     ctx.ledger.replace(msgspec.structs.replace(finding, confirmation=confirmation))
     ctx.ledger.write(finding.key)

@@ -17,7 +17,7 @@ from harness.campaign.trials import serious
 from harness.campaign.work import Judged, expectation_for, judge_for
 from harness.core.fault import FaultPlan
 from harness.core.run import RunSpec
-from harness.core.verdict import Finding
+from harness.core.verdict import Damage, Finding
 from harness.engines.base import EngineError
 from harness.engines.block import BlockOptionError, DiskRecording, observe, record_on_disk, why_not_available
 from harness.engines.block.observe import ObservedState
@@ -30,7 +30,9 @@ from harness.services.tools import serving
 class CutRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A writer, a file system with its mount options, and the findings that are looked for; ``cuts`` at most.
 
-    ``plan``: what fails while the writer runs. ``vm``: all of it happens in a virtual machine.
+    ``plan``: what fails while the writer runs. ``vm``: all of it happens in a virtual machine. ``damages``, by key:
+    what a finding was predicted to leave, where one cause leaves a file empty in one state and torn in another; of a
+    finding that is not there, its own damage.
     """
 
     spec: RunSpec
@@ -44,6 +46,7 @@ class CutRequest(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     vm: bool = False
     content: bool = False
+    damages: dict[str, tuple[Damage, ...]] = {}
 
 
 class CutResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +123,8 @@ def _look(request: CutRequest, recorded: DiskRecording, states: Iterable[Observe
             continue
         found = serious(judge.judge(state.tree, state.acked, "power"))
         for finding in request.findings if found else ():
-            same = [item for item in found if item.damage == finding.damage]
+            predicted = request.damages.get(finding.key) or (finding.damage,)
+            same = [item for item in found if item.damage in predicted]
             violation = match(finding, same)
             if violation is None:
                 continue
@@ -129,6 +133,7 @@ def _look(request: CutRequest, recorded: DiskRecording, states: Iterable[Observe
                 evidence[finding.key] = {
                     **evidence_of(state.tree, violation, request.content),
                     "message": violation.message,
+                    "damage": violation.damage,
                     "acknowledged": state.acked,
                     "filesystem": request.filesystem,
                     "mount_options": request.options,

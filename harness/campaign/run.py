@@ -188,7 +188,7 @@ def _phases(ctx: Context, plan: Plan, options: Options) -> _Phases:
     settle_profiles(ctx, measured)
     ctx.ledger.settle(join_timed(ctx.ledger.by_key(), ctx.ledger.damages))
     add_tokens(ctx, measured, plan.digest)
-    confirm_power(ctx, measured, options.confirm_power, vm=options.block_vm)
+    confirm_power(shares.of("cuts"), measured, options.confirm_power, vm=options.block_vm)
     confirm_phase(ctx, measured)
     advice = advice_phase(ctx, measured, explored)
     drift = {name: each for name, each in figures.items() if each}

@@ -13,10 +13,11 @@ from collections.abc import Iterable
 from harness.campaign.context import Context, Measured
 from harness.campaign.damage import STARTS
 from harness.campaign.errors import plans_for
+from harness.campaign.power_confirm import recordings_planned
 from harness.campaign.power_shown import checked_per_profile, shown_per_profile
 from harness.campaign.power_sync import syncs_planned
 
-BOUNDED = ("power", "shown", "syncs", "recover", "damage", "errno", "timed", "signal", "concurrency")
+BOUNDED = ("power", "shown", "syncs", "recover", "damage", "errno", "timed", "signal", "concurrency", "cuts")
 """The phases that a budget bounds, in the order in which they come."""
 
 WINDOW_TRIALS = 6
@@ -26,8 +27,11 @@ WATCHED = 2
 """A run whose operations are watched costs about two plain ones."""
 WHOLE = 2
 """A run that nothing ends costs about two that are killed."""
-EXPLORED = 12
+EXPLORED = 25
 """Exploring one profile costs about as much as so many runs, mostly less; what is left over goes to who comes next."""
+
+ON_DISK = 25
+"""Recording on a disk, and cutting its power some hundred times."""
 
 
 def planned(measured: Measured) -> dict[str, int]:
@@ -47,6 +51,7 @@ def planned(measured: Measured) -> dict[str, int]:
         "timed": case.timed + case.signals + (WINDOW_TRIALS if case.timed + case.signals else 0),
         "signal": WATCHED * min(case.signals, len(measured.trace.acks)),
         "concurrency": WHOLE * case.runs,
+        "cuts": ON_DISK * recordings_planned(case),
     }
 
 

@@ -18,10 +18,11 @@ from harness.checks.conversation_fold import Conversations
 from harness.checks.summary import is_json
 from harness.core.content import Content
 from harness.core.role import path_role
-from harness.core.tree import Tree
+from harness.core.tree import Directory, Tree
 
 T = TypeVar("T")
 _NEWLINE = 10
+_SEVERAL = 2
 
 
 class Conditions:
@@ -33,12 +34,17 @@ class Conditions:
         self._known: dict[tuple[str, bytes], Hashable] = {}
 
     def of(self, tree: Tree) -> Hashable:
-        """Return what stands for the condition of a tree: per path role, how many files are in which condition."""
+        """Return what stands for the condition of a tree.
+
+        Per path role, whether one or several files are in which condition; and the directories in which there is
+        nothing yet: a program that finds one may take what it is for as there.
+        """
         found: Counter[tuple[str, Hashable]] = Counter()
         for path, file in tree.files():
             binding = self._bindings.of(path)
             found[path_role(path), self._condition(binding, file.content)] += 1
-        return frozenset(found.items())
+        files = frozenset((*key, min(number, _SEVERAL)) for key, number in found.items())
+        return files, frozenset(path_role(path) for path in _empty_directories(tree))
 
     def _condition(self, binding: FileBinding | None, content: Content) -> Hashable:
         if binding is None or binding.litter or not content.size:
@@ -57,6 +63,17 @@ class Conditions:
     def _open_calls(self, content: Content) -> Hashable:
         judged = self._conversations.of(content)
         return tuple((fault.invariant, len(fault.ids)) for fault in judged.faults)
+
+
+def _empty_directories(tree: Tree) -> set[str]:
+    """Return the directories that hold no file, not even further below."""
+    filled: set[str] = set()
+    for path, _ in tree.files():
+        above = path.rpartition("/")[0]
+        while above and above not in filled:
+            filled.add(above)
+            above = above.rpartition("/")[0]
+    return {path for path, ino in tree.names.items() if type(tree.nodes[ino]) is Directory} - filled
 
 
 def _tail(content: Content) -> str:

@@ -319,6 +319,23 @@ def test_a_power_loss_is_observed_on_a_real_file_system(filesystem: str, tmp_pat
     assert {row.engine for row in proofs} == {"block"}
 
 
+def test_a_cause_is_observed_by_any_damage_that_was_predicted_for_it(tmp_path: Path) -> None:
+    """Torn in its smallest state, empty in the cuts: what a rename to a new name leaves without an fsync."""
+    if reason := why_not_available("ext4"):
+        pytest.skip(f"no block engine: {reason}")
+    script = tmp_path / "save.py"
+    script.write_text(REPLACED.replace("    os.fsync(file)\n", ""))
+    done = conduct_probe(tmp_path, script, ("power",), profiles=("ext4",))
+    damaged = [item for item in done.findings if item.invariant == "M1" and item.damage in ("torn", "nul", "empty")]
+    assert damaged
+    for item in damaged:
+        proof = item.confirmation
+        assert proof.evidence["damage"] == "empty"
+        assert proof.evidence["cuts"] == {"ext4": [proof.confirmed, proof.attempts]}
+        told = "observed" if item.damage == "empty" else "observed (empty)"
+        assert proof.method.startswith(f"{told} on ext4, Linux ")
+
+
 def test_a_file_system_that_no_kernel_here_has_is_predicted_only(tmp_path: Path) -> None:
     script = tmp_path / "save.py"
     script.write_text(IN_PLACE)

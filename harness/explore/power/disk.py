@@ -36,18 +36,21 @@ class _Blocks(NamedTuple):
 class _Inode:
     """The content effects of one inode, and the contents that sets of them make."""
 
-    __slots__ = ("base", "effects", "mask", "memo", "seen")
+    __slots__ = ("base", "effects", "emptied", "mask", "memo", "seen")
 
     def __init__(self, base: Content) -> None:
         self.base = base
         self.effects: dict[int, Data | Size | Cut] = {}
         self.mask = 0
+        self.emptied = 0
+        """The truncations to nothing: of what came before a kept one, nothing shows."""
         self.memo: dict[int, _Blocks] = {0: _Blocks(base, base.size)}
         self.seen: dict[int, Content] = {0: base}
 
     def blocks(self, kept: int) -> _Blocks:
         """Return the blocks that the effects ``kept`` make, from those without the last of them."""
         memo, pending = self.memo, []
+        kept = self.telling(kept)
         found = memo.get(kept)
         while found is None:
             last = kept.bit_length() - 1
@@ -71,8 +74,17 @@ class _Inode:
             found = memo[mask] = _Blocks(data, size)
         return found
 
+    def telling(self, kept: int) -> int:
+        """Return ``kept`` without what the last truncation to nothing has made invisible."""
+        emptied = kept & self.emptied
+        if not emptied:
+            return kept
+        last = emptied.bit_length() - 1
+        return kept >> last << last
+
     def content(self, kept: int) -> Content:
         """Return what a reader of the file sees."""
+        kept = self.telling(kept)
         content = self.seen.get(kept)
         if content is None:
             blocks = self.blocks(kept)
@@ -101,6 +113,8 @@ class Disk:
                 self._inodes[item.ino] = inode
             inode.effects[number] = item
             inode.mask |= 1 << number
+            if isinstance(item, Cut) and item.size == 0:
+                inode.emptied |= 1 << number
         self._upto = [0]
         for numbers in effects.of_op:
             self._upto.append(max(self._upto[-1], (1 << numbers.stop) - 1))
