@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.catalog.profiles import list_profiles, load_profiles
+from harness.checks import INVARIANTS
 from harness.engines.block import FILESYSTEMS
 from harness.seeds import __main__ as command
 from harness.seeds import losses
@@ -32,6 +33,11 @@ COUNTS = st.lists(
 def test_a_row_of_a_power_loss_names_profiles_and_a_family_with_work(claim: Claim) -> None:
     assert load_profiles(claim.profiles)
     assert workload_of(claim) in WORKLOADS.values()
+
+
+@pytest.mark.parametrize("claim", [each for each in OF_POWER if each.finds], ids=lambda claim: claim.id)
+def test_what_is_looked_for_is_seen_without_a_program(claim: Claim) -> None:
+    assert all({"file", "names", "tree"} & set(INVARIANTS[name].checks) for name in claim.finds)
 
 
 @pytest.mark.parametrize("claim", OF_CUTS, ids=lambda claim: claim.id)
