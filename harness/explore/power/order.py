@@ -238,21 +238,26 @@ class _Builder:
         if isinstance(op, Sync):
             self._sync(op)
         elif isinstance(op, Open) and not op.error:
-            self.sync_flags[op.actor, op.fd] = op.flags
+            self.sync_flags[self._process(op.actor), op.fd] = op.flags
             if op.truncated:
                 self.file(op.ino).rewritten = True
         elif isinstance(op, Close):
             file = self.file(op.ino)
-            self.sync_flags.pop((op.actor, op.fd), None)
+            self.sync_flags.pop((self._process(op.actor), op.fd), None)
             if file.rewritten:
                 self.flushed |= self._content(file, self.profile.truncate_replace_flushes)
                 file.rewritten = False
         elif isinstance(op, Write | Truncate):
             self._synchronous(op, mine)
 
+    def _process(self, actor: int) -> int:
+        """Return the process of an actor: its threads share their descriptors."""
+        actors = self.effects.trace.actors
+        return actors[actor].process if actor < len(actors) else -1 - actor
+
     def _synchronous(self, op: Write | Truncate, mine: int) -> None:
         """A write through a descriptor opened with O_SYNC or O_DSYNC is durable when it returns."""
-        flags = self.sync_flags.get((op.actor, op.fd), 0) if isinstance(op, Write) else 0
+        flags = self.sync_flags.get((self._process(op.actor), op.fd), 0) if isinstance(op, Write) else 0
         if flags & O_DSYNC:
             self.durable |= self.closed(mine)
             if flags & O_SYNC == O_SYNC and self.profile.fsync_file_persists_its_name:
