@@ -120,7 +120,7 @@ def _unlink_dirsync(script: Script) -> None:
 
 def _in_place_then_another(script: Script) -> None:
     script.put("f", NEW)
-    script.link("f", "g")
+    script.open("g")
 
 
 def _replaced_by_two(script: Script) -> None:

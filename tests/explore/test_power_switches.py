@@ -274,3 +274,17 @@ def test_threads_of_one_process_share_a_synchronous_descriptor(name: str, proces
     actors = (Actor(process=0), Actor(process=process, thread=1 - process))
     trace = msgspec.structs.replace(trace, operations=(opened, *trace.operations[1:]), actors=actors)
     assert allowed(trace, load_profile(name), {"f": OLD}) is not durable
+
+
+@pytest.mark.parametrize("rule", [False, True])
+def test_fsync_persists_parents(rule: bool) -> None:
+    """A name in a directory that nobody synced is lost with it, until the directory above is synced."""
+    run = script(f=OLD)
+    run.mkdir("d")
+    run.replace("d/g", NEW)
+    run.sync_directory("d")
+    profile = with_switches(fsync_persists_parents=rule)
+    assert allowed(run.trace(), profile, {"f": OLD}) is not rule
+    run.sync_directory()
+    assert not allowed(run.trace(), profile, {"f": OLD})
+    assert allowed(run.trace(), profile, {"f": OLD, "d/g": NEW})
