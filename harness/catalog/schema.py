@@ -54,6 +54,8 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 def read_toml(path: str, shown: str = "") -> dict[str, Any]:
     """Return the tables of a TOML file; messages call it ``shown``. Raises :class:`ManifestError`."""
     shown = shown or path
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise ManifestError(f"{shown}: not a regular file")  # a FIFO that nobody writes to would be waited for
     try:
         with open(path, "rb") as stream:
             raw = stream.read(MANIFEST_BYTES + 1)

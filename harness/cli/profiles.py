@@ -9,6 +9,7 @@ import msgspec
 
 from harness.cli.output import json_option, print_folded, print_line
 from harness.core.profile import Profile
+from harness.report.escape import plain
 from harness.report.json_document import result_document
 
 
@@ -61,5 +62,5 @@ def show(name: str, as_json: bool) -> int:
     for key, value in fields.items():
         shown = {True: "true", False: "false"}.get(value, value) if isinstance(value, bool) else value
         if shown != "":
-            print_folded(f"{key:{width}}", str(shown))
+            print_folded(f"{key:{width}}", plain(str(shown)))
     return 0

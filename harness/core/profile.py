@@ -62,6 +62,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Whether fsync of a file makes durable the names it was given before, without a sync of the directory."""
     fsync_dir: bool = True
     """Whether fsync of a directory makes its entries durable."""
+    fsync_persists_parents: bool = True
+    """Whether a sync of what stands in a new directory makes the directory's own name durable as well."""
     sync_waits: bool = True
     """Whether sync and syncfs return when everything before them is durable; POSIX lets sync return earlier."""
     failed_fsync: Literal["clean", "revert"] = "clean"

@@ -118,6 +118,36 @@ def _unlink_dirsync(script: Script) -> None:
     script.ack(1)
 
 
+def _in_place_then_another(script: Script) -> None:
+    script.put("f", NEW)
+    script.open("g")
+
+
+def _replaced_by_two(script: Script) -> None:
+    script.replace("f", NEW, suffix=".a")
+    script.replace("f", NEXT, suffix=".b")
+
+
+def _new_directory(script: Script) -> None:
+    script.mkdir("d")
+    fd = script.open("d/g")
+    script.write(fd, NEW)
+    script.fsync(fd)
+    script.ack(1)
+
+
+def _page_written_twice(script: Script) -> None:
+    fd = script.open("f")
+    script.write(fd, b"x" * 100, at=0)
+    script.write(fd, b"y" * 100, at=200)
+
+
+def _size_set_after_writing(script: Script) -> None:
+    fd = script.open("f")
+    script.write(fd, NEW[:5000], at=len(OLD))
+    script.truncate(fd, len(OLD) + 5000)
+
+
 _ALL_NUL = bytes(len(NEW))
 _CUT = NEW[: 2 * PAGE]
 _DONE = 99
@@ -155,5 +185,32 @@ FORBIDDEN = (
     Forbidden("a NUL tail after an append", _append, {"f": OLD + NEW[:2288] + bytes(2712)}, 0, ("xfs",)),
     Forbidden(
         "a NUL tail in a new block", _append, {"f": OLD + NEW[:2288] + bytes(2712)}, 0, ("ext4-nodelalloc",)
+    ),
+    Forbidden(
+        "empty in place with a name that came after the close",
+        _in_place_then_another,
+        {"f": b"", "g": b""},
+        0,
+        tuple(name for name in EXT4 if name != "ext4-noauto_da_alloc"),
+    ),
+    Forbidden(
+        "the second replacement without the first, whose source is back",
+        _replaced_by_two,
+        {"f": NEXT, "f.a": NEW},
+        0,
+        (*EXT4, "xfs"),
+    ),
+    Forbidden("no directory after fsync of a file in it", _new_directory, START, _DONE),
+    Forbidden(
+        "of two writes to a page the later alone",
+        _page_written_twice,
+        {"f": OLD[:200] + b"y" * 100 + OLD[300:]},
+    ),
+    Forbidden(
+        "a NUL tail under a size that was set",
+        _size_set_after_writing,
+        {"f": OLD + bytes(5000)},
+        0,
+        ("xfs",),
     ),
 )

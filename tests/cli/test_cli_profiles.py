@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,19 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
     own.write_text('extends = "ext4"\ntitle = "mine"\nsource = "me"\ndir_ops_ordered = "dir"\n')
     fields = in_process("profiles", "show", str(own), "--json").document["result"]
     assert (fields["name"], fields["dir_ops_ordered"], fields["filesystem"]) == ("mine", "dir", "ext4")
+
+
+def test_a_profile_does_not_steer_the_terminal(tmp_path: Path) -> None:
+    own = tmp_path / "mine.toml"
+    own.write_text('title = "t\\u001b[31m"\nsource = "s\\u001b]0;x"\n')
+    text = in_process("profiles", "show", str(own)).out
+    assert "\x1b" not in text
+    assert "\\x1b]0;x" in text
+
+
+def test_a_profile_that_is_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    assert "not a regular file" in one_line(in_process("profiles", "show", str(tmp_path / "pipe.toml")))
 
 
 @pytest.mark.parametrize(

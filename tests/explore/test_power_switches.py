@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness.catalog.profiles import load_profile
 from harness.core.operation import Open, Sync
 from harness.core.profile import Profile
-from harness.core.trace import Trace
+from harness.core.trace import Actor, Trace
 from harness.core.tree import Tree, tree_of
 from harness.explore.power.effects import effects_of
 from harness.explore.power.membership import Membership
@@ -260,3 +261,30 @@ def test_a_log_of_names_forgets_a_name_that_is_lost() -> None:
     journal = with_switches(fsync_file_persists_its_name=True)
     assert allowed(run.trace(), log, {"f": OLD, "e/x": b"x", "e/g": NEW})
     assert not allowed(run.trace(), journal, {"f": OLD, "e/x": b"x", "e/g": NEW})
+
+
+@pytest.mark.parametrize("name", ["posix", "ext4", "xfs", "btrfs"])
+@pytest.mark.parametrize(("process", "durable"), [(0, True), (1, False)])
+def test_threads_of_one_process_share_a_synchronous_descriptor(name: str, process: int, durable: bool) -> None:
+    run = Script(tree_of({"f": OLD}), actors=2)
+    fd = run.open("f")
+    run.write(fd, NEW[:PAGE], actor=1)
+    trace = run.trace()
+    opened = msgspec.structs.replace(trace.operations[0], flags=0o4010000)
+    actors = (Actor(process=0), Actor(process=process, thread=1 - process))
+    trace = msgspec.structs.replace(trace, operations=(opened, *trace.operations[1:]), actors=actors)
+    assert allowed(trace, load_profile(name), {"f": OLD}) is not durable
+
+
+@pytest.mark.parametrize("rule", [False, True])
+def test_fsync_persists_parents(rule: bool) -> None:
+    """A name in a directory that nobody synced is lost with it, until the directory above is synced."""
+    run = script(f=OLD)
+    run.mkdir("d")
+    run.replace("d/g", NEW)
+    run.sync_directory("d")
+    profile = with_switches(fsync_persists_parents=rule)
+    assert allowed(run.trace(), profile, {"f": OLD}) is not rule
+    run.sync_directory()
+    assert not allowed(run.trace(), profile, {"f": OLD})
+    assert allowed(run.trace(), profile, {"f": OLD, "d/g": NEW})

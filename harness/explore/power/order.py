@@ -83,6 +83,7 @@ class _Builder:
         self.by_directory: dict[int, int] = {}
         self.in_directory: dict[int, int] = {}
         self.made: dict[int, int] = {}
+        self.waiting = 0
         self.flushed = 0
         self.sync_flags: dict[tuple[int, int], int] = {}
         self.refused: set[int] = set()
@@ -238,25 +239,30 @@ class _Builder:
         if isinstance(op, Sync):
             self._sync(op)
         elif isinstance(op, Open) and not op.error:
-            self.sync_flags[op.actor, op.fd] = op.flags
+            self.sync_flags[self._process(op.actor), op.fd] = op.flags
             if op.truncated:
                 self.file(op.ino).rewritten = True
         elif isinstance(op, Close):
             file = self.file(op.ino)
-            self.sync_flags.pop((op.actor, op.fd), None)
+            self.sync_flags.pop((self._process(op.actor), op.fd), None)
             if file.rewritten:
                 self.flushed |= self._content(file, self.profile.truncate_replace_flushes)
                 file.rewritten = False
         elif isinstance(op, Write | Truncate):
             self._synchronous(op, mine)
 
+    def _process(self, actor: int) -> int:
+        """Return the process of an actor: its threads share their descriptors."""
+        actors = self.effects.trace.actors
+        return actors[actor].process if actor < len(actors) else -1 - actor
+
     def _synchronous(self, op: Write | Truncate, mine: int) -> None:
         """A write through a descriptor opened with O_SYNC or O_DSYNC is durable when it returns."""
-        flags = self.sync_flags.get((op.actor, op.fd), 0) if isinstance(op, Write) else 0
+        flags = self.sync_flags.get((self._process(op.actor), op.fd), 0) if isinstance(op, Write) else 0
         if flags & O_DSYNC:
-            self.durable |= self.closed(mine)
+            self._persist(mine)
             if flags & O_SYNC == O_SYNC and self.profile.fsync_file_persists_its_name:
-                self.durable |= self.closed(self.file(op.ino).names())
+                self._persist(self.file(op.ino).names())
 
     def _sync(self, op: Sync) -> None:
         if op.error:
@@ -281,7 +287,21 @@ class _Builder:
         if self.profile.fsync_file_persists_its_name:
             # fdatasync of a renamed file leaves the rename where it was; the name it was made with it keeps.
             persisted |= file.names() & (-1 if op.scope == "file" else file.made)
-        self.durable |= self.closed(persisted)
+        self._persist(persisted)
+
+    def _persist(self, mask: int) -> None:
+        """Make durable what a sync wrote out; names wait until those of new directories above were synced too.
+
+        What waits is taken as pending: a directory that is there without it was possible before that sync already.
+        """
+        if self.profile.fsync_persists_parents:
+            self.durable |= self.closed(mask)
+            return
+        self.waiting |= mask
+        above = sum(self.made.values()) & ~(self.waiting | self.durable)
+        ready = sum(1 << number for number in bits(self.waiting) if not self.needs[number] & above)
+        self.durable |= self.closed(ready)
+        self.waiting &= ~ready
 
     def _dropped(self) -> int:
         dropped = 0
