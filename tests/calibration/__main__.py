@@ -66,18 +66,22 @@ def _run(profiles: Iterable[Profile], writers: Sequence[str], seed: int) -> list
 
 
 def dropped(rows: Sequence[Sequence[Measured]], known: dict[str, float]) -> list[str]:
-    """Return what fell by more than a fifth against the calibration file, in a sentence each."""
+    """Return what fell by more than a fifth against the calibration file, or is not in it, in a sentence each."""
     out = []
     for runs in rows:
         name, share = f"{runs[0].profile}/{runs[0].pattern}", share_of(runs)
         before = known.get(name)
-        if before is not None and share < before * (1 - DROP):
+        if before is None:
+            out.append(
+                f"{name}: {share:.3f} of the predicted trees seen, and no share is kept to hold it to (--write)"
+            )
+        elif share < before * (1 - DROP):
             out.append(f"{name}: {share:.3f} of the predicted trees seen, {before:.3f} before")
     return out
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table; exit 1 for a disk outside its profile's set or a share that fell, 5 where nothing can run."""
+    """Print the table; exit 1 for a strange or unmountable disk or a share that fell, 5 where nothing can run."""
     parser = argparse.ArgumentParser(prog="python -m tests.calibration")
     parser.add_argument("profiles", nargs="*")
     parser.add_argument("--write", action="store_true", help="write the shares anew")
@@ -97,13 +101,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.path.exists(SHARES):
         with open(SHARES, encoding="utf-8") as stream:
             known = json.load(stream)
-    fallen = dropped(named, known)
+    fallen = [] if asked.write else dropped(named, known)
+    unmountable = sum(run.unmountable for runs in rows for run in runs)
     distinct = sum(len(run.observed) for runs in rows for run in runs)
     strange = sum(len(run.strange) for runs in rows for run in runs)
     cuts = sum(run.cuts for runs in rows for run in runs)
     print(
         f"Linux {platform.release()}: {cuts:,} cuts, {distinct:,} distinct states, {strange} outside their profile's "
-        f"set, in {time.monotonic() - begun:.0f} s"
+        f"set, {unmountable} disks that could not be mounted, in {time.monotonic() - begun:.0f} s"
     )
     for line in fallen:
         print(f"fallen: {line}")
@@ -112,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with open(SHARES, "w", encoding="utf-8") as stream:
             json.dump(dict(sorted(known.items())), stream, indent=1)
             stream.write("\n")
-    return 1 if strange or fallen else 0
+    return 1 if strange or fallen or unmountable else 0
 
 
 if __name__ == "__main__":

@@ -43,4 +43,6 @@ def test_a_share_that_falls_by_more_than_a_fifth_is_told() -> None:
     assert dropped(rows, {"p/w": 0.75}) == []
     assert dropped(rows, {"p/w": 0.9}) == []
     assert dropped(rows, {"p/w": 0.95}) == ["p/w: 0.750 of the predicted trees seen, 0.950 before"]
-    assert dropped(rows, {"other/w": 1.0}) == []
+    assert dropped(rows, {"other/w": 1.0}) == [
+        "p/w: 0.750 of the predicted trees seen, and no share is kept to hold it to (--write)"
+    ]
