@@ -65,7 +65,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     fsync_persists_parents: bool = True
     """Whether a sync of what stands in a new directory makes the directory's own name durable as well."""
     sync_waits: bool = True
-    """Whether sync and syncfs return when everything before them is durable; POSIX lets sync return earlier."""
+    """Whether sync returns when everything before it is durable; POSIX lets it return earlier. syncfs always waits."""
     failed_fsync: Literal["clean", "revert"] = "clean"
     """After a failed fsync: pages are marked clean with the new data kept in memory, or go back to what they held."""
     flush: Literal["fsync", "fullfsync"] = "fsync"

@@ -46,7 +46,7 @@ class _File:
 
     __slots__ = (
         *("all", "cut", "cuts", "cuts_and_sizes", "dropped", "fresh"),
-        *("last_size", "logged", "made", "named", "on_block", "rewritten"),
+        *("last_size", "logged", "made", "named", "on_block", "opened", "rewritten"),
     )
 
     def __init__(self) -> None:
@@ -56,6 +56,8 @@ class _File:
         self.named: dict[Entry, int] = {}
         self.made = 0
         self.logged = False
+        self.opened = -1
+        """The flags that all opens of it had; -1 before the first."""
         self.cut = -1
         self.cuts: list[tuple[int, int]] = []
         self.last_size = -1
@@ -240,6 +242,7 @@ class _Builder:
             self._sync(op)
         elif isinstance(op, Open) and not op.error:
             self.sync_flags[self._process(op.actor), op.fd] = op.flags
+            self.file(op.ino).opened &= op.flags
             if op.truncated:
                 self.file(op.ino).rewritten = True
         elif isinstance(op, Close):
@@ -258,8 +261,11 @@ class _Builder:
 
     def _synchronous(self, op: Write | Truncate, mine: int) -> None:
         """A write through a descriptor opened with O_SYNC or O_DSYNC is durable when it returns."""
-        flags = self.sync_flags.get((self._process(op.actor), op.fd), 0) if isinstance(op, Write) else 0
-        if flags & O_DSYNC:
+        if not isinstance(op, Write):
+            return
+        # A descriptor that nobody opened was duplicated or inherited: it has what all opens of its file had.
+        flags = self.sync_flags.get((self._process(op.actor), op.fd), self.file(op.ino).opened)
+        if flags > 0 and flags & O_DSYNC:
             self._persist(mine)
             if flags & O_SYNC == O_SYNC and self.profile.fsync_file_persists_its_name:
                 self._persist(self.file(op.ino).names())
@@ -272,7 +278,7 @@ class _Builder:
                 file.dropped |= file.all & ~file.cuts_and_sizes & ~self.durable
             return
         if op.scope in ("filesystem", "all"):
-            if self.profile.sync_waits:
+            if self.profile.sync_waits or op.scope == "filesystem":  # syncfs waits wherever there is one
                 self.committed = (1 << len(self.needs)) - 1 & ~self._dropped()
                 self.durable |= self.committed
             return
