@@ -1,9 +1,9 @@
 """The correct writers hold over what a power loss leaves, at every crash point, under every profile.
 
-``--evidence`` explores three workloads of each writer under all profiles; else one, under the two weakest. Run with ``-s`` for the
-table: states per writer and profile, crash points, and where the sets of one were sampled. A database is judged by its
-own check, a program, on every distinct state. What is expected to be lost is shown as well: a rollback journal with
-synchronous=FULL, and a writer that skips only the sync of the directory.
+``--evidence`` explores three workloads of each writer under all profiles; else one, under the two weakest. Run with
+``-s`` for the table: states per writer and profile, crash points, and where the sets of one were sampled. A database is
+judged by its own check, a program, on every distinct state. What is expected to be lost is shown as well: a rollback
+journal with synchronous=FULL, and a writer that skips only the sync of the directory.
 """
 
 from __future__ import annotations
