@@ -115,9 +115,6 @@ class Disk:
             inode.mask |= 1 << number
             if isinstance(item, Cut) and item.size == 0:
                 inode.emptied |= 1 << number
-        self._upto = [0]
-        for numbers in effects.of_op:
-            self._upto.append(max(self._upto[-1], (1 << numbers.stop) - 1))
 
     def tree(self, op: int, lost: int) -> Tree:
         """Return the tree after operation ``op`` (-1: at the start) without the ``lost`` effects."""
@@ -131,7 +128,7 @@ class Disk:
             gone, come = self._names.difference(op, lost_names)
             if gone or come:
                 tree = tree.edit(gone, come)
-        rest, upto = lost ^ lost_names, self._upto[op + 1]
+        rest, upto = lost ^ lost_names, self._effects.upto[op + 1]
         while rest:
             ino = self._owner[(rest & -rest).bit_length() - 1]
             inode = self._inodes[ino]
@@ -178,7 +175,7 @@ class Disk:
         inode = self._inodes.get(ino)
         if inode is None:
             return []
-        kept = inode.mask & self._upto[op + 1] & ~lost
+        kept = inode.mask & self._effects.upto[op + 1] & ~lost
         covered = [(0, inode.base.size)]
         for number in bits(kept):
             item = inode.effects[number]

@@ -104,6 +104,7 @@ Effect: TypeAlias = Data | Size | Cut | Names
 
 class Effects(NamedTuple):
     """All effects of a trace. ``of_op[k]`` are the indices of those of operation ``k``, ``trees[k]`` the tree after it.
+    ``upto[n]`` is the mask of the effects of the first ``n`` operations.
 
     ``coarse`` counts the writes that were cut into larger blocks than the file system's.
     """
@@ -112,6 +113,7 @@ class Effects(NamedTuple):
     items: tuple[Effect, ...]
     of_op: tuple[range, ...]
     trees: tuple[Tree, ...]
+    upto: tuple[int, ...]
     coarse: int
 
 
@@ -138,7 +140,8 @@ def effects_of(trace: Trace, profile: Profile) -> Effects:
             tree = apply(tree, op)
         of_op.append(range(first, len(items)))
         trees.append(tree)
-    return Effects(trace, tuple(items), tuple(of_op), tuple(trees), coarse)
+    upto = (0, *((1 << numbers.stop) - 1 for numbers in of_op))
+    return Effects(trace, tuple(items), tuple(of_op), tuple(trees), upto, coarse)
 
 
 def _size(tree: Tree, ino: int) -> int:

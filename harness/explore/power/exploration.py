@@ -234,7 +234,7 @@ def _minimal(
     """Return the state with as little lost as still shows the same violation: whole operations first."""
     if state.stale:
         return state, violation
-    effects, needs, wanted = explorer.effects, explorer.order.needs, _key(violation)
+    effects, wanted = explorer.effects, _key(violation)
     tries = 0
     for whole in (True, False):
         for number in bits(state.lost):
@@ -243,10 +243,7 @@ def _minimal(
             back = 1 << number
             if whole:
                 back = sum(1 << other for other in effects.of_op[effects.items[number].op])
-            kept = back
-            for each in bits(back):
-                kept |= needs[each]
-            lost = state.lost & ~kept
+            lost = state.lost & ~explorer.order.closed(back)
             tree = explorer.disk.tree(state.seq, lost)
             tries += 1
             same = [item for item in predicate(tree, state.acked, "power") if _key(item) == wanted]

@@ -46,9 +46,6 @@ class Membership:
                 self._names_mask |= 1 << number
             else:
                 self._files[item.ino] = self._files.get(item.ino, 0) | 1 << number
-        self._upto = [0]
-        for numbers in order.effects.of_op:
-            self._upto.append(max(self._upto[-1], (1 << numbers.stop) - 1))
         self._closed: dict[tuple[int, int, int], list[int]] = {}
         self._old: dict[int, tuple[bytes, ...]] = {}
 
@@ -67,26 +64,20 @@ class Membership:
         return None
 
     def _lost(self, tree: Tree, begun: int, durable: int) -> int | None:
-        every = self._upto[begun]
+        every = self.effects.upto[begun]
         paths = set(tree.names)
         for kept in self._sets(every & self._names_mask, durable):
             lost_names = every & self._names_mask & ~kept
             names = self._disk.tree(begun - 1, lost_names)
             if set(names.names) != paths or not self._same_kinds(names, tree):
                 continue
-            content = self._contents(tree, names, begun, every, durable | self._needed(kept))
+            content = self._contents(tree, names, begun, every, durable | self.order.closed(kept))
             if content is not None:
                 return every & ~kept & ~content
         return None
 
     def _same_kinds(self, names: Tree, tree: Tree) -> bool:
         return all(type(names.node_at(path)) is type(tree.node_at(path)) for path in names.names)
-
-    def _needed(self, kept: int) -> int:
-        out = kept
-        for number in bits(kept):
-            out |= self.order.needs[number]
-        return out
 
     def _sets(self, among: int, durable: int, needed: int = 0) -> list[int]:
         """Return every subset of ``among`` that holds what is durable or needed and, with each effect, its needs."""
@@ -129,7 +120,7 @@ class Membership:
     def _together(self, choices: list[list[int]], named: int, chosen: int, needed: int) -> int | None:
         """Return one choice per file such that nothing is needed of a named file that was not chosen."""
         if not choices:
-            closed = self._needed(chosen | needed) & ~self._names_mask
+            closed = self.order.closed(chosen | needed) & ~self._names_mask
             return closed if closed & named == chosen else None
         for kept in choices[0]:
             found = self._together(choices[1:], named, chosen | kept, needed)

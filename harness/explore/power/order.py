@@ -11,7 +11,7 @@ file loses is forgotten, and what was there before it may come back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from harness.core.operation import AnyOperation, Close, Open, Sync, Truncate, Write
@@ -22,6 +22,14 @@ O_DSYNC, O_SYNC = 0o10000, 0o4010000
 """Of Linux and of recorded traces everywhere: flags are stored as the kernel of the recording had them."""
 
 
+def closed(needs: Sequence[int], mask: int) -> int:
+    """Return ``mask`` and all that its effects need, where ``needs`` is transitive."""
+    out = mask
+    for number in bits(mask):
+        out |= needs[number]
+    return out
+
+
 class Order(NamedTuple):
     """The partial order of a trace's effects under one profile. Masks are over effect numbers."""
 
@@ -29,8 +37,10 @@ class Order(NamedTuple):
     profile: Profile
     needs: tuple[int, ...]
     durable: tuple[int, ...]
-    refused: frozenset[int]
-    """Operations that are syncs which failed: what was pending then is not made durable by a later one."""
+
+    def closed(self, mask: int) -> int:
+        """Return ``mask`` and all that its effects need: what is on the disk with it."""
+        return closed(self.needs, mask)
 
 
 def bits(mask: int) -> Iterator[int]:
@@ -88,7 +98,6 @@ class _Builder:
         self.waiting = 0
         self.flushed = 0
         self.sync_flags: dict[tuple[int, int], int] = {}
-        self.refused: set[int] = set()
 
     def file(self, ino: int) -> _File:
         """Return what is known of an inode."""
@@ -99,10 +108,7 @@ class _Builder:
 
     def closed(self, mask: int) -> int:
         """Return ``mask`` and all that its effects need."""
-        out = mask
-        for number in bits(mask):
-            out |= self.needs[number]
-        return out
+        return closed(self.needs, mask)
 
     def _add(self, number: int, direct: int) -> None:
         self.needs.append(self.closed(direct) & ~(1 << number))
@@ -272,7 +278,6 @@ class _Builder:
 
     def _sync(self, op: Sync) -> None:
         if op.error:
-            self.refused.add(op.seq)
             pending = [self.files[op.ino]] if op.ino in self.files else []
             for file in pending if op.ino >= 0 else self.files.values():
                 file.dropped |= file.all & ~file.cuts_and_sizes & ~self.durable
@@ -327,4 +332,4 @@ def order_of(effects: Effects, profile: Profile) -> Order:
             mine |= 1 << number
         builder.after(op, mine)
         durable.append(builder.durable)
-    return Order(effects, profile, tuple(builder.needs), tuple(durable), frozenset(builder.refused))
+    return Order(effects, profile, tuple(builder.needs), tuple(durable))

@@ -222,11 +222,11 @@ class Explorer:
         pending = self._pending
         losses = self._losses if len(self._losses) <= UNITS else self._chosen_losses()
         yield "kept", iter((0,)), 1
-        yield "lost", iter((pending & ~self._down(fresh) if fresh else pending,)), 1
+        yield "lost", iter((pending & ~self.order.closed(fresh) if fresh else pending,)), 1
         yield "single loss", iter(losses), len(self._losses)
         survivors: Sequence[int] = numbers if numbers is not None else list(bits(pending))
         chosen = _spread(survivors, UNITS)
-        yield "single survival", (pending & ~self._down(1 << number) for number in chosen), len(survivors)
+        yield "single survival", (pending & ~self.order.closed(1 << number) for number in chosen), len(survivors)
         if numbers is None:
             yield "prefix", (self._up(pending >> number << number) for number in chosen), len(survivors)
         if telling:
@@ -236,13 +236,6 @@ class Explorer:
     def _chosen_losses(self) -> list[int]:
         half = UNITS // 2
         return [*_spread(self._losses[:-half], half), *self._losses[-half:]]
-
-    def _down(self, kept: int) -> int:
-        """Return what is on the disk with ``kept``."""
-        out = kept
-        for number in bits(kept):
-            out |= self.order.needs[number]
-        return out
 
     def _objects(self, loss: int) -> frozenset[int]:
         """Return what a loss is about: inodes, and directories as negative numbers."""
