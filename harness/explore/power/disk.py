@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from harness.core.content import EMPTY, Content
+from harness.core.profile import Profile
 from harness.core.tree import File, Tree
 from harness.explore.power.effects import Cut, Data, Effects, Names, Size
 from harness.explore.power.names import NameChanges
@@ -150,22 +151,22 @@ class Disk:
             return node.content if isinstance(node, File) else EMPTY
         return inode.content(kept)
 
-    def stale(self, op: int, lost: int, block: int) -> Tree | None:
+    def stale(self, op: int, lost: int, profile: Profile) -> Tree | None:
         """Return :meth:`tree` with the blocks that no data reached full of what was there before; ``None`` if none.
 
-        What was there before is taken to be what the file held before it was truncated, or what the file it
-        replaced held: blocks freed last are given out first. ``block`` is the size of one.
+        What was there before is taken to be what the file held before it was truncated, or, where a profile gives
+        blocks of any file, what the file it replaced held: blocks freed last are given out first.
         """
         tree, changed = self.tree(op, lost), False
         missing = (self._effects.items[number] for number in bits(lost))
         for ino in dict.fromkeys(item.ino for item in missing if type(item) is Data):
             node = tree.nodes[ino]
-            freed = self._freed(ino)
+            freed = self._freed(ino, own=profile.unwritten_reads == "own")
             if not isinstance(node, File) or not freed.size or not tree.names_of(ino):
                 continue
             content = node.content
             for start, end in self.unwritten(op, ino, lost):
-                content = content.write(start, _stale_bytes(freed, start, end, block))
+                content = content.write(start, _stale_bytes(freed, start, end, profile.block_bytes))
             if content != node.content:
                 tree, changed = tree.with_node(ino, File(content, node.mode, None)), True
         return tree if changed else None
@@ -191,11 +192,11 @@ class Disk:
             at = max(at, end)
         return [(start, min(end, size)) for start, end in out if start < size]
 
-    def _freed(self, ino: int) -> Content:
+    def _freed(self, ino: int, own: bool) -> Content:
         inode = self._inodes[ino]
         if inode.base.size and any(type(item) is Cut and item.shrinks for item in inode.effects.values()):
             return inode.base
-        for item in self._effects.items:
+        for item in () if own else self._effects.items:
             if type(item) is Names and item.subject == ino and item.replaces is not None:
                 node = self._start.nodes.get(item.replaces)
                 return node.content if isinstance(node, File) else EMPTY

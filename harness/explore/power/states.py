@@ -212,7 +212,7 @@ class Explorer:
     def _states(self, index: int, acked: int, lost: int, kind: Kind) -> Iterator[PowerState]:
         yield PowerState(self.disk.tree(index, lost), index, acked, lost, kind)
         if self._stale and lost:
-            tree = self.disk.stale(index, lost, self.order.profile.block_bytes)
+            tree = self.disk.stale(index, lost, self.order.profile)
             if tree is not None:
                 yield PowerState(tree, index, acked, lost, kind, stale=True)
 
