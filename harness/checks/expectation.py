@@ -46,6 +46,13 @@ class OwedRecord(NamedTuple):
     digest: bytes | None
 
 
+class Closest(NamedTuple):
+    """The line digests of one content that the run wrote, and how many of the first ones agree (-1: it wrote none)."""
+
+    lines: tuple[bytes, ...]
+    agreed: int
+
+
 def id_at(record: Any, id_key: str) -> str | None:
     """Return the value at a dotted path inside a record as text, or ``None``."""
     value = record
@@ -80,6 +87,7 @@ class ExpectedRecords:
         self._counts: tuple[int, ...] = ()
         self._owed: dict[int, tuple[OwedRecord, ...]] = {}
         self._gone: dict[tuple[bytes, int], tuple[OwedRecord, ...] | None] = {}
+        self._closest: dict[tuple[bytes, ...], Closest] = {}
         self._lines_at: dict[int, int] = {}
         self._acked_ids: list[tuple[int, OwedRecord, int]] = []
 
@@ -139,7 +147,7 @@ class ExpectedRecords:
             found = self._lines_at[acked] = len(now) if later[: len(now)] == now else 0
         return found
 
-    @property
+    @cached_property
     def replaced(self) -> bool:
         """Whether the run replaced what one of these files held, and left something."""
         return any(len(history.floors) > 1 for history in self.histories)
@@ -208,6 +216,25 @@ class ExpectedRecords:
         if len(present) != len(there) or len(digests) != len(owed) or None in digests:
             return None
         return tuple(record for record in owed if record.digest not in present)
+
+    def closest(self, lines: tuple[bytes, ...]) -> Closest:
+        """Return what the run wrote that agrees longest with these line digests. Remembered, as above."""
+        found = self._closest.get(lines)
+        if found is None:
+            if len(self._closest) == _GONE_KEPT:
+                self._closest = {}
+            found = self._closest[lines] = self._work_out_closest(lines)
+        return found
+
+    def _work_out_closest(self, lines: tuple[bytes, ...]) -> Closest:
+        best, most = (), -1
+        for generation in self.generations:
+            known = self._expectation.line_digests(generation)
+            limit = min(len(lines), len(known))
+            agreed = next((index for index in range(limit) if lines[index] != known[index]), limit)
+            if agreed > most:
+                best, most = known, agreed
+        return Closest(best, most)
 
     def owed_by_ids(self, ids: Iterable[str]) -> tuple[OwedRecord, ...]:
         """Return what is owed when exactly these ids were acknowledged; needs an ``id_key``."""

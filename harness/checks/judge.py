@@ -74,6 +74,7 @@ class Judge:
         self._nodes: Mapping[int, object] | None = None
         self._entries: dict[str, _Entry] = {}
         self._views: dict[str, FileView] = {}
+        self._lines: dict[str, FileView] = {}
         self._judged: dict[tuple[str, bytes], _Entry] = {}
         self._wrong: dict[str, tuple[Violation, ...]] = {}
         self._wrong_names: tuple[Violation, ...] = ()
@@ -98,13 +99,13 @@ class Judge:
             self._owe(acked)
         if tree.nodes is not self._nodes or tree.names is not self._names:
             self._look_at_files(tree)
-        view = TreeView(tree, self._views, acked, ids, fault_class, self._expectation, self._rules)
+        view = TreeView(tree, self._views, self._lines, acked, ids, fault_class, self._expectation, self._rules)
         if tree.names is not self._names:
             self._names = tree.names
             self._wrong_names = tuple(v for check in self._name_checks for v in check(view))
         found = self._wrong_names
-        if self._wrong:
-            found += tuple(violation for wrong in self._wrong.values() for violation in wrong)
+        for wrong in self._wrong.values():
+            found += wrong
         for check in self._tree_checks:
             more = check(view)
             if more:
@@ -154,6 +155,7 @@ class Judge:
     def _drop(self, path: str) -> None:
         self._entries.pop(path, None)
         self._views.pop(path, None)
+        self._lines.pop(path, None)
         self._wrong.pop(path, None)
 
     def _look_at_link(self, path: str, node: Symlink) -> None:
@@ -181,6 +183,8 @@ class Judge:
             self._judged[key] = entry
         self._entries[path] = entry
         self._views[path] = entry.view
+        if binding.holds_lines:
+            self._lines[path] = entry.view
         if entry.violations:
             self._wrong[path] = entry.violations
         elif path in self._wrong:
@@ -224,6 +228,7 @@ class Judge:
             is_prefix,
             self._acked_ids is not None,
             self._facts,
+            {},
         )
 
     def _fold(self, binding: FileBinding) -> LineFold:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate
 
 from harness.checks.binding import RECORD_FORMATS
 from harness.checks.expectation import ExpectedRecords, OwedRecord
@@ -95,7 +96,7 @@ def _owed_lines(file: FileView) -> int:
 def _is_in_flight(file: FileView, offset: int) -> bool:
     """Whether a byte at ``offset`` lies behind all that a healing program owes after a power loss."""
     owed = _owed_lines(file)
-    return 0 <= owed <= file.lines.complete and offset >= _line_offset(file.content, owed)
+    return 0 <= owed <= file.lines.complete and offset >= _line_starts(file.content)[owed]
 
 
 def _as_violations(file: FileView, invariant: str) -> tuple[Violation, ...]:
@@ -190,27 +191,18 @@ def is_intact_prefix(file: FileView) -> Sequence[Violation]:
     if not expected.has_prefixes:
         return ()
     digests = file.expectation.line_digests(file.content)
-    owed = _owed_lines(file)
-    if 0 <= owed <= len(digests) and any(
-        file.expectation.line_digests(each)[:owed] == digests[:owed] for each in expected.generations
-    ):
+    known, agreed = expected.closest(digests)
+    if 0 <= _owed_lines(file) <= agreed:
         return ()
-    best, agreed = None, -1
-    for generation in expected.generations:
-        known = file.expectation.line_digests(generation)
-        same = _agreement(digests, known)
-        if same > agreed:
-            best, agreed = known, same
-    if best is None or agreed == len(digests) < len(best):
+    if agreed < 0 or agreed == len(digests) < len(known):
         return () if file.expectation.masked or not file.tail_bytes else _strange_tail(file)
     if agreed == len(digests):
         return () if not file.tail_bytes else _strange_tail(file)
-    offset = _line_offset(file.content, agreed)
-    known_lines = set(best)
+    offset = _line_starts(file.content)[agreed]
     damage: Damage = "other"
     if any(problem.line == agreed + 1 for problem in file.lines.problems):
         damage = next(problem.damage for problem in file.lines.problems if problem.line == agreed + 1)
-    elif digests[agreed] in known_lines:
+    elif digests[agreed] in known:
         damage = "hole"
     return (
         Violation(
@@ -239,18 +231,10 @@ def _shortened(file: FileView, expected: ExpectedRecords) -> Sequence[Violation]
     )
 
 
-def _agreement(digests: Sequence[bytes], known: Sequence[bytes]) -> int:
-    for index, (left, right) in enumerate(zip(digests, known, strict=False)):
-        if left != right:
-            return index
-    return min(len(digests), len(known))
-
-
-def _line_offset(content: Content, line: int) -> int:
-    data, at = content.to_bytes(), 0
-    for _ in range(line):
-        at = data.index(10, at) + 1
-    return at
+@lru_cache(maxsize=4096)
+def _line_starts(content: Content) -> tuple[int, ...]:
+    """Return where each line begins, the tail last. Many states share a content."""
+    return (0, *accumulate(len(line) + 1 for line in content.to_bytes().split(b"\n")[:-1]))
 
 
 def _strange_tail(file: FileView) -> Sequence[Violation]:
@@ -272,29 +256,33 @@ def _strange_tail(file: FileView) -> Sequence[Violation]:
 @check("B5", "tree")
 def acknowledged_records_are_there(view: TreeView) -> Sequence[Violation]:
     """Every acknowledged record is there, once, byte for byte."""
-    found: list[Violation] = []
+    found: tuple[Violation, ...] = ()
     for key, expected in view.expectation.records.items():
-        if view.acked_ids is None:
-            count = expected.count_owed(view.acked)
-            if count == 0:
-                continue
-            if count > 0:
-                file = view.files.get(key)
-                if file is not None and file.is_prefix and file.lines.complete >= count:
-                    continue
-            owed = expected.owed(view.acked)
-        elif expected.binding.id_key:
-            owed = expected.owed_by_ids(view.acked_ids)
-        else:
+        file = view.only_lines(key)
+        if file is None:
+            found += tuple(_missing(view, key, expected))
             continue
-        if owed:
-            found.extend(_missing(view, key, expected, owed))
+        known = file.told.get("B5")
+        if known is None:
+            known = file.told["B5"] = tuple(_missing(view, key, expected))
+        found += known
     return found
 
 
-def _missing(
-    view: TreeView, key: str, expected: ExpectedRecords, owed: Iterable[OwedRecord]
-) -> Iterator[Violation]:
+def _missing(view: TreeView, key: str, expected: ExpectedRecords) -> Iterator[Violation]:
+    if view.acked_ids is None:
+        count = expected.count_owed(view.acked)
+        if count == 0:
+            return iter(())
+        if count > 0:
+            file = view.files.get(key)
+            if file is not None and file.is_prefix and file.lines.complete >= count:
+                return iter(())
+        owed = expected.owed(view.acked)
+    else:
+        owed = expected.owed_by_ids(view.acked_ids) if expected.binding.id_key else ()
+    if not owed:
+        return iter(())
     files = view.keyed(key)
     if view.acked_ids is None and len(files) == 1:
         gone = expected.gone_once(files[0].content, view.acked)
@@ -305,7 +293,7 @@ def _missing(
 
 def _nowhere_else(view: TreeView, file: FileView, gone: Sequence[OwedRecord]) -> Sequence[OwedRecord]:
     """Return those of ``gone`` that no other file of lines has either."""
-    if not any(other.binding.holds_lines for path, other in view.files.items() if path != file.path):
+    if len(view.lines) == 1:
         return gone
     elsewhere = _lines_elsewhere(view, {file.path})
     return [record for record in gone if record.digest not in elsewhere]
@@ -428,7 +416,7 @@ def _lines_elsewhere(view: TreeView, paths: set[str]) -> Counter[bytes]:
     """Count the lines of all other files of lines: a rotated log keeps its records under another name."""
     return Counter(
         digest
-        for path, file in view.files.items()
-        if path not in paths and file.binding.holds_lines
+        for path, file in view.lines.items()
+        if path not in paths
         for digest in view.expectation.line_digests(file.content)
     )

@@ -12,6 +12,7 @@ from harness.checks.summary import Lines, NulFold, is_json
 from harness.core.content import Content
 from harness.core.fault import FaultClass
 from harness.core.tree import Tree
+from harness.core.verdict import Violation
 
 _PARSED_LIMIT = 1 << 14
 
@@ -40,6 +41,7 @@ class FileView(NamedTuple):
     ``lines`` is the summary of a record file (of no lines for others). ``records`` or ``document`` is what the run
     promised for this path (or role), ``None`` for a name the run never had. ``is_prefix``: the content is a prefix
     of something the run wrote there. ``off_script``: acknowledgements were withheld, so order does not tell.
+    ``told`` keeps what a check of trees found, by invariant, where it depends on this file alone.
     """
 
     path: str
@@ -54,6 +56,7 @@ class FileView(NamedTuple):
     is_prefix: bool
     off_script: bool
     facts: Facts
+    told: dict[str, tuple[Violation, ...]]
 
     def nul_at(self) -> int:
         """Return the offset of the first NUL byte, or -1."""
@@ -78,15 +81,20 @@ class FileView(NamedTuple):
 
 
 class TreeView(NamedTuple):
-    """A tree with its bound files. ``acked_ids`` is set when acknowledgements came off script (some withheld)."""
+    """A tree with its bound files; ``lines`` are those that hold records line by line. ``acked_ids`` is set when acknowledgements came off script (some withheld)."""
 
     tree: Tree
     files: Mapping[str, FileView]
+    lines: Mapping[str, FileView]
     acked: int
     acked_ids: tuple[str, ...] | None
     fault_class: FaultClass
     expectation: Expectation
     rules: Rules = DEFAULT_RULES
+
+    def only_lines(self, key: str) -> FileView | None:
+        """Return the file compared under ``key`` if no other file of the tree holds lines, else ``None``."""
+        return None if self.expectation.masked or len(self.lines) != 1 else self.lines.get(key)
 
     def keyed(self, key: str) -> list[FileView]:
         """Return the files compared under ``key``: the path, or every file of the role."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from harness.core.content import EMPTY, Content
@@ -53,17 +54,24 @@ class Special(NamedTuple):
 Node: TypeAlias = File | Directory | Symlink | Special
 
 
-def _entry_key(path: str, node: Node) -> int:
-    if type(node) is File:
-        tail = b"\0f" + node.content.digest
-    elif type(node) is Directory:
-        tail = b"\0d"
-    elif type(node) is Symlink:
-        tail = b"\0l" + node.destination.encode("utf-8", "surrogateescape")
-    else:
-        tail = b"\0s"
-    raw = path.encode("utf-8", "surrogateescape") + tail
+@lru_cache(maxsize=1 << 14)
+def _digest_of(text: str) -> int:
+    raw = text.encode("utf-8", "surrogateescape")
     return int.from_bytes(hashlib.blake2b(raw, digest_size=16).digest(), "little")
+
+
+def _entry_key(path: str, node: Node) -> int:
+    """Return the share of one entry: what the name holds, times an odd number that the name and its type give.
+
+    Both are digests, so entries collide no sooner than these do; a state costs a product, not a hash.
+    """
+    if type(node) is File:
+        return int.from_bytes(node.content.digest, "little") * (_digest_of(path + "\0f") | 1)
+    if type(node) is Directory:
+        return _digest_of(path + "\0d")
+    if type(node) is Symlink:
+        return _digest_of(f"{path}\0l{node.destination}")
+    return _digest_of(path + "\0s")
 
 
 class Tree:

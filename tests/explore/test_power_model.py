@@ -55,7 +55,9 @@ def test_sampled_states_are_states_of_the_definition(steps: list, profile: Profi
 
 
 @given(calls, PROFILES)
-@example([("append", 2, 0, 1), ("rename", 2, 0, 1)], load_profile("btrfs"))  # only a file's own blocks come back there
+@example(
+    [("append", 2, 0, 1), ("rename", 2, 0, 1)], load_profile("btrfs")
+)  # only a file's own blocks come back there
 @settings(max_examples=150, deadline=None)
 def test_membership_finds_every_state_that_is_explored(steps: list, profile: Profile) -> None:
     trace = trace_of(steps)

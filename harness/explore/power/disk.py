@@ -102,6 +102,8 @@ class Disk:
         self._inodes: dict[int, _Inode] = {}
         self._owner: list[int] = []
         self._names = NameChanges(effects)
+        self._op = -1
+        self._trees: dict[int, Tree] = {}
         for number, item in enumerate(effects.items):
             if isinstance(item, Names):
                 self._owner.append(item.subject)
@@ -126,9 +128,7 @@ class Disk:
             return tree
         lost_names = lost & self._names.mask
         if lost_names:
-            gone, come = self._names.difference(op, lost_names)
-            if gone or come:
-                tree = tree.edit(gone, come)
+            tree = self._renamed(op, lost_names)
         rest, upto = lost ^ lost_names, self._effects.upto[op + 1]
         while rest:
             ino = self._owner[(rest & -rest).bit_length() - 1]
@@ -141,6 +141,20 @@ class Disk:
             node = tree.nodes[ino]
             if type(node) is File and content is not node.content:
                 tree = tree.with_node(ino, File(content, node.mode, None))
+        return tree
+
+    def _renamed(self, op: int, lost_names: int) -> Tree:
+        """Return the tree after ``op`` with all content and without some changes of names."""
+        if op != self._op:
+            self._op, self._trees = op, {}
+        names = self._names.names(op, lost_names)
+        tree = self._trees.get(names.number)
+        if tree is None:
+            tree = self._effects.trees[op]
+            gone, come = self._names.difference(op, names)
+            if gone or come:
+                tree = tree.edit(gone, come)
+            self._trees[names.number] = tree
         return tree
 
     def content(self, ino: int, kept: int) -> Content:

@@ -94,10 +94,10 @@ class PowerExploration(msgspec.Struct, frozen=True, kw_only=True):
 class _Found:
     """A group while the exploration lasts: the state with the least lost, and the count."""
 
-    __slots__ = ("state", "states", "violation")
+    __slots__ = ("size", "state", "states", "violation")
 
-    def __init__(self, state: PowerState, violation: Violation) -> None:
-        self.state, self.violation, self.states = state, violation, 0
+    def __init__(self, state: PowerState, violation: Violation, size: tuple[bool, int]) -> None:
+        self.state, self.violation, self.size, self.states = state, violation, size, 0
 
 
 class _Sampler:
@@ -181,13 +181,14 @@ def explore_power(
 def _note(found: dict[_Key, _Found], state: PowerState, violations: Sequence[Violation]) -> bool:
     """Count each violation once per state; return whether any is more than information."""
     serious = False
+    size = _loss_count(state)
     for key, violation in {_key(violation): violation for violation in violations}.items():
         serious = serious or violation.severity == "violation"
         group = found.get(key)
         if group is None:
-            group = found[key] = _Found(state, violation)
-        elif _loss_count(state) < _loss_count(group.state):
-            group.state, group.violation = state, violation
+            group = found[key] = _Found(state, violation, size)
+        elif size < group.size:
+            group.state, group.violation, group.size = state, violation, size
         group.states += 1
     return serious
 

@@ -7,23 +7,32 @@ itself are not seen; a directory takes what is below along.
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from harness.core.tree import Directory
 from harness.explore.power.effects import Effects, Names
-
-Difference: TypeAlias = tuple[list[str], list[tuple[str, int]]]
-"""Paths that are gone, and (path, inode) of those that have come."""
 
 _KEPT_NAMES = 1_000_000
 """Names in all remembered maps together: some hundred megabytes."""
 
 
-class _Map(NamedTuple):
-    """All names of a state: path to inode, and each directory's own path."""
+_KEPT_MASKS = 1 << 17
+"""Sets of changes whose names are remembered."""
+
+
+class NameMap(NamedTuple):
+    """All names of a state: path to inode, and each directory's own path. Equal names have one ``number``."""
 
     paths: dict[str, int]
     directories: dict[int, str]
+    number: int
+
+
+class Difference(NamedTuple):
+    """Paths that are gone, and (path, inode) of those that have come."""
+
+    gone: list[str]
+    come: list[tuple[str, int]]
 
 
 class NameChanges:
@@ -31,6 +40,7 @@ class NameChanges:
 
     def __init__(self, effects: Effects) -> None:
         self._effects = effects
+        self._serial = 0
         numbers = [number for number, item in enumerate(effects.items) if type(item) is Names]
         self._ops = [effects.items[number].op for number in numbers]
         self._upto = [0]
@@ -49,49 +59,67 @@ class NameChanges:
         for index, op in enumerate(self._ops):
             if self._ops[index + 1 : index + 2] != [op]:
                 self._whole[self._upto[index + 1]] = effects.trees[op]
-        self._maps: dict[int, _Map] = {}
-        self._differences: dict[tuple[int, int], Difference] = {}
         self._limit = max(256, _KEPT_NAMES // (1 + max(len(tree.names) for tree in trees)))
+        self._forget()
 
-    def difference(self, op: int, lost: int) -> Difference:
-        """Return how the names after operation ``op`` without the ``lost`` changes differ from all of them."""
-        count = bisect_right(self._ops, op)
-        key = (count, lost)
-        found = self._differences.get(key)
-        if found is None:
-            full, mine = self._effects.trees[op].names, self._map(self._upto[count] & ~lost).paths
-            gone = [path for path in full if path not in mine]
-            come = [(path, ino) for path, ino in mine.items() if full.get(path) != ino]
-            found = gone, come
-            if len(self._differences) > self._limit:
-                self._differences = {}
-            self._differences[key] = found
-        return found
+    def _forget(self) -> None:
+        self._maps: dict[int, NameMap] = {}
+        self._known: dict[frozenset[tuple[str, int]], NameMap] = {}
+        self._steps: dict[tuple[int, int], NameMap] = {}
 
-    def _map(self, kept: int) -> _Map:
-        """Return the names with just the changes ``kept``, from those with the last of them taken away."""
+    def difference(self, op: int, names: NameMap) -> Difference:
+        """Return how ``names`` differ from those after operation ``op`` with all changes."""
+        full, mine = self._effects.trees[op].names, names.paths
+        gone = [path for path in full if path not in mine]
+        return Difference(gone, [(path, ino) for path, ino in mine.items() if full.get(path) != ino])
+
+    def names(self, op: int, lost: int) -> NameMap:
+        """Return the names after operation ``op`` without the ``lost`` changes.
+
+        They are those without the last change that is kept, and it. What is lost has often no part in them any more:
+        names that are equal are one, so what comes after them is worked out once.
+        """
+        kept = self._upto[bisect_right(self._ops, op)] & ~lost
+        if len(self._maps) > _KEPT_MASKS:
+            self._forget()
         maps, pending = self._maps, []
         found = maps.get(kept)
         while found is None:
             tree = self._whole.get(kept)
             if tree is not None:
                 directories = {ino: path for path, ino in tree.names.items() if ino in self._directories}
-                found = maps[kept] = _Map(dict(tree.names), directories)
+                found = maps[kept] = self._one(dict(tree.names), directories)
                 break
             last = kept.bit_length() - 1
             pending.append((kept, last))
             kept ^= 1 << last
             found = maps.get(kept)
-        if len(maps) > self._limit:
-            self._maps = maps = {}
         for mask, number in reversed(pending):
+            found = maps[mask] = self._step(found, number)
+        return found
+
+    def _step(self, names: NameMap, number: int) -> NameMap:
+        key = (names.number, number)
+        found = self._steps.get(key)
+        if found is None:
             item = self._effects.items[number]
-            found = maps[mask] = changed(found, item, self._directories) if type(item) is Names else found
+            assert type(item) is Names  # ``mask`` holds no others
+            found = self._steps[key] = self._one(*changed(names, item, self._directories))
+        return found
+
+    def _one(self, paths: dict[str, int], directories: dict[int, str]) -> NameMap:
+        key = frozenset(paths.items())
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) > self._limit:
+                self._forget()
+            self._serial += 1
+            found = self._known[key] = NameMap(paths, directories, self._serial)
         return found
 
 
-def changed(names: _Map, item: Names, directories: set[int]) -> _Map:
-    """Return ``names`` with one change made."""
+def changed(names: NameMap, item: Names, directories: set[int]) -> tuple[dict[str, int], dict[int, str]]:
+    """Return the paths, and those of directories, of ``names`` with one change made."""
     paths, own = dict(names.paths), names.directories
     come: list[tuple[str, int]] = []
     gone: list[str] = []
@@ -117,7 +145,7 @@ def changed(names: _Map, item: Names, directories: set[int]) -> _Map:
     paths.update(come)
     if any(ino in directories for _, ino in come) or not directories.isdisjoint(touched):
         own = {ino: path for path, ino in paths.items() if ino in directories}
-    return _Map(paths, own)
+    return paths, own
 
 
 def _path(own: dict[int, str], directory: int, name: str) -> str | None:

@@ -19,7 +19,7 @@ it is yielded again only after an acknowledgement, which changes what is owed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import shake_256
 from typing import Literal, NamedTuple
 
@@ -87,6 +87,7 @@ class Explorer:
         self._sets: list[int] | None = [0]
         self._losses: list[int] = []
         """The single losses of what is pending, each with all that needs it."""
+        self._about: dict[int, frozenset[int]] = {}
         self._stale = order.profile.unwritten_reads != "zeros"
 
     def states(self) -> Iterator[PowerState]:
@@ -188,33 +189,32 @@ class Explorer:
         """Yield the states after operation ``index``; with ``numbers``, those that keep one of its effects."""
         fresh = _mask(numbers) if numbers is not None else 0
         if self._sets is not None:
-            explored = 0
-            for lost in self._sets:
-                if numbers is None or lost & fresh != fresh:
-                    explored += 1
-                    yield from self._states(index, acked, lost, "exhaustive")
-            self._count("exhaustive", explored, explored)
+            chosen = [lost for lost in self._sets if numbers is None or lost & fresh != fresh]
+            self._count("exhaustive", len(chosen), len(chosen))
+            yield from self._states(index, acked, chosen, "exhaustive")
             return
         seen: set[int] = set()
         for kind, sets, possible in self._sampled(index, numbers, fresh, telling):
-            explored = 0
-            for lost in sets:
-                if lost in seen or (fresh and lost & fresh == fresh):
-                    continue
-                seen.add(lost)
-                explored += 1
-                yield from self._states(index, acked, lost, kind)
-            self._count(kind, explored, max(explored, possible))
+            new = dict.fromkeys(
+                lost for lost in sets if lost not in seen and not (fresh and lost & fresh == fresh)
+            )
+            seen.update(new)
+            self._count(kind, len(new), max(len(new), possible))
+            yield from self._states(index, acked, new, kind)
 
     def _count(self, kind: Kind, explored: int, possible: int) -> None:
         self.coverage[kind] = self.coverage.get(kind, Coverage()).plus(explored, possible)
 
-    def _states(self, index: int, acked: int, lost: int, kind: Kind) -> Iterator[PowerState]:
-        yield PowerState(self.disk.tree(index, lost), index, acked, lost, kind)
-        if self._stale and lost:
-            tree = self.disk.stale(index, lost, self.order.profile)
-            if tree is not None:
-                yield PowerState(tree, index, acked, lost, kind, stale=True)
+    def _states(self, index: int, acked: int, sets: Iterable[int], kind: Kind) -> Iterator[PowerState]:
+        whole = self.effects.trees[index]
+        for lost in sets:
+            tree = self.disk.tree(index, lost)
+            if tree is not whole or not lost:  # the loss of what nobody sees leaves what is there without it
+                yield PowerState(tree, index, acked, lost, kind)
+            if self._stale and lost:
+                stale = self.disk.stale(index, lost, self.order.profile)
+                if stale is not None:
+                    yield PowerState(stale, index, acked, lost, kind, stale=True)
 
     def _sampled(
         self, index: int, numbers: range | None, fresh: int, telling: bool
@@ -239,10 +239,13 @@ class Explorer:
 
     def _objects(self, loss: int) -> frozenset[int]:
         """Return what a loss is about: inodes, and directories as negative numbers."""
-        found: set[int] = set()
-        for number in bits(loss):
-            found |= objects_of(self.effects.items[number])
-        return frozenset(found)
+        found = self._about.get(loss)
+        if found is None:
+            if len(self._about) > 4 * UNITS:
+                self._about = {}
+            objects = (objects_of(self.effects.items[number]) for number in bits(loss))
+            found = self._about[loss] = frozenset().union(*objects)
+        return found
 
     def _pairs(self, losses: Sequence[int]) -> Iterator[int]:
         """Yield pairs of losses of related objects, the newest first."""
