@@ -81,7 +81,10 @@ class FileView(NamedTuple):
 
 
 class TreeView(NamedTuple):
-    """A tree with its bound files; ``lines`` are those that hold records line by line. ``acked_ids`` is set when acknowledgements came off script (some withheld)."""
+    """A tree with its bound files; ``lines`` are those that hold records line by line.
+
+    ``acked_ids`` is set when acknowledgements came off script (some withheld).
+    """
 
     tree: Tree
     files: Mapping[str, FileView]
