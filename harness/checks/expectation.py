@@ -227,7 +227,8 @@ class ExpectedRecords:
         return found
 
     def _work_out_closest(self, lines: tuple[bytes, ...]) -> Closest:
-        best, most = (), -1
+        best: tuple[bytes, ...] = ()
+        most = -1
         for generation in self.generations:
             known = self._expectation.line_digests(generation)
             limit = min(len(lines), len(known))
