@@ -16,7 +16,8 @@ from harness.engines.ptrace import abi
 from harness.engines.ptrace.decode.call import Arguments, Call
 from harness.engines.ptrace.paths import is_outside_file, locate, status
 from harness.engines.ptrace.tracee import Thread
-from harness.engines.ptrace.watch import LimitReachedError, Watch
+from harness.engines.ptrace.watch import Watch
+from harness.engines.record import LimitReachedError
 
 _RENAME_EXCHANGE = 2
 _AF_UNIX = 1

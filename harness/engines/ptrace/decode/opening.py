@@ -8,9 +8,10 @@ import struct
 from collections.abc import Sequence
 
 from harness.core.operation import AnyOperation, Open, Outside
+from harness.engines.inodes import Key
 from harness.engines.ptrace import abi
 from harness.engines.ptrace.decode.call import Arguments, Call
-from harness.engines.ptrace.descriptors import Description, Key
+from harness.engines.ptrace.descriptors import Description
 from harness.engines.ptrace.filter import WRITE_INTENT
 from harness.engines.ptrace.paths import is_outside_file, locate, opened_name, status
 from harness.engines.ptrace.tracee import Thread

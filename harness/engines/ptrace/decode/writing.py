@@ -124,9 +124,7 @@ class StdoutCall(Call):
         if returned <= 0:
             return ()
         watch = self.watch
-        ids = watch.acks.feed(self.data if returned >= len(self.data) else self.data[:returned])
-        if watch.acks.armed and watch.armed_ns is None:
-            watch.armed_ns = watch.now()
+        ids = watch.take_output(self.data if returned >= len(self.data) else self.data[:returned])
         return [Ack(id=name, batch=index, **self.stamp(ahead=index)) for index, name in enumerate(ids)]
 
 
