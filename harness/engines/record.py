@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from typing import Any, Protocol
 
 from harness.core.content import MAX_FILE_BYTES
 from harness.core.operation import AnyOperation
@@ -19,8 +20,22 @@ class LimitReachedError(Exception):
     """The run passed one of its bounds. The message says which, in one line."""
 
 
+class Places(Protocol):
+    """Which absolute paths lie in the state directory, and as what."""
+
+    def relative(self, absolute: str | None) -> str | None:
+        """Return the name in the tree, ``None`` for what is outside (the state directory itself included)."""
+        ...
+
+    def name(self, located: str) -> tuple[str | None, str | None]:
+        """Return (absolute name, name in the tree) of a located path, last component not followed."""
+        ...
+
+
 class Record:
-    """The state of one recording."""
+    """The state of one recording. Subclasses know who acts and where paths lead."""
+
+    root: Places
 
     def __init__(self, spec: RunSpec, injector: Injector, observer: Observer | None = None) -> None:
         self._observer = observer
@@ -35,6 +50,8 @@ class Record:
         self.mapped: set[int] = set()
         """Inode numbers of files with a shared writable mapping."""
         self.outside: set[str] = set()
+        self.sizes: dict[int, int] = {}
+        """Inode number → size, where every change since was seen; saves a look at the file per appending write."""
         self.started_ns = time.monotonic_ns()
         self.armed_ns: int | None = None
         self._operations_left = spec.limits.operations
@@ -43,6 +60,21 @@ class Record:
     def now(self) -> int:
         """Return the nanoseconds since the start of the run."""
         return time.monotonic_ns() - self.started_ns
+
+    def actor(self, thread: Any) -> int:
+        """Return the index of a thread among the actors, entering it the first time."""
+        raise NotImplementedError
+
+    def stamp(self, thread: Any, syscall: str, at_ns: int, ahead: int = 0, error: int = 0) -> dict[str, Any]:
+        """Return the fields that every operation carries; ``ahead`` counts operations before it in the same call."""
+        actor = thread.actor
+        return {
+            "seq": len(self.operations) + ahead,
+            "actor": actor if actor >= 0 else self.actor(thread),
+            "at_ns": at_ns,
+            "syscall": syscall,
+            "error": error,
+        }
 
     def record(self, operations: Iterable[AnyOperation]) -> None:
         """Append finished operations and tell the observer.

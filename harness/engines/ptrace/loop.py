@@ -18,9 +18,10 @@ from harness.core.fault import Kill, Short, Signal
 from harness.core.operation import AnyOperation
 from harness.core.run import Delivered, RunSpec
 from harness.engines.base import LINGER_S
+from harness.engines.calls.call import Call
 from harness.engines.inject import FAULT_NAMES, Decision, Injector, PointFault
 from harness.engines.ptrace import abi
-from harness.engines.ptrace.decode import DECODERS, Call
+from harness.engines.ptrace.decode import DECODERS
 from harness.engines.ptrace.decode.lifecycle import EndingCall
 from harness.engines.ptrace.decode.tables import after_exec, after_exit
 from harness.engines.ptrace.descriptors import DescriptorTable

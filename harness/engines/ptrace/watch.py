@@ -6,8 +6,6 @@ of ptrace stops.
 
 from __future__ import annotations
 
-from typing import Any
-
 from harness.core.operation import Ack, AnyOperation, Close, Lock, Map, Open, Outside, Sync, Truncate, Write
 from harness.core.run import RunSpec
 from harness.core.trace import Actor
@@ -28,12 +26,10 @@ class Watch(Record):
 
     def __init__(self, spec: RunSpec, stdout: Key, injector: Injector, observer: Observer | None = None) -> None:
         super().__init__(spec, injector, observer)
-        self.root = Root(spec.root)
+        self.root: Root = Root(spec.root)
         self.descriptors = Descriptors(stdout)
         self.opened: dict[str, tuple[Key, str, int]] = {}
         """Absolute path as spelt → (key, name in the tree, mode) of an open; valid until a name or mode changes."""
-        self.sizes: dict[int, int] = {}
-        """Inode number → size, where every change since was seen; saves a look at the file per appending write."""
 
     def actor(self, thread: Thread) -> int:
         """Return the index of a thread among the actors, entering it the first time."""
@@ -48,17 +44,6 @@ class Watch(Record):
                 )
             )
         return thread.actor
-
-    def stamp(self, thread: Thread, syscall: str, at_ns: int, ahead: int = 0, error: int = 0) -> dict[str, Any]:
-        """Return the fields that every operation carries; ``ahead`` counts operations before it in the same call."""
-        actor = thread.actor
-        return {
-            "seq": len(self.operations) + ahead,
-            "actor": actor if actor >= 0 else self.actor(thread),
-            "at_ns": at_ns,
-            "syscall": syscall,
-            "error": error,
-        }
 
     def noted(self, op: AnyOperation) -> None:
         """Forget what paths lead to when a name or a mode has changed."""
