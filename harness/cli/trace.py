@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from harness.cli.options import ALLOW_COMMAND, TIMEOUT_MAX_S, Number, command_words, profile_option
+from harness.cli.options import (
+    ALLOW_COMMAND,
+    TIMEOUT_MAX_S,
+    Number,
+    chosen_engine,
+    command_words,
+    engine_option,
+    profile_option,
+)
 from harness.cli.output import json_option, print_folded, print_line
 from harness.core.advice import Advice, Audit
 from harness.core.apply import apply
@@ -103,6 +111,13 @@ def rows(trace: Trace, profiles: Sequence[Profile] = ()) -> Iterator[TraceRow]:
         tree = apply(tree, op)
 
 
+def _unseen(trace: Trace) -> tuple[str, ...]:
+    """Return what the list does not show, in sentences."""
+    from harness.campaign.record import limits_of
+
+    return (*limits_of(trace), *trace.unseen)
+
+
 def _print(trace: Trace, profiles: Sequence[Profile]) -> None:
     for row in rows(trace, profiles):
         failed = f"  failed: {row.failed}" if row.failed else ""
@@ -112,7 +127,7 @@ def _print(trace: Trace, profiles: Sequence[Profile]) -> None:
         durable = durable_sentence(row.durable_after, row.seq, row.kind)
         if durable:
             print_folded(_MARGIN, plain(durable))
-    for sentence in trace.unseen:
+    for sentence in _unseen(trace):
         print_line(f"not seen: {plain(sentence)}")
 
 
@@ -140,6 +155,7 @@ class Answers(NamedTuple):
 @click.option(
     "--timeout", default=30.0, type=Number(0.1, TIMEOUT_MAX_S, fraction=True), show_default=True, help="Seconds."
 )
+@engine_option
 @profile_option
 @click.option("--audit", is_flag=True, help="Say of each sync and rename what it holds up.")
 @click.option(
@@ -154,6 +170,7 @@ def command(
     env: tuple[str, ...],
     ack: str | None,
     timeout: float,
+    engine_name: str | None,
     profiles: tuple[str, ...] | None,
     audit: bool,
     advise: bool,
@@ -170,7 +187,6 @@ def command(
              tornwrite trace --advise --profile all -- python save.py {dir}
     """
     from harness.campaign.executor import Call, Executor
-    from harness.campaign.plan import require_engine
     from harness.campaign.probe import Probe, ack_pattern, environment_of, probe_subject
     from harness.campaign.scratch import scratch_workspace
     from harness.campaign.work import run_once
@@ -184,11 +200,11 @@ def command(
         timeout_s=timeout,
     )
     chosen = load_profiles(profiles or DEFAULT_PROFILES)
-    require_engine()
+    engine_name = chosen_engine(engine_name)
     with scratch_workspace() as workspace:
         subject = probe_subject(probe, workspace)
         with Executor(1, workspace.base) as executor:
-            (outcome,) = executor.run([Call(run_once, ("ptrace", subject.spec))])
+            (outcome,) = executor.run([Call(run_once, (engine_name, subject.spec))])
             recording: Recording = outcome.result()
             answers = Answers()
             if not _problems(recording):
@@ -198,7 +214,7 @@ def command(
     if as_json:
         result = TraceResult(
             operations=tuple(rows(recording.trace, chosen)),
-            unseen=recording.trace.unseen,
+            unseen=_unseen(recording.trace),
             exit_code=recording.exit_code,
             signal=recording.signal,
             verified=not recording.differences,

@@ -17,6 +17,7 @@ from harness.engines.base import Engine, EngineError, TargetNotStartedError, Uns
 ENGINES: Mapping[str, str] = MappingProxyType(
     {
         "ptrace": "harness.engines.ptrace.engine:PtraceEngine",
+        "shim": "harness.engines.shim.engine:ShimEngine",
         "timed": "harness.engines.timed:TimedEngine",
     }
 )

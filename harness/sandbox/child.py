@@ -106,6 +106,20 @@ class Child:
             os.set_blocking(stream.fileno(), False)
             self._selector.register(stream, selectors.EVENT_READ, number)
 
+    def also(self, descriptor: int, arrived: Callable[[], object]) -> None:
+        """Have :meth:`wait` return, after calling ``arrived``, when ``descriptor`` becomes readable (POSIX)."""
+        self._selector.register(descriptor, selectors.EVENT_READ, arrived)
+
+    def no_longer(self, descriptor: int) -> None:
+        """Take back :meth:`also`."""
+        self._selector.unregister(descriptor)
+
+    @property
+    def stdout_identity(self) -> tuple[int, int]:
+        """The device and inode of the pipe that is the child's standard output, where the system has such."""
+        info = os.fstat(self._streams[STDOUT].fileno())
+        return info.st_dev, info.st_ino
+
     def _pump_with_threads(self) -> None:
         """Windows cannot poll pipes: a thread per stream waits in their place."""
         self._queue = arrived = queue.SimpleQueue[tuple[int, bytes]]()
@@ -147,6 +161,8 @@ class Child:
             if key.data is None:
                 self.exited = True
                 self._selector.unregister(self._pidfd)
+            elif callable(key.data):
+                key.data()
             else:
                 self._read(key.data)
         if self._pidfd < 0:

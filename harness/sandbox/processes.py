@@ -135,7 +135,8 @@ def children(pid: int) -> frozenset[int]:
         return frozenset()
 
 
-def _kill(pid: int) -> None:
+def kill_process(pid: int) -> None:
+    """Kill one process (Windows: TerminateProcess); one that is gone is fine."""
     try:
         os.kill(pid, _SIGKILL)
     except OSError:
@@ -205,7 +206,7 @@ def kill_descendants(deadline_s: float = KILL_DEADLINE_S, keep: frozenset[int] =
         seen.update(found)
         _kill_groups(fresh)
         for pid in found:
-            _kill(pid)
+            kill_process(pid)
         killed += _reap(found) if os.name != "nt" else len(fresh)
         if time.monotonic() > end:
             raise ProcessesSurvivedError(f"{len(found)} processes were still alive {deadline_s:g} s after SIGKILL")
@@ -286,9 +287,9 @@ def kill_tree(pid: int, deadline_s: float = KILL_DEADLINE_S) -> None:
     below = descendants(pid)
     if os.name != "nt":
         _kill_groups([pid])
-    _kill(pid)
+    kill_process(pid)
     for child in below:
-        _kill(child)
+        kill_process(child)
     if not _LINUX:
         processes = []
         for child in below:

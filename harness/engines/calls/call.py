@@ -31,7 +31,7 @@ class Call:
     another process is not ``exclusive``: the others run on meanwhile. ``thread`` is the engine's own idea of who.
     """
 
-    __slots__ = ("at_ns", "exclusive", "syscall", "thread", "watch")
+    __slots__ = ("at_ns", "exclusive", "facts", "syscall", "thread", "watch")
 
     watch: Record
     thread: Any
@@ -42,6 +42,8 @@ class Call:
         self.syscall = syscall
         self.at_ns = watch.now()
         self.exclusive = True
+        self.facts: tuple[int, ...] = ()
+        """Numbers that came with its result, where it was the process itself that told of it."""
 
     def predict(self) -> AnyOperation | None:
         """Return the operation as it would be recorded if it succeeded as asked; ``None`` if nothing would be."""

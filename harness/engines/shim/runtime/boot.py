@@ -1,0 +1,59 @@
+"""Starts a Python program with the shim, whatever the interpreter's own flags: ``python FLAGS boot.py KIND WHAT ARG…``.
+
+``KIND`` is ``file``, ``-c`` or ``-m``. For -I, -S and -E, which keep PYTHONPATH and ``sitecustomize`` out.
+"""
+
+import os
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def namespace(name: str) -> "dict[str, object]":
+    """Put a fresh ``__main__`` in the place of this one and return its names."""
+    main = type(sys)("__main__")
+    main.__dict__.update(__builtins__=__builtins__, __file__=name)
+    sys.modules["__main__"] = main
+    return main.__dict__
+
+
+def run(kind: str, what: str, rest: "list[str]") -> None:
+    """Run the program as the interpreter would have."""
+    if kind == "-m":
+        import runpy
+
+        sys.argv = ["-m", *rest]
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
+        return
+    if kind == "-c":
+        sys.argv = ["-c", *rest]
+        names = namespace("<string>")
+        del names["__file__"]
+        exec(compile(what, "<string>", "exec"), names)
+        return
+    sys.argv = [what, *rest]
+    with open(what, "rb") as stream:
+        source = stream.read()
+    exec(compile(source, what, "exec"), namespace(what))
+
+
+def main() -> None:
+    """Load the shim, unless ``sitecustomize`` has, and run the program."""
+    kind, what, *rest = sys.argv[1:]
+    safe = sys.flags.isolated or getattr(sys.flags, "safe_path", False)
+    if sys.path and os.path.abspath(sys.path[0]) == HERE:
+        del sys.path[0]
+    if "tornwrite_shim" not in sys.modules:
+        sys.path.insert(0, HERE)
+        from tornwrite_shim import install
+
+        del sys.path[0]
+        install()
+    if not safe:
+        sys.path.insert(
+            0, os.path.dirname(os.path.realpath(what)) if kind == "file" else os.getcwd() if kind == "-m" else ""
+        )
+    run(kind, what, rest)
+
+
+main()
