@@ -18,6 +18,7 @@ ENGINES: Mapping[str, str] = MappingProxyType(
     {
         "ptrace": "harness.engines.ptrace.engine:PtraceEngine",
         "shim": "harness.engines.shim.engine:ShimEngine",
+        "forked": "harness.engines.shim.forking:ForkedEngine",
         "timed": "harness.engines.timed:TimedEngine",
     }
 )

@@ -15,7 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO
+from typing import IO, Protocol
 
 from harness.sandbox import processes
 from harness.sandbox.environment import ProgramNotFoundError, resolve_program
@@ -57,6 +57,27 @@ def _start(
         raise ChildNotStartedError(f"cannot start {name}: {reason}") from error
 
 
+class Started(Protocol):
+    """A started process, as ``subprocess.Popen`` is one."""
+
+    pid: int
+    stdout: IO[bytes] | None
+    stderr: IO[bytes] | None
+
+    @property
+    def returncode(self) -> int:
+        """How it ended; once it was waited for."""
+
+    def poll(self) -> int | None:
+        """Return how it ended, or ``None``."""
+
+    def wait(self) -> int:
+        """Reap it."""
+
+    def send_signal(self, sig: int) -> None:
+        """Send it a signal."""
+
+
 def _pidfd(pid: int) -> int:
     try:
         return os.pidfd_open(pid)
@@ -79,9 +100,13 @@ class Child:
         environment: Mapping[str, str],
         setup: Callable[[], None] | None,
         on_output: Callable[[int, bytes], None],
+        started: Started | None = None,
     ) -> None:
-        """Raise :class:`ChildNotStartedError` where the command cannot be started."""
-        self._popen = _start(argv, cwd, environment, setup)
+        """Start the command, unless somebody has ``started`` it in a session of its own.
+
+        Raises :class:`ChildNotStartedError` where it cannot be started.
+        """
+        self._popen: Started = started or _start(argv, cwd, environment, setup)
         self.started_ns = time.monotonic_ns()
         self.pid = self._popen.pid
         self.exited = False

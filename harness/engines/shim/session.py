@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 
 import msgspec
 
@@ -17,13 +18,16 @@ from harness.engines.shim import launch
 from harness.engines.shim.doors import BadFrameError, PipeDoors, PipeLine, QueueDoors
 from harness.engines.shim.serving import Connection, Server, refuse_on_windows
 from harness.engines.shim.watch import Watch
-from harness.sandbox.child import STDOUT, Child, ChildNotStartedError
+from harness.sandbox.child import STDOUT, Child, ChildNotStartedError, Started
 from harness.sandbox.limits import child_setup
 from harness.sandbox.processes import Custody, custody, kill_process
 from harness.sandbox.watch import LimitWatch
 from harness.sandbox.workspace import prepare
 
 TAIL_BYTES = 64 << 10
+Starter = Callable[[RunSpec, str], Started]
+"""Starts the target of a specification with the shim told of an address."""
+
 SIGKILL = 9
 _LINGER_TICK_S = 2e-3
 _PUMP_S = 0.01
@@ -32,7 +36,8 @@ _PUMP_S = 0.01
 class Session:
     """A run and, after :meth:`run`, what was seen of it."""
 
-    def __init__(self, spec: RunSpec, plan: FaultPlan) -> None:
+    def __init__(self, spec: RunSpec, plan: FaultPlan, start: Starter | None = None) -> None:
+        self._start = start
         refused = refuse_on_windows(plan.faults)
         if refused:
             raise UnsupportedFaultError(refused)
@@ -67,6 +72,7 @@ class Session:
 
     def _run(self, held: Custody) -> None:
         spec = self.spec
+        started = self._start(spec, self._doors.address) if self._start is not None else None
         try:
             self._child = child = Child(
                 launch.command(spec.argv),
@@ -74,6 +80,7 @@ class Session:
                 environment=launch.environment(spec.environment, self._doors.address),
                 setup=child_setup(processes=spec.limits.processes),
                 on_output=self._on_output,
+                started=started,
             )
         except ChildNotStartedError as error:
             raise TargetNotStartedError(str(error)) from error

@@ -17,8 +17,8 @@ def namespace(name: str) -> "dict[str, object]":
     return main.__dict__
 
 
-def run(kind: str, what: str, rest: "list[str]") -> None:
-    """Run the program as the interpreter would have."""
+def run(kind: str, what: str, rest: "list[str]", program: "object" = None) -> None:
+    """Run the program as the interpreter would have; ``program`` is what it compiles to, where that is known."""
     if kind == "-m":
         import runpy
 
@@ -29,18 +29,26 @@ def run(kind: str, what: str, rest: "list[str]") -> None:
         sys.argv = ["-c", *rest]
         names = namespace("<string>")
         del names["__file__"]
-        exec(compile(what, "<string>", "exec"), names)
+        exec(program or compile(what, "<string>", "exec"), names)  # noqa: S102
         return
     sys.argv = [what, *rest]
-    with open(what, "rb") as stream:
-        source = stream.read()
-    exec(compile(source, what, "exec"), namespace(what))
+    if program is None:
+        with open(what, "rb") as stream:
+            program = compile(stream.read(), what, "exec")
+    exec(program, namespace(what))  # noqa: S102
+
+
+def start(kind: str, what: str, rest: "list[str]", program: "object" = None) -> None:
+    """Put the program's own directory on the path, unless flags say otherwise, and run it."""
+    if not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
+        first = {"file": os.path.dirname(os.path.realpath(what)), "-m": os.getcwd()}.get(kind, "")
+        sys.path.insert(0, first)
+    run(kind, what, rest, program)
 
 
 def main() -> None:
     """Load the shim, unless ``sitecustomize`` has, and run the program."""
     kind, what, *rest = sys.argv[1:]
-    safe = sys.flags.isolated or getattr(sys.flags, "safe_path", False)
     if sys.path and os.path.abspath(sys.path[0]) == HERE:
         del sys.path[0]
     if "tornwrite_shim" not in sys.modules:
@@ -49,11 +57,8 @@ def main() -> None:
 
         del sys.path[0]
         install()
-    if not safe:
-        sys.path.insert(
-            0, os.path.dirname(os.path.realpath(what)) if kind == "file" else os.getcwd() if kind == "-m" else ""
-        )
-    run(kind, what, rest)
+    start(kind, what, rest)
 
 
-main()
+if __name__ == "__main__":
+    main()

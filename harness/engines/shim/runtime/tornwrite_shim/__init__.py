@@ -8,11 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 
-def install(birth: str = "") -> Any:
-    """Connect to the engine that the environment names and watch this process from now on; return the channel."""
+def install(connect: bool = True) -> Any:
+    """Watch this process from now on, for the engine that the environment names; return the connection.
+
+    Without ``connect`` all goes on as if nobody watched, until it is connected.
+    """
     from . import channel, files, names, processes, streams
 
-    channel.LINK.connect(birth)
+    if connect:
+        channel.LINK.connect()
     processes.watch_signals()
     for module in (files, names, streams, processes):
         module.patch()

@@ -52,6 +52,12 @@ class Link:
 
     def __init__(self) -> None:
         self.up = self.down = self.pid = -1
+        self.active = False
+        """Whether there is an engine: without one all goes on as if nobody watched."""
+        self.early = False
+        """Whether something was to be told before there was an engine."""
+        self.anew: Callable[[], object] = lambda: None
+        """Called where the engine knows nothing yet of what this process has open."""
         self.busy = False
         """Whether an operation is between its request and its result: signal handlers wait for that."""
         self.waiting: list[Callable[[], object]] = []
@@ -66,15 +72,19 @@ class Link:
             if descriptor >= 0:
                 REAL["close"](descriptor)
         self.pid = REAL["getpid"]()
+        self.active = True
         self._lock = _thread.allocate_lock()
         self._threads = {_thread.get_ident(): 0}
         self.busy = False
         pair = _pipe_on_windows() if os.name == "nt" else _free_pair()
         self.up, self.down = map(_out_of_the_way, pair)
+        forked = bool(birth)
         birth = birth or os.environ.pop(VARIABLE + "_BIRTH", "")
         command = os.path.basename(sys.executable or "python")
         self._send((b"hello", self.pid, birth, command, "python %d.%d" % sys.version_info[:2]), b"")
         self._answer()
+        if not forked:
+            self.anew()
 
     def _send(self, fields: tuple[Any, ...], payload: bytes | memoryview) -> None:
         head = b"\0".join(map(_encode, fields))
@@ -103,6 +113,8 @@ class Link:
 
     def ask(self, *fields: Any) -> bytes:
         """Send a request that is no operation and return the answer."""
+        if not self.active:
+            return b"i"
         collecting = self._begin()
         try:
             self._send(fields, b"")
@@ -112,6 +124,8 @@ class Link:
 
     def note(self, *fields: Any) -> None:
         """Tell the engine something that needs no answer."""
+        if not self.active:
+            return
         collecting = self._begin()
         try:
             self._send(fields, b"")
@@ -133,6 +147,9 @@ class Link:
 
         ``facts`` are what the engine must know of its result. One that ``waits`` for others does not keep them out.
         """
+        if not self.active:
+            self.early = True
+            return real()
         collecting = self._begin()
         try:
             self._send((fields[0], self.thread(), *fields[1:]), payload)

@@ -21,6 +21,8 @@ DIRECTORIES: dict[int, str] = {}
 def kind(fd: int) -> int:
     """Return what a descriptor is to the engine, asking it the first time."""
     known = _kinds.get(fd)
+    if known is None and not LINK.active:
+        return IGNORED
     if known is None:
         known = _kinds[fd] = _look(fd)
     return known
@@ -391,4 +393,5 @@ def patch() -> None:
             "dup2": _dup2,
         }
     )
+    LINK.anew = _kinds.clear
     _patch_locks()

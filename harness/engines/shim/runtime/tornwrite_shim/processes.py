@@ -125,6 +125,8 @@ _READ_ONLY_MAPS = (1, 3)
 
 
 def _heard(event: str, args: tuple[Any, ...]) -> None:
+    if not LINK.active:
+        return
     if event == "sqlite3.connect":
         name = os.fsdecode(args[0]) if isinstance(args[0], (str, bytes)) else ""
         if name and name != ":memory:" and LINK.pid == REAL["getpid"]():
