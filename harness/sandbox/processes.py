@@ -228,6 +228,8 @@ class Custody:
 
     def __init__(self, keep: frozenset[int]) -> None:
         self._keep = keep
+        self.swept = False
+        """Whether all of it was ended, and nothing is started any more."""
 
     def living(self) -> list[int]:
         """Return the ids of what runs. Nothing where there are no subreapers."""
@@ -235,6 +237,7 @@ class Custody:
 
     def sweep(self) -> int:
         """Kill and reap all of it, daemons included; return how many had to be killed."""
+        self.swept = True
         return kill_descendants(keep=self._keep) if _LINUX else 0
 
 
@@ -252,7 +255,8 @@ def custody() -> Iterator[Custody]:
         try:
             yield held
         finally:
-            held.sweep()
+            if not held.swept:
+                held.sweep()
             if not was_subreaper:
                 become_subreaper(False)
 

@@ -6,6 +6,7 @@ them than are taken. Windows: one named pipe with as many instances as are asked
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import select
@@ -21,7 +22,7 @@ _LENGTHS = struct.Struct("<II")
 _MAX_HEAD = 1 << 20
 _MAX_PAYLOAD = 1 << 31
 _READ_BYTES = 1 << 18
-_SPARE = 3
+_SPARE = 1
 """Pairs of pipes that nobody has taken yet."""
 
 
@@ -53,7 +54,7 @@ class Parser:
     def take(self) -> Frame | None:
         """Return the next whole frame, or ``None``. Raises :class:`BadFrameError`."""
         buffer = self._buffer
-        if len(buffer) < _LENGTHS.size:
+        if not buffer or len(buffer) < _LENGTHS.size:
             return None
         head, payload = _LENGTHS.unpack_from(buffer)
         if head > _MAX_HEAD or payload > _MAX_PAYLOAD:
@@ -97,6 +98,7 @@ class PipeLine:
             f"{base}.down", os.O_RDWR
         )  # also for reading, so that an open at either end never waits
         self._parser = Parser()
+        self._readable = _readable_of(self.up)
         self.ended = False
 
     def pull(self) -> None:
@@ -124,7 +126,7 @@ class PipeLine:
             if frame is not None or self.ended:
                 return frame
             left = deadline - time.monotonic()
-            if left <= 0 or not _readable(self.up, left):
+            if left <= 0 or not self._readable(left):
                 return None
             self.pull()
 
@@ -138,12 +140,13 @@ class PipeLine:
         os.close(self._down)
 
 
-def _readable(descriptor: int, timeout_s: float) -> bool:
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(timeout_s * 1000 + 1))
-    return bool(select.select([descriptor], [], [], timeout_s)[0])
+def _readable_of(descriptor: int) -> Callable[[float], bool]:
+    """Return what waits, for some seconds, until there is something to read, and says whether there is."""
+    if not hasattr(select, "poll"):
+        return lambda timeout_s: bool(select.select([descriptor], [], [], timeout_s)[0])
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return lambda timeout_s: bool(poll.poll(timeout_s * 1000 + 1))
 
 
 class PipeDoors:
@@ -171,9 +174,16 @@ class PipeDoors:
 
     def close(self) -> None:
         """Close everything and remove the directory."""
-        for line in self._lines:
+        for number, line in enumerate(self._lines):
             line.close()
-        shutil.rmtree(self.address, ignore_errors=True)
+            base = os.path.join(self.address, str(number))
+            for remove, end in ((os.unlink, ".up"), (os.unlink, ".down"), (os.rmdir, ".taken")):
+                with contextlib.suppress(OSError):
+                    remove(base + end)
+        try:
+            os.rmdir(self.address)
+        except OSError:  # somebody else put something there
+            shutil.rmtree(self.address, ignore_errors=True)
 
 
 class QueueLine:

@@ -35,6 +35,7 @@ _LENGTH = struct.Struct("<I")
 _VERSION = 2
 _READY_S = 20.0
 _ANSWER_S = 10.0
+_ENDED = "it has ended"
 _OWN = frozenset((launch.VARIABLE, "TORNWRITE_TOOLS"))
 """Variables that each trial has its own value of."""
 
@@ -49,7 +50,7 @@ class ForkServer:
         self._popen = subprocess.Popen(
             argv,
             cwd=spec.cwd,
-            env={**spec.environment},
+            env=launch.environment(spec.environment, ""),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -69,7 +70,7 @@ class ForkServer:
 
     def _receive(self) -> dict[str, Any]:
         (size,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
-        answer: dict[str, Any] = marshal.loads(self._exactly(size))  # noqa: S302 - what our own program says
+        answer: dict[str, Any] = marshal.loads(self._exactly(size))
         return answer
 
     def _exactly(self, size: int) -> bytes:
@@ -88,8 +89,18 @@ class ForkServer:
             self._control.sendall(_LENGTH.pack(len(raw)) + raw)
             return self._receive()
         except (OSError, EOFError) as error:
-            self.reason = "it has ended"
+            self.reason = _ENDED
             raise EngineError("the fork server has ended") from error
+
+    @property
+    def pid(self) -> int:
+        """The process id of the server."""
+        return self._popen.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether a server that could be used is not there any more: somebody has swept it away."""
+        return self.reason == _ENDED or (not self.reason and self._popen.poll() is not None)
 
     def close(self) -> None:
         """End the server. Its trials have ended before."""
@@ -130,6 +141,7 @@ class Forked:
 def _stream(path: str) -> IO[bytes]:
     os.mkfifo(path, 0o600)
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    # Its name is needed until the trial has opened it; the doors remove what is left.
     return open(descriptor, "rb", buffering=0)
 
 
@@ -201,9 +213,14 @@ class ForkedEngine:
         if key != self._key:
             self.close()
             self._server, self._key = ForkServer(command, spec), key
-        elif self._server is not None and self._server.reason == "it has ended":
+        elif self._server is not None and self._server.has_ended:
             self._server = ForkServer(command, spec)
         return self._server
+
+    @property
+    def server_pid(self) -> int:
+        """The process id of the server; 0 without one."""
+        return 0 if self._server is None or self._server.reason else self._server.pid
 
     def close(self) -> None:
         """End the server."""
@@ -218,4 +235,3 @@ def _changed(command: launch.PythonCommand) -> int:
         return os.stat(command.what).st_mtime_ns if command.kind == "file" else 0
     except OSError:
         return 0
-

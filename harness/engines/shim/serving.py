@@ -77,8 +77,12 @@ class Server:
 
     def absorb(self, connection: Connection) -> None:
         """Take in what a line has said: notes at once, a request when its turn comes."""
+        connection.line.pull()
+        self._sort(connection)
+
+    def _sort(self, connection: Connection) -> None:
+        """Act on the notes that have arrived; put a request at the end of the queue."""
         line = connection.line
-        line.pull()
         while (frame := line.take()) is not None:
             note = self._notes.get(frame.fields[0])
             if note is None:
@@ -123,7 +127,7 @@ class Server:
             connection.line.answer(b"g%d" % self._bear(connection.process, frame))
         else:
             self._operate(connection, frame)
-        self.absorb(connection)  # what it said next may have come in together with a result
+        self._sort(connection)  # what it said next may have come in together with a result
 
     # -- processes ------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,9 @@
 import os
 import sys
 
+if False:  # for readers and type checkers: importing it would be time of every start
+    import typing
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -17,7 +20,7 @@ def namespace(name: str) -> "dict[str, object]":
     return main.__dict__
 
 
-def run(kind: str, what: str, rest: "list[str]", program: "object" = None) -> None:
+def run(kind: str, what: str, rest: "list[str]", program: "typing.Any" = None) -> None:
     """Run the program as the interpreter would have; ``program`` is what it compiles to, where that is known."""
     if kind == "-m":
         import runpy
@@ -29,16 +32,16 @@ def run(kind: str, what: str, rest: "list[str]", program: "object" = None) -> No
         sys.argv = ["-c", *rest]
         names = namespace("<string>")
         del names["__file__"]
-        exec(program or compile(what, "<string>", "exec"), names)  # noqa: S102
+        exec(program or compile(what, "<string>", "exec"), names)
         return
     sys.argv = [what, *rest]
     if program is None:
         with open(what, "rb") as stream:
             program = compile(stream.read(), what, "exec")
-    exec(program, namespace(what))  # noqa: S102
+    exec(program, namespace(what))
 
 
-def start(kind: str, what: str, rest: "list[str]", program: "object" = None) -> None:
+def start(kind: str, what: str, rest: "list[str]", program: "typing.Any" = None) -> None:
     """Put the program's own directory on the path, unless flags say otherwise, and run it."""
     if not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
         first = {"file": os.path.dirname(os.path.realpath(what)), "-m": os.getcwd()}.get(kind, "")

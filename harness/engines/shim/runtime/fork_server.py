@@ -15,6 +15,9 @@ import struct
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+if False:  # for readers and type checkers: importing it would be time of every start
+    import typing
+
 _LENGTH = struct.Struct("<I")
 _VERSION = 2
 _NEVER = frozenset(("antigravity", "this", "__future__", "__main__"))
@@ -35,13 +38,13 @@ class Control:
             data += part
         return data
 
-    def receive(self) -> "dict[str, object]":
+    def receive(self) -> "dict[str, typing.Any]":
         """Return the next order; the process ends when there is none any more."""
         (size,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
-        order: "dict[str, object]" = marshal.loads(self._exactly(size))  # noqa: S302 - it is our own engine's
+        order: "dict[str, typing.Any]" = marshal.loads(self._exactly(size))
         return order
 
-    def send(self, answer: "dict[str, object]") -> None:
+    def send(self, answer: "dict[str, typing.Any]") -> None:
         """Send an answer."""
         raw = marshal.dumps(answer, _VERSION)
         WRITE(self.descriptor, _LENGTH.pack(len(raw)) + raw)
@@ -77,7 +80,7 @@ def preload(source: bytes, beside: str) -> str:
     for name in imported(source, beside):
         try:
             __import__(name)
-        except Exception:  # noqa: BLE001, S112 - the program may expect just that
+        except Exception:
             continue
         if LINK.early:
             return "importing %s changes files" % name
@@ -87,17 +90,20 @@ def preload(source: bytes, beside: str) -> str:
     return ""
 
 
-def become(order: "dict[str, object]", program: "object") -> None:
+def become(order: "dict[str, typing.Any]", program: "typing.Any") -> None:
     """Be the target of one trial: a session, an environment and standard streams of its own."""
     os.setsid()
     CLOSE(CONTROL.descriptor)
     for name, fd, flags in (("in", 0, os.O_RDONLY), ("out", 1, os.O_WRONLY), ("err", 2, os.O_WRONLY)):
         opened = OPEN(order[name], flags)
         DUP2(opened, fd)
-        if opened > 2:  # noqa: PLR2004
+        if opened > 2:
             CLOSE(opened)
-    os.environ.clear()
-    os.environ.update(order["env"])
+    for name in [name for name in os.environ if name not in order["env"]]:
+        del os.environ[name]
+    for name, value in order["env"].items():
+        if os.environ.get(name) != value:  # most are the server's own
+            os.environ[name] = value
     os.chdir(order["cwd"])
     LINK.connect()
     boot.start(order["kind"], order["what"], list(order["rest"]), program)
@@ -139,7 +145,7 @@ if __name__ == "__main__":
     if sys.path and os.path.abspath(sys.path[0]) == HERE:
         del sys.path[0]
     sys.path.insert(0, HERE)
-    import boot
+    import boot  # type: ignore[import-not-found]
     from tornwrite_shim import install
 
     del sys.path[0]
