@@ -273,7 +273,7 @@ def _death(recording: Recording) -> str:
 def _print_end(recording: Recording) -> None:
     for line in _problems(recording)[:_DIFFERENCES_SHOWN]:
         print_line(plain(line))
-    if not recording.differences and recording.trace is not None:
+    if not recording.differences and recording.trace is not None and recording.ending != "limit":
         print_line(f"verified: replaying the {len(recording.trace.operations)} operations gives the tree on disk")
     if recording.exit_code:
         print_line(f"the program ended with exit code {recording.exit_code}")

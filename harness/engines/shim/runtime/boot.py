@@ -35,9 +35,18 @@ def run(kind: str, what: str, rest: "list[str]", program: "typing.Any" = None) -
         exec(program or compile(what, "<string>", "exec"), names)
         return
     sys.argv = [what, *rest]
+    if os.path.isdir(what):
+        import runpy
+
+        runpy.run_path(what, run_name="__main__")
+        return
     if program is None:
-        with open(what, "rb") as stream:
-            program = compile(stream.read(), what, "exec")
+        try:
+            with open(what, "rb") as stream:
+                program = compile(stream.read(), what, "exec")
+        except OSError as error:
+            sys.stderr.write(f"{sys.executable}: can't open file {os.path.abspath(what)!r}: {error.args[:2]}\n")
+            sys.exit(2)
     exec(program, namespace(what))
 
 
