@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +11,7 @@ from harness.core.fault import CrashPoint, Errno, FaultPlan, Kill, Short, Signal
 from harness.core.operation import Ack, Write
 from harness.core.run import Limits, Recording
 from harness.sandbox.environment import real_node, real_python
+from harness.sandbox.workspace import Workspace
 
 Run = Callable[..., Recording]
 pytestmark = pytest.mark.real
@@ -163,14 +163,12 @@ def test_bounds_end_a_run(shimmed: Run, code: str, limits: Limits, ending: str, 
     assert run.ending == ending and said in run.ending_detail
 
 
-def test_nothing_is_left_behind(shimmed: Run) -> None:
-    before = set(os.listdir(tempfile.gettempdir()))
+def test_nothing_is_left_behind(shimmed: Run, bench: Workspace) -> None:
     code = "if os.fork() == 0:\n    os.setsid()\n    import time\n    time.sleep(60)\nopen('f', 'w').close()"
     at = CrashPoint(operation="open", role="f", occurrence=1, phase="after")
     run = shimmed(*python(code), plan=FaultPlan(faults=(Kill(at=at),)))
     assert run.signal == 9 and sorted(run.final.names) == ["f"]
-    left = set(os.listdir(tempfile.gettempdir())) - before
-    assert not [name for name in left if name.startswith("tornwrite-shim-")]
+    assert not [name for name in os.listdir(bench.base) if name.startswith("shim-")]
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 

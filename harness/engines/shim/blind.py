@@ -9,15 +9,15 @@ BLIND_SPOTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "python": MappingProxyType(
             {
-                "native": "what C code writes by itself (sqlite3, ctypes, extension modules, os.splice)",
-                "mapping": "stores through a shared mapping (mmap)",
-                "children": "children that are not Python or Node, or are Python with -I, -S or -E",
+                "native": "what C code writes by itself (sqlite3, ctypes, extensions, os.splice)",
+                "mapping": "stores through mmap",
+                "children": "children other than Python and Node, or started with -I, -S or -E",
             }
         ),
         "node": MappingProxyType(
             {
                 "native": "native addons, and from Node 26 on fs.promises.writeFile and appendFile",
-                "children": "children that are not Python or Node",
+                "children": "children other than Python and Node",
             }
         ),
     }

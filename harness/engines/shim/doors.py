@@ -150,13 +150,16 @@ def _readable_of(descriptor: int) -> Callable[[float], bool]:
 
 
 class PipeDoors:
-    """The doors of one run, on POSIX. ``on_line(line, descriptor)`` is called for each pair that is made."""
+    """The doors of one run, on POSIX, in a new directory of the workspace ``base``: it goes with it.
+
+    ``on_line(line, descriptor)`` is called for each pair that is made.
+    """
 
     patience_s = 1.0
     """How long the engine may wait elsewhere: its selector wakes it."""
 
-    def __init__(self, on_line: Callable[[PipeLine, int], object]) -> None:
-        self.address = tempfile.mkdtemp(prefix="tornwrite-shim-")
+    def __init__(self, base: str, on_line: Callable[[PipeLine, int], object]) -> None:
+        self.address = tempfile.mkdtemp(prefix="shim-", dir=base)
         self._on_line = on_line
         self._lines: list[PipeLine] = []
         self.taken(_SPARE)

@@ -149,8 +149,8 @@ class Server:
         process.lines += 1
         self.processes[pid] = connection.process = process
         self._connections.append(connection)
-        if len(self.processes) > self.watch.spec.limits.processes:
-            raise LimitReachedError(f"had more than {self.watch.spec.limits.processes} processes")
+        if sum(1 for each in self.processes.values() if each.lines) > self.watch.spec.limits.processes:
+            raise LimitReachedError(f"had more than {self.watch.spec.limits.processes} processes at once")
         self.hello()
         connection.line.answer(b"o%d" % process.born)
 

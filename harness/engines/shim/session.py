@@ -64,7 +64,9 @@ class Session:
         with custody() as held:
             self._lines: list[PipeLine] = []
             self._child: Child | None = None
-            self._doors = QueueDoors() if os.name == "nt" else PipeDoors(self._made)
+            self._doors = (
+                QueueDoors() if os.name == "nt" else PipeDoors(os.path.dirname(self.spec.root), self._made)
+            )
             try:
                 self._run(held)
             finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -269,6 +270,8 @@ def closing(fd: int) -> None:
 
 def _close(fd: int) -> None:
     if isinstance(fd, int):
+        if fd in (LINK.up, LINK.down):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))  # to the program it is not open
         closing(fd)
     REAL["close"](fd)
 
