@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
 
-.PHONY: run test lint workflows bench calibrate evidence seeds demo clean
+.PHONY: run test lint workflows picture bench calibrate evidence seeds demo clean
 
 run: $(VENV)/.installed
 	-$(BIN)/tornwrite targets install fork_session   # without it the other four stories run
@@ -23,6 +23,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check harness tests targets benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# docs/demo.svg anew, from what the command prints.
+picture: $(VENV)/.installed
+	$(BIN)/python docs/picture.py
 
 # The workflows against GitHub's own schemas, and against what is unsafe in them.
 workflows: $(VENV)/.installed-dev
