@@ -15,8 +15,10 @@ from harness.engines import UnsupportedFaultError
 from harness.engines.inject import Injector
 from harness.engines.shim import serving
 from harness.engines.shim.doors import BadFrameError, Frame, Parser, QueueDoors, QueueLine
-from harness.engines.shim.launch import BOOT, NODE_SHIM, RUNTIME, PythonCommand, command, environment, is_python
+from harness.engines.shim.launch import NODE_SHIM, RUNTIME, PythonCommand, booted, environment, is_python
 from harness.engines.shim.places import Root, spelled
+
+BOOT = os.path.join(RUNTIME, "boot.py")
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,7 @@ from harness.engines.shim.places import Root, spelled
     ],
 )
 def test_only_flags_that_keep_the_shim_out_change_a_command(argv: tuple[str, ...], boots: bool) -> None:
-    made = command(argv)
+    made = booted(argv)
     if "-EmI" in argv:  # all that follows -m is the module's name
         assert PythonCommand(argv).what == "I" and made[1:4] == ("-E", BOOT, "-m")
     elif boots:
@@ -57,7 +59,7 @@ def test_a_command_is_taken_apart_as_the_interpreter_does() -> None:
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0"), max_size=6), max_size=6))
 def test_any_command_is_taken_apart_without_losing_its_program(words: list[str]) -> None:
-    made = command(("python3", *words))
+    made = booted(("python3", *words))
     assert made[0] == "python3" and (made == ("python3", *words) or BOOT in made)
 
 

@@ -480,6 +480,12 @@ def python_child():
     subprocess.run([sys.executable, "-c", "print('ACK child')"], check=True, env={"PATH": "/usr/bin"})
 
 
+def isolated_child():
+    code = "import sys; open('child', 'w').write(sys.argv[1])"
+    subprocess.run([sys.executable, "-IS", "-c", code, "word"], check=True)
+    os.execv(sys.executable, [sys.executable, "-BEsS", "-c", "open('after', 'w').write('a')"])
+
+
 def executed():
     with open("before", "w") as stream:
         stream.write("b")

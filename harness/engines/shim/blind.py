@@ -11,7 +11,7 @@ BLIND_SPOTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             {
                 "native": "what C code writes by itself (sqlite3, ctypes, extensions, os.splice)",
                 "mapping": "stores through mmap",
-                "children": "children other than Python and Node, or started with -I, -S or -E",
+                "children": "children other than Python and Node, or of a shell with -I, -S or -E",
             }
         ),
         "node": MappingProxyType(

@@ -77,7 +77,7 @@ class Session:
         started = self._start(spec, self._doors.address) if self._start is not None else None
         try:
             self._child = child = Child(
-                launch.command(spec.argv),
+                launch.booted(spec.argv),
                 cwd=spec.cwd,
                 environment=launch.environment(spec.environment, self._doors.address),
                 setup=child_setup(processes=spec.limits.processes),

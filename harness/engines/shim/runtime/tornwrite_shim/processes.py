@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .channel import LINK, REAL, VARIABLE
+from .command import booted
 from .files import is_watched, watched
 
 _BIRTH = VARIABLE + "_BIRTH"
@@ -66,9 +67,16 @@ def _start(module: Any, name: str) -> None:
                 for key, value in added.items()
                 if key == _BIRTH or os.fsencode(key) not in have
             ]
+        if name == "fork_exec":
+            args = (_past_flags(args[0]), *args[1:])
         return real(*args[:at], environment, *args[at + 1 :], **more)
 
     setattr(module, name, call)
+
+
+def _past_flags(argv: Any) -> list[bytes]:
+    """Return a command that loads the shim although its flags would keep it out."""
+    return [os.fsencode(word) for word in booted([os.fsdecode(word) for word in argv])]
 
 
 def _exec(name: str) -> Callable[..., Any]:
@@ -77,7 +85,7 @@ def _exec(name: str) -> Callable[..., Any]:
         LINK.note(b"exec", os.path.basename(os.fsencode(path)), *closed)
         if environment:
             environment = ({**_ours, **environment[0]},)
-        return REAL[name](path, argv, *environment)
+        return REAL[name](path, _past_flags(argv), *environment)
 
     return call
 
