@@ -28,7 +28,8 @@ from harness.core.verdict import Confirmation, Finding, TrialRow, Verdict
 class Group:
     """The findings that one plan confirms, and what its runs have shown so far, by attempt."""
 
-    def __init__(self, measured: Measured, plan: FaultPlan) -> None:
+    def __init__(self, measured: Measured, plan: FaultPlan, of: int = 1) -> None:
+        self._made = max(1, measured.case.runs // of)  # of the plain runs, a shard makes its share
         self.measured = measured
         self.plan = plan
         self.findings: list[Finding] = []
@@ -45,7 +46,7 @@ class Group:
         if not self.plan.concurrency:
             return case.confirmations
         rarest = min((item.runs for item in self.findings), default=0)
-        return max(case.confirmations, min(case.runs, math.ceil(3 * case.runs / max(1, rarest))))
+        return max(case.confirmations, min(case.runs, math.ceil(3 * self._made / max(1, rarest))))
 
     @property
     def key(self) -> str:
@@ -66,7 +67,7 @@ def _groups(ctx: Context, cases: Iterable[Measured]) -> dict[str, Group]:
         measured, plan = by_id.get(case_id(finding)), confirming_plan(finding)
         if measured is None or plan is None:
             continue
-        group = Group(measured, plan)
+        group = Group(measured, plan, ctx.split.shard.of)
         groups.setdefault(group.key, group).findings.append(finding)
     return groups
 

@@ -10,6 +10,7 @@ import msgspec
 
 from harness.campaign.executor import Executor
 from harness.campaign.ledger import Ledger
+from harness.campaign.sharding import Split
 from harness.campaign.store import RunStore
 from harness.campaign.work import Explored, distinct_states, expectation_for, judge_for
 from harness.catalog import LifeRun, Subject
@@ -183,6 +184,9 @@ class Context(NamedTuple):
     deadline: float
     done: dict[str, TrialRow]
     ledger: Ledger
+    split: Split
+    cut: dict[tuple[str, FaultClass, str], int]
+    """Planned work that the budget left undone, by case id, class and profile (empty: whatever the profile)."""
 
     def expired(self) -> bool:
         """Whether the budget of this campaign is used up."""
@@ -195,6 +199,11 @@ class Context(NamedTuple):
     def publish(self, event: AnyEvent) -> None:
         """Send an event to every subscriber."""
         self.emit(event)
+
+    def leave_out(self, case: Case, fault_class: FaultClass, number: int = 1, profile: str = "") -> None:
+        """Note that so much of a class was planned and will not be done: nobody may take it for measured."""
+        key = (case.id, fault_class, profile)
+        self.cut[key] = self.cut.get(key, 0) + number
 
     def phase(self, name: str, case: Case, trials: int = 0) -> None:
         """Tell every subscriber that a phase of a case begins."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 
 import msgspec
 
+from harness import __version__
 from harness.campaign.context import Case, Control
 from harness.campaign.probe import Probe, probe_subject
 from harness.catalog import (
@@ -24,7 +26,9 @@ from harness.catalog.profiles import ALL, DEFAULT_PROFILES, load_profiles
 from harness.catalog.scenario import DEFAULT_FAULTS
 from harness.checks import INVARIANTS
 from harness.core.fault import FaultClass
+from harness.core.json_record import encode_record
 from harness.core.profile import Profile
+from harness.core.shard import Shard
 from harness.engines import engine
 from harness.sandbox.workspace import Workspace
 
@@ -61,7 +65,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     ``jobs`` 0: one worker per processor. ``content``: evidence may quote bytes of files.
     ``confirm_power``: power losses are tried on real file systems, where that is possible; ``block_vm``: inside a
-    virtual machine, which needs no root.
+    virtual machine, which needs no root. ``shard``: the share of the whole run that is done.
     """
 
     seed: int | None = None
@@ -75,6 +79,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     profiles: tuple[str, ...] | None = None
     confirm_power: bool = True
     block_vm: bool = False
+    shard: Shard = Shard()
 
 
 class Unmeasured(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +118,28 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     requested: tuple[str, ...] = ()
     """Invariants asked for by id: one that nothing measures makes a campaign without violations inconclusive."""
     parts: tuple[PlannedPart, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """What two runs have in common that did the same work: the digest of cases, faults, numbers and seed."""
+        asked = [
+            [
+                *(
+                    case.id,
+                    case.faults,
+                    sorted(case.invariants),
+                    case.timed,
+                    case.signals,
+                    case.runs,
+                    len(case.lives),
+                ),
+                *(case.errno_max, case.check_max, case.sample_max, case.confirmations, case.profiles),
+                *(sorted(case.subject.expect.items()), case.subject.seed, case.subject.workload),
+            ]
+            for case in self.cases
+        ]
+        raw = encode_record([__version__, self.name, self.kind, self.digest, self.seed, asked])
+        return hashlib.blake2b(raw.encode("ascii"), digest_size=16).hexdigest()
 
     @property
     def everything(self) -> tuple[Case, ...]:

@@ -49,7 +49,7 @@ class _Shown(NamedTuple):
 
 def power_phase(ctx: Context, cases: Iterable[Measured]) -> Explored:
     """Explore each case under each of its profiles and keep a row for each; return what was explored."""
-    cases = [item for item in cases if "power" in item.case.faults]
+    cases = [item for item in ctx.split.of(cases, "power") if "power" in item.case.faults]
     for item in cases:
         ctx.phase("power", item.case, len(item.case.profiles))
     answers: dict[str, dict[str, PowerStates | str]] = {item.case.id: {} for item in cases}
@@ -121,6 +121,9 @@ def _keep(ctx: Context, item: Measured, answers: Mapping[str, PowerStates | str]
         row = _row(item, asked, answers.get(asked.name, NOT_EXPLORED), tuple(found.get(asked.name, ())))
         if judged or row.verdict in ("inconclusive", "broken"):
             ctx.record(row)
+        answer = answers.get(asked.name)
+        if answer is None or (isinstance(answer, PowerStates) and answer.exploration.stopped_at >= 0):
+            ctx.leave_out(case, "power", profile=asked.name)
     return index
 
 

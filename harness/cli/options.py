@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from harness.core.fault import FAULT_CLASSES
+from harness.core.shard import Shard, ShardError, parse_shard
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
@@ -186,5 +187,20 @@ out_option = click.option(
 )
 content_option = click.option(
     "--show-content", is_flag=True, help="Let evidence quote bytes of files. Off: ids, sizes, offsets, hashes."
+)
+
+
+def _shard(ctx: click.Context, param: click.Parameter, value: str | None) -> Shard | None:
+    try:
+        return None if value is None else parse_shard(value)
+    except ShardError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+shard_option = click.option(
+    "--shard",
+    callback=_shard,
+    metavar="K/N",
+    help="Only the K-th of N shares of the run; 'tornwrite report RUN RUN …' adds the shares up.",
 )
 command_words = click.argument("words", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- CMD …")

@@ -15,8 +15,10 @@ from harness.cli.options import (
     out_option,
     profile_option,
     seed_option,
+    shard_option,
 )
 from harness.cli.output import json_option
+from harness.core.shard import Shard
 
 
 @click.command("run")
@@ -42,6 +44,7 @@ from harness.cli.output import json_option
 @block_vm_option
 @seed_option
 @budget_option
+@shard_option
 @jobs_option
 @out_option
 @content_option
@@ -58,6 +61,7 @@ def command(
     block_vm: bool,
     seed: int | None,
     budget: float | None,
+    shard: Shard | None,
     jobs: int | None,
     out: str,
     show_content: bool,
@@ -88,6 +92,7 @@ def command(
         block_vm=block_vm or None,
         timed=trials,
         budget_s=budget,
+        shard=shard,
         jobs=jobs,
         content=show_content or None,
         require_all=require_all or None,

@@ -349,7 +349,9 @@ def verdict_sentence(view: RunView, show: Show) -> str:
         (1, 1): f"{unexpected} unexpected and {expected} expected findings",
     }[min(unexpected, 1), min(expected, 1)]
     missing = sum(
-        line.expected == "violated" and line.verdict == "held" for case in view.cases for line in case.classes
+        line.expected == "violated" and line.verdict == "held" and view.started.shard.whole
+        for case in view.cases
+        for line in case.classes
     )
     if missing:
         found += f", {missing} expected violation{'s' * (missing > 1)} did not occur"
@@ -362,4 +364,8 @@ def verdict_sentence(view: RunView, show: Show) -> str:
         found = why[0] + (f"; {found}" if view.findings else "")
     elif why and view.finished.exit_code == EXIT_INCONCLUSIVE:
         found += f"; {why[0]}"
-    return f"{view.verdict.capitalize()}: {found} (exit code {view.finished.exit_code})."
+    word = view.verdict.capitalize()
+    if not view.started.shard.whole:
+        word = f"Shard {view.started.shard}: {view.verdict}"
+        found += "; whether all that is expected occurs, all shards together say: tornwrite report RUN RUN …"
+    return f"{word}: {found} (exit code {view.finished.exit_code})."

@@ -6,7 +6,7 @@ interrupted before it had one, it is worked out from the rows and marked so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -47,6 +47,10 @@ class ClassLine(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     profile: str = ""
     coverage: str = ""
+    not_measured: Mapping[str, str] = {}
+    """The invariants that nothing measured here, with reasons."""
+    cut: int | None = None
+    """How much of what was planned the budget left undone; ``None`` where a run of an older version does not say."""
 
     @property
     def under(self) -> str:
@@ -95,6 +99,9 @@ class CaseView(msgspec.Struct, frozen=True, kw_only=True):
     advice: Advice | None = None
     part: str = ""
     story: str = ""
+    faults: tuple[FaultClass, ...] = ()
+    invariants: tuple[str, ...] = ()
+    """Those that it was judged by; empty where a run of an older version does not say."""
 
     @property
     def name(self) -> str:

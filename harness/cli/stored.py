@@ -1,0 +1,62 @@
+"""Runs on disk as reports take them: found by what a user types, read as events, shards of one run added up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from harness.campaign.durable import StoreError
+from harness.campaign.latest import find_run
+from harness.campaign.merging import MergeError, merge_shards
+from harness.campaign.store import RunStore
+from harness.core.event import AnyEvent, CampaignStarted
+from harness.report.replay import replay_events
+from harness.report.view import RunView, collect
+
+
+def events_of(store: RunStore) -> list[AnyEvent]:
+    """Return the events of a stored run; also of one that was interrupted before it had a plan."""
+    planned = store.read_artifact("run.json") is not None
+    run_data = store.read_run() if planned else {"run_id": store.run_id}
+    return list(replay_events(run_data, store.rows(), store.findings().values()))
+
+
+def _started(events: Iterable[AnyEvent]) -> CampaignStarted:
+    return next(event for event in events if isinstance(event, CampaignStarted))
+
+
+def _whole(events: Sequence[AnyEvent]) -> tuple[str, ...]:
+    """Return what the shards of one run on one system have in common; of a whole run, its id alone."""
+    started = _started(events)
+    if started.shard.whole:
+        return (started.run_id,)
+    facts = started.environment
+    place = (str(facts.get(name, "")) for name in ("system", "architecture", "engine"))
+    return (started.plan, str(started.seed), str(started.shard.of), *place)
+
+
+def load_views(texts: Sequence[str], out: str) -> list[RunView]:
+    """Return the runs that ``texts`` name, shards of one run added up; a single one stays what it is.
+
+    Raises :class:`StoreError` where one is named twice, and :class:`MergeError`.
+    """
+    directories = [find_run(text, out) for text in texts]
+    twice = next((text for n, text in enumerate(texts) if directories[n] in directories[:n]), None)
+    if twice is not None:
+        raise StoreError(f"{twice!r} is named twice")
+    together: dict[tuple[str, ...], list[list[AnyEvent]]] = {}
+    for directory in directories:
+        events = events_of(RunStore.open(directory, writable=False))
+        together.setdefault(_whole(events), []).append(events)
+    alone = len(directories) == 1
+    return [
+        collect(events[0] if alone or len(events) == 1 and _started(events[0]).shard.whole else merge_shards(events))
+        for events in together.values()
+    ]
+
+
+def load_run(text: str, out: str) -> RunView:
+    """Return one run: a name, or the names of its shards with commas between."""
+    views = load_views([word for word in text.split(",") if word] or [text], out)
+    if len(views) > 1:
+        raise MergeError(f"{text!r}: not shards of one run; one run, or the shards of one, can be compared")
+    return views[0]
