@@ -122,7 +122,7 @@ def _events(parts: Sequence[_Part], missing: Mapping[str, str]) -> Iterator[AnyE
     rows = _rows(parts)
     findings = _findings(parts)
     results = _results(parts, rows)
-    yield _started(parts)
+    yield _started(parts, missing)
     notices = {(item.target, item.text): item for part in parts for item in part.notices}
     yield from (Notice(text=f"{name}: {why}") for name, why in missing.items())
     yield from notices.values()
@@ -131,7 +131,7 @@ def _events(parts: Sequence[_Part], missing: Mapping[str, str]) -> Iterator[AnyE
     yield _finished(parts, results, findings, missing)
 
 
-def _started(parts: Sequence[_Part]) -> CampaignStarted:
+def _started(parts: Sequence[_Part], missing: Mapping[str, str]) -> CampaignStarted:
     first = parts[0].started
     merged = [f"{part.started.shard} {part.started.run_id}" for part in parts]
     return msgspec.structs.replace(
@@ -140,12 +140,19 @@ def _started(parts: Sequence[_Part]) -> CampaignStarted:
         directory="",
         shard=Shard(),
         planned_trials=first.planned_trials,
-        environment={**first.environment, "shards": merged},
+        environment={
+            **first.environment,
+            "shards": merged,
+            **({"shards_missing": [f"{name}: {why}" for name, why in missing.items()]} if missing else {}),
+        },
     )
 
 
 def _finished(
-    parts: Sequence[_Part], results: Sequence[CaseResult], findings: Mapping[str, Finding], missing: Mapping[str, str]
+    parts: Sequence[_Part],
+    results: Sequence[CaseResult],
+    findings: Mapping[str, Finding],
+    missing: Mapping[str, str],
 ) -> CampaignFinished:
     first = parts[0].summary
     asked = dict(first.get("not_measured", {}))

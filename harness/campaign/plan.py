@@ -9,7 +9,7 @@ import msgspec
 
 from harness import __version__
 from harness.campaign.context import Case, Control
-from harness.campaign.probe import Probe, probe_subject
+from harness.campaign.probe import PROBE_TARGET, Probe, probe_subject
 from harness.catalog import (
     ManifestError,
     Scenario,
@@ -28,6 +28,7 @@ from harness.checks import INVARIANTS
 from harness.core.fault import FaultClass
 from harness.core.json_record import encode_record
 from harness.core.profile import Profile
+from harness.core.run import RunSpec
 from harness.core.shard import Shard
 from harness.engines import engine
 from harness.sandbox.workspace import Workspace
@@ -337,6 +338,28 @@ def _case(
     )
 
 
+def _beside(checked: bool) -> frozenset[str]:
+    return _BESIDE_A_CHECK if checked else frozenset()
+
+
+def probe_case(
+    variant: str, options: Options, workspace: Workspace, *, checked: bool, healed: bool, seed: int
+) -> Case:
+    """Return the case of a probe that nobody is to run again: how the states of its recording are judged."""
+    faults, _ = _split_classes(options.faults or DEFAULT_FAULTS)
+    spec = RunSpec(argv=(), root=workspace.root, cwd=workspace.cwd, environment={})
+    subject = Subject(
+        target=PROBE_TARGET,
+        variant=variant,
+        version="",
+        spec=spec,
+        torn_tail="healed" if healed else "violation",
+        seed=seed,
+    )
+    profiles = profiles_for(faults, options)
+    return Case(subject=subject, faults=faults, invariants=_beside(checked), profiles=profiles)
+
+
 def plan_probe(probe: Probe, options: Options, workspace: Workspace) -> Plan:
     """Return the plan for a command that nobody described: its files are inferred, its names may be random."""
     faults, not_measured = _split_classes(options.faults or DEFAULT_FAULTS)
@@ -344,7 +367,7 @@ def plan_probe(probe: Probe, options: Options, workspace: Workspace) -> Plan:
     case = Case(
         subject=probe_subject(probe, workspace, options.seed or 1),
         faults=faults,
-        invariants=_BESIDE_A_CHECK if probe.check else frozenset(),
+        invariants=_beside(bool(probe.check)),
         timed=_kills(faults, options),
         signals=_signals(faults, options),
         runs=_runs(faults, options),

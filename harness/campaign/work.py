@@ -161,6 +161,17 @@ def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest)
         masked = not _same_outcome(recording, again) if masked is None else masked
         unsteady = unsteady_roles(recording, again, bindings)
         unsteady |= unsteady_versions(recording, again, bindings, masked)
+    return explore_recording(recording, request, masked=masked, unsteady=unsteady)
+
+
+def explore_recording(
+    recording: Recording, request: ExploreRequest, *, masked: bool, unsteady: frozenset[str] = frozenset()
+) -> Explored:
+    """Judge a null recording and explore the crash states that the request asks for. Starts nothing."""
+    trace = recording.trace
+    if trace is None:
+        raise ValueError("crash states are explored from a recording with a trace")
+    bindings = request.bindings or infer_bindings(trace, request.torn_tail)
     judged = Judged(bindings=bindings, inferred=not request.bindings, masked=masked, invariants=request.invariants)
     expectation = expectation_for(recording, judged)
     judge = judge_for(expectation, judged)

@@ -38,6 +38,11 @@ from harness.core.shard import Shard
     help="Go on with a run; default: the newest that was interrupted.",
 )
 @click.option("--require-all", is_flag=True, help="Exit 3 when a target is not available.")
+@click.option(
+    "--baseline",
+    metavar="FILE",
+    help="Known findings, no failure until they expire; 'tornwrite baseline RUN' begins one.",
+)
 @faults_option
 @profile_option
 @confirm_power_option
@@ -55,6 +60,7 @@ def command(
     trials: int | None,
     resume: str | None,
     require_all: bool,
+    baseline: str | None,
     faults: tuple[str, ...] | None,
     profiles: tuple[str, ...] | None,
     confirm_power: bool | None,
@@ -80,9 +86,10 @@ def command(
     from harness.campaign.latest import find_run
     from harness.campaign.plan import require_engine
     from harness.campaign.store import RunStore
-    from harness.cli.campaigns import campaign, options_from, rehearse
+    from harness.cli.campaigns import campaign, options_from, read_baseline, rehearse
     from harness.cli.selecting import planner, restore, run_to_resume
 
+    known = read_baseline(baseline)
     require_engine()
     options = options_from(
         seed=seed,
@@ -101,10 +108,10 @@ def command(
         store = RunStore.open(find_run(resume, out) if resume else run_to_resume(out))
         with store:
             asked = restore(store, names, targets, options)
-            finished, _ = campaign("run", store, planner(*asked), asked[2], as_json, out)
+            finished, _ = campaign("run", store, planner(*asked), asked[2], as_json, out, known=known)
         return finished.exit_code
     make_plan = planner(names, targets, options)
     rehearse(make_plan)
     with RunStore.create(out) as store:
-        finished, _ = campaign("run", store, make_plan, options, as_json, out)
+        finished, _ = campaign("run", store, make_plan, options, as_json, out, known=known)
     return finished.exit_code

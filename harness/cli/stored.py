@@ -49,7 +49,9 @@ def load_views(texts: Sequence[str], out: str) -> list[RunView]:
         together.setdefault(_whole(events), []).append(events)
     alone = len(directories) == 1
     return [
-        collect(events[0] if alone or len(events) == 1 and _started(events[0]).shard.whole else merge_shards(events))
+        collect(
+            events[0] if alone or (len(events) == 1 and _started(events[0]).shard.whole) else merge_shards(events)
+        )
         for events in together.values()
     ]
 

@@ -21,6 +21,7 @@ from harness.report.ends import HEAD, NOTE, TITLE, end_tables
 from harness.report.hexdump import window
 from harness.report.remedy import remedy
 from harness.report.sentence import (
+    baseline_lines,
     cause_headline,
     control_line,
     counts,
@@ -128,6 +129,7 @@ def report(view: RunView, *, content: bool = False) -> str:
             ends={"title": TITLE, "note": " ".join(NOTE), "head": HEAD, "tables": end_tables(view)},
             facts=_facts(view.started.environment),
             not_asked=not_asked(view),
+            baseline=baseline_lines(view, escape.markdown),
             answer=groups(view, escape.markdown),
             beside=side_by_side(view, escape.code),
             repairs=repairs(view, escape.code),

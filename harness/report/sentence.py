@@ -335,19 +335,33 @@ def reasons(view: RunView, show: Show) -> tuple[str, ...]:
     return tuple(out)
 
 
+def baseline_lines(view: RunView, show: Show) -> list[str]:
+    """Return how the run stands to its baseline: what fails, what to remove, what was not looked for, a count."""
+    if view.baseline is None:
+        return []
+    told = [show(item.text) for item in view.baseline.judged if item.standing not in ("known", "expected")]
+    known = [item for item in view.baseline.judged if item.standing == "known"]
+    if known:
+        first = min(known, key=lambda item: item.expires)
+        told.append(f"{len(known)} known, no failure; the first expires on {first.expires} ({show(first.link)})")
+    return told or ["nothing to say: it lists nothing, and nothing surprised"]
+
+
 def verdict_sentence(view: RunView, show: Show) -> str:
     """Return the campaign in one sentence; of an inconclusive one, why."""
     if view.finished is None:
         return "This run was interrupted before it had a verdict; what follows is what it had measured."
     told = causes(view.findings)
-    unexpected = sum(not cause.lead.expected for cause in told)
-    expected = len(told) - unexpected
+    labels = [view.label(cause.lead) for cause in told]
+    unexpected, expected, known = (labels.count(name) for name in ("UNEXPECTED", "expected", "known"))
     found = {
         (0, 0): "no violation found",
         (0, 1): f"{expected} expected finding{'s' * (expected > 1)}",
         (1, 0): f"{unexpected} unexpected finding{'s' * (unexpected > 1)}",
         (1, 1): f"{unexpected} unexpected and {expected} expected findings",
     }[min(unexpected, 1), min(expected, 1)]
+    if known:
+        found = f"{known} known finding{'s' * (known > 1)}" + (f", {found}" if unexpected or expected else "")
     missing = sum(
         line.expected == "violated" and line.verdict == "held" and view.started.shard.whole
         for case in view.cases

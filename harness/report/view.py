@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from harness.core.advice import Advice
+from harness.core.baseline import BaselineResult
 from harness.core.drift import IndexFigures
 from harness.core.event import (
     AnyEvent,
@@ -144,6 +145,13 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     finished: CampaignFinished | None = None
     control_problem: str = ""
     parts: tuple[PartView, ...] = ()
+    baseline: BaselineResult | None = None
+
+    def label(self, finding: Finding) -> str:
+        """Return how a finding stands: expected by the manifest, known to the baseline, or neither."""
+        if finding.expected:
+            return "expected"
+        return "known" if self.baseline is not None and finding.key in self.baseline.covered else "UNEXPECTED"
 
     @property
     def verdict(self) -> Verdict:
@@ -217,6 +225,7 @@ class Collector:
             finished=self._finished,
             control_problem=str(summary.get("control_problem", "")),
             parts=_parts(summary),
+            baseline=_baseline(summary),
         )
 
 
@@ -245,6 +254,14 @@ def _parts(summary: dict[str, Any]) -> tuple[PartView, ...]:
         return tuple(convert_record(summary.get("parts", []), tuple[PartView, ...]))
     except RecordError:
         return ()  # of another version: the cases are told without headings
+
+
+def _baseline(summary: dict[str, Any]) -> BaselineResult | None:
+    try:
+        found: BaselineResult | None = convert_record(summary.get("baseline"), BaselineResult | None)
+    except RecordError:
+        return None
+    return found
 
 
 def _cases(finished: CampaignFinished | None, rows: tuple[TrialRow, ...]) -> list[CaseView]:
