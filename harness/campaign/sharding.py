@@ -28,7 +28,7 @@ ELSEWHERE = "judged in another shard"
 _STATES, _LIFE, _PROFILE, _DAMAGE = 20, 20, 35, 60
 """About what a unit costs, in plain runs; only how they compare matters."""
 _HOMES: Mapping[FaultClass, Unit] = {"none": "states", "kill": "states", "short": "states", "power": "power"}
-_NUMBERED = frozenset({"check", "errno", "timed", "signal", "after_ack", "schedule"})
+_NUMBERED = ("check", "errno", "timed", "signal", "after_ack", "schedule")
 
 
 def home_of(fault_class: FaultClass) -> Unit | None:
@@ -65,8 +65,9 @@ class Split(NamedTuple):
         unit = _unit_of(path)
         if unit is not None:
             return self.has(case, unit)
-        # Each case begins with another shard, so that those with few trials do not all fall into the first.
-        return self.shard.takes(int(path.rpartition("/")[2]) + self.places.get(case.id, 0))
+        # Each case and phase begins with another shard, so that those with few trials do not all fall into the first.
+        begin = self.places.get(case.id, 0) + _NUMBERED.index(path.partition("/")[0])
+        return self.shard.takes(int(path.rpartition("/")[2]) + begin)
 
     def takes_any(self, case: Case, numbered: Iterable[tuple[str, int]]) -> bool:
         """Whether any of so many trials of these phases is this shard's."""
