@@ -285,6 +285,12 @@ def _case(
         for item in case.classes:
             lines.setdefault((item.fault_class, item.profile), []).append(item)
     order = ["none", *first.faults, *FAULT_CLASSES]
+    for name in first.faults:
+        if not any(key[0] == name for key in lines):  # no shard had anything to do there
+            nothing = ClassResult(
+                fault_class=name, verdict="inconclusive", expected="held", reason=_NOTHING_MEASURED
+            )
+            lines[name, ""] = [nothing]
     classes = [_line(lines[key]) for key in sorted(lines, key=lambda key: order.index(key[0]))]
     classes = [
         item

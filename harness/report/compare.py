@@ -261,7 +261,7 @@ def _plain_status(
     if b is None:
         assert a is not None
         reason = why_not_seen(view_b, pair.b, a)
-        return ("not measured in B", reason) if reason else ("gone", "")
+        return ("not measured in B", reason) if reason else ("gone", _sampled(pair.b, a))
     if a is None:
         reason = why_not_seen(view_a, pair.a, b)
         return ("not measured in A", reason) if reason else ("new", "")
@@ -273,6 +273,19 @@ def _plain_status(
     if a.is_confirmed != b.is_confirmed:
         notes.append("confirmed by real runs only in " + ("A" if a.is_confirmed else "B"))
     return ("changed" if notes else "unchanged"), "; ".join(notes)
+
+
+def _sampled(case: CaseView | None, finding: Finding) -> str:
+    """Return that a run looked at a sample only, where it did: it may have missed what is called gone."""
+    lines = [
+        line
+        for line in (case.classes if case else ())
+        if line.coverage and line.fault_class == finding.fault_class and line.profile in finding.profiles
+    ]
+    if lines:
+        return f"B explored a sample of the states under {', '.join(line.under for line in lines)}"
+    by_programs = "/recover/" in str(finding.evidence.get("trial", "")) and finding.fault_class != "damage"
+    return "in B too, its programs looked at a sample of the states" if by_programs else ""
 
 
 def _settled(change: FindingChange) -> FindingChange:
@@ -374,10 +387,6 @@ def _is_higher(item: ClassChange) -> bool:
     return item.difference == "higher in B" and item.p_holm is not None and item.p_holm < LEVEL
 
 
-def _number(count: int, noun: str = "finding") -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
 def _sentence(
     answer: Answer, findings: Sequence[FindingChange], classes: Sequence[ClassChange], undecided: Sequence[str]
 ) -> str:
@@ -387,7 +396,10 @@ def _sentence(
     )
     higher = sum(_is_higher(item) for item in classes)
     if answer == "fixed":
-        return f"Fixed: all {_number(len(findings))} of A are gone in B, which measured what A measured."
+        samples = sum(bool(item.note) for item in findings)
+        told = f", {samples} of them by a sample of the states" if samples else ""
+        all_of = "the one finding of A is" if len(findings) == 1 else f"all {len(findings)} findings of A are"
+        return f"Fixed: {all_of} gone in B, which measured what A measured{told}."
     if answer == "worse":
         more = f"; more is violated in B under {higher} {'class' if higher == 1 else 'classes'}" if higher else ""
         return f"Worse: {told}{more}."

@@ -77,7 +77,7 @@ def test_compare_says_fixed_unchanged_and_worse() -> None:
     stored("good")
     fixed = in_process("compare", "bad", "good")
     assert (fixed.exit_code, fixed.err) == (0, "")
-    assert fixed.out.splitlines()[-1].startswith("Fixed: all 1 finding of A")
+    assert fixed.out.splitlines()[-1].startswith("Fixed: the one finding of A")
     assert in_process("compare", "bad", "latest").out == fixed.out
     assert in_process("compare", "bad", "bad").out.splitlines()[-1] == "Unchanged: 1 unchanged."
     worse = in_process("compare", "good", "bad", "--json")

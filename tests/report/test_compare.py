@@ -38,7 +38,7 @@ def test_of_the_same_nothing_has_changed() -> None:
 def test_fixed_and_worse() -> None:
     fixed, worse = compare(BAD, GOOD), compare(GOOD, BAD)
     assert (fixed.answer, statuses(fixed)) == ("fixed", ["gone"])
-    assert fixed.sentence == "Fixed: all 1 finding of A are gone in B, which measured what A measured."
+    assert fixed.sentence == "Fixed: the one finding of A is gone in B, which measured what A measured."
     assert (worse.answer, statuses(worse), EXIT_CODES[worse.answer]) == ("worse", ["new"], 1)
 
 
@@ -201,3 +201,15 @@ def test_words_are_safe_and_fit() -> None:
     table = [row for row in text.splitlines() if row.startswith(("under", "kill"))]
     assert table
     assert all(len(row) <= 80 for row in table)
+
+
+def test_what_only_a_sample_says_is_said_to() -> None:
+    lost = finding(fault_class="power", profiles=("ext4",))
+    a = run(case(line("power", profile="ext4", bad_states=3)), findings=(lost,))
+    b = run(case(line("power", profile="ext4", coverage="sampled: 3 of 900 pairs")))
+    comparison = compare(a, b)
+    assert comparison.findings[0].note == "B explored a sample of the states under power on ext4"
+    assert comparison.sentence.endswith("which measured what A measured, 1 of them by a sample of the states.")
+    seen = finding("M10", evidence={"trial": "t/v/recover/3"})
+    note = compare(run(case(line(bad_states=1)), findings=(seen,)), GOOD).findings[0].note
+    assert note == "in B too, its programs looked at a sample of the states"
