@@ -4,7 +4,8 @@ What can be judged again is what a trace holds: the run without a fault, and eve
 power loss can leave of it. The manifests, scenarios and profiles are those of today. No process of the target starts.
 
 Runs of real processes (errors, timed kills, signals, plain runs, lives, programs on states, confirmations) left no
-trees: their verdicts stand as they were, and that is said.
+trees: their verdicts stand as they were, and that is said. Names that differ in case alone count as two, as on Linux:
+a trace does not say what its file system made of them.
 """
 
 from __future__ import annotations
