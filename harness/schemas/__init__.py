@@ -2,7 +2,8 @@
 
 ``result`` is what ``--json`` prints; ``campaign`` its ``result`` for run, probe, demo and report; ``event`` a line of
 the event stream; ``explanation`` its ``result`` for explain, ``trace_result`` for trace; ``trial`` a line of
-trials.jsonl; ``finding`` a finding.json; ``trace_header`` and ``trace_operation`` the lines of a trace.jsonl.
+trials.jsonl; ``finding`` a finding.json, ``tree_outline`` the state.json beside it; ``strip`` a strips/*.json;
+``trace_header`` and ``trace_operation`` the lines of a trace.jsonl.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from importlib import resources
 from typing import Any
 
 NAMES = (
-    *("campaign", "event", "explanation", "finding", "result"),
-    *("trace_header", "trace_operation", "trace_result", "trial"),
+    *("campaign", "event", "explanation", "finding", "result", "strip"),
+    *("trace_header", "trace_operation", "trace_result", "tree_outline", "trial"),
 )
 
 
