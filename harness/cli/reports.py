@@ -1,13 +1,64 @@
-"""The files of a report beside the rows they are made of: ``report.md``, ``junit.xml``, one page per finding."""
+"""The files of a report beside the rows they are made of, and what they are drawn from: recordings, strips, states."""
 
 from __future__ import annotations
 
-from harness.campaign.store import RunStore
+from typing import TypeVar
+
+from harness.campaign.store import RunStore, StoreError
+from harness.core.json_record import RecordError, decode_record
+from harness.core.outline import OUTLINE_FORMAT_VERSION, TreeOutline
+from harness.core.strip import STRIP_FORMAT_VERSION, Strip
+from harness.core.trace import Trace
+from harness.core.verdict import case_file_name
 from harness.report.files import report_files
 from harness.report.view import RunView
+
+_T = TypeVar("_T")
+
+TRACES_BYTES = 256 << 20
+"""Recordings that one report draws from, together; what is beyond is said, not drawn."""
+
+
+class StoredEvidence:
+    """What a run directory holds beside its rows. What cannot be read is missing, and a picture with it."""
+
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+        self._room = TRACES_BYTES
+
+    def trace(self, case: str) -> Trace | str:
+        """Return the recording of a case, or why there is none."""
+        name = case_file_name(case)
+        if self._room <= 0:
+            return f"the recordings of this run are larger than {TRACES_BYTES >> 20} MiB together"
+        try:
+            if self._store.read_artifact(f"traces/{name}/trace.jsonl") is None:
+                return "the run keeps no recording of this writer"
+            trace = self._store.read_trace(name)
+        except StoreError as error:
+            return f"its recording cannot be read: {error}"
+        self._room -= sum(len(getattr(op, "data", None) or b"") for op in trace.operations)
+        return trace
+
+    def strip(self, case: str) -> Strip | None:
+        """Return the crash-point strip of a case."""
+        strip = self._read(f"strips/{case_file_name(case)}.json", Strip)
+        return strip if strip is not None and strip.format_version == STRIP_FORMAT_VERSION else None
+
+    def left(self, key: str) -> TreeOutline | None:
+        """Return the outline of the state that a finding was first seen in."""
+        outline = self._read(f"findings/{key}/state.json", TreeOutline)
+        return outline if outline is not None and outline.format_version == OUTLINE_FORMAT_VERSION else None
+
+    def _read(self, relative: str, type_: type[_T]) -> _T | None:
+        try:
+            raw = self._store.read_artifact(relative)
+            return None if raw is None else decode_record(raw, type_)
+        except (StoreError, RecordError):
+            return None  # of another version, or damaged: the page does without
 
 
 def write_reports(store: RunStore, view: RunView, content: bool = False) -> None:
     """Write every report file of a run. ``content``: the evidence may quote bytes."""
-    for path, data in report_files(view, content=content).items():
+    for path, data in report_files(view, StoredEvidence(store), content=content).items():
         store.write_artifact(path, data)
