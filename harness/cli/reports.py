@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from harness.campaign.store import RunStore, StoreError
+from harness.campaign.durable import StoreError, write_whole
+from harness.campaign.store import RunStore
 from harness.core.json_record import RecordError, decode_record
 from harness.core.outline import OUTLINE_FORMAT_VERSION, TreeOutline
 from harness.core.strip import STRIP_FORMAT_VERSION, Strip
 from harness.core.trace import Trace
 from harness.core.verdict import case_file_name
 from harness.report.files import report_files
+from harness.report.html.page import page
 from harness.report.view import RunView
 
 _T = TypeVar("_T")
@@ -56,6 +58,13 @@ class StoredEvidence:
             return None if raw is None else decode_record(raw, type_)
         except (StoreError, RecordError):
             return None  # of another version, or damaged: the page does without
+
+
+def write_page(store: RunStore, view: RunView, content: bool = False) -> str:
+    """Make ``report.html`` of a run anew, whoever has it open: a whole file is replaced. Return where it is."""
+    path = store.path("report.html")
+    write_whole(path, page(view, StoredEvidence(store), content=content).encode("utf-8"))
+    return path
 
 
 def write_reports(store: RunStore, view: RunView, content: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Evidence and environment as pairs of name and text; bytes of files only where :func:`dumps` is asked for them. Pure."""
+"""Evidence and environment as pairs of name and text; bytes of files only from :func:`dumps`. Pure."""
 
 from __future__ import annotations
 

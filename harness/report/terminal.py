@@ -197,6 +197,7 @@ def print_view(console: Console, view: RunView) -> None:
         _say(console, f"The harness failed its own control: {plain(view.control_problem)}", "bold red")
     _say(console, verdict_sentence(view, plain), _STYLES.get(view.verdict, ""))
     if view.started.directory:
+        _say(console, f"Page: {plain(view.started.directory)}/report.html")
         _say(console, f"Report: {plain(view.started.directory)}/report.md")
 
 

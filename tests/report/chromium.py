@@ -110,12 +110,16 @@ class Browser:
             self.send("Input.dispatchKeyEvent", type=kind, key=key, **text, **code)
 
     def picture(self, path: Path, *, whole: bool = False) -> None:
-        answer = self.send("Page.captureScreenshot", captureBeyondViewport=whole, **(self._clip() if whole else {}))
+        answer = self.send(
+            "Page.captureScreenshot", captureBeyondViewport=whole, **(self._clip() if whole else {})
+        )
         path.write_bytes(base64.b64decode(answer["data"]))
 
     def _clip(self) -> dict[str, Any]:
         size = self.send("Page.getLayoutMetrics")["cssContentSize"]
-        return {"clip": {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 12_000), "scale": 1}}
+        return {
+            "clip": {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 12_000), "scale": 1}
+        }
 
 
 @contextlib.contextmanager
@@ -130,7 +134,10 @@ def browser(program: str, profile: Path) -> Iterator[Browser]:
     ]
     shell = ["sh", "-c", f'exec "$@" 3<&{to_read} 4>&{from_write}', "sh", *command]
     process = subprocess.Popen(
-        shell, pass_fds=(to_read, from_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        shell,
+        pass_fds=(to_read, from_write),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     os.close(to_read)

@@ -19,7 +19,6 @@ from harness.core.trace import Trace
 from harness.core.tree import Tree
 from harness.report.operation import operation_detail
 
-
 PlaceKey: TypeAlias = tuple[str, str, int, str]
 
 

@@ -1,4 +1,4 @@
-"""The operations around a fault, in one lane per actor: what the run had done, where it was struck, what never happened.
+"""The operations around a fault in one lane per actor: what was done, where the run was struck, what never happened.
 
 Pure: finding and recording → rows. A long run is cut to the neighbourhood of the fault; what is left out is counted.
 """
@@ -6,6 +6,7 @@ Pure: finding and recording → rows. A long run is cut to the neighbourhood of 
 from __future__ import annotations
 
 import errno
+import itertools
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -131,6 +132,7 @@ def lanes_of(finding: Finding, recorded: Recorded, mark: Mark) -> Lanes:
     numbers = list(dict.fromkeys(steps[index].actor for index in shown))[:LANES_SHOWN]
     rows: list[Row] = []
     follows = 0
+    exact = any(step.path == finding.path for step in steps)
     for index in shown:
         if index > follows:
             rows.append(Row(gap=index - follows))
@@ -139,7 +141,7 @@ def lanes_of(finding: Finding, recorded: Recorded, mark: Mark) -> Lanes:
         here = [Row(fault=mark.text)] if struck else []
         never = mark.at is not None and not mark.goes_on and (index > mark.at or (struck and mark.before))
         state = "never" if never else "torn" if struck and mark.torn else "struck" if struck else ""
-        if not state and step.path and path_role(step.path) == finding.role:
+        if not state and step.path and _is_about(step.path, finding, exact):
             state = "focus"
         lane = min(numbers.index(step.actor), LANES_SHOWN - 1) if step.actor in numbers else LANES_SHOWN - 1
         lanes = tuple("on" if number == lane else "" for number in range(len(numbers)))
@@ -150,8 +152,14 @@ def lanes_of(finding: Finding, recorded: Recorded, mark: Mark) -> Lanes:
     if mark.at is None:
         rows.append(Row(fault=mark.text))
     actors = recorded.trace.actors
-    labels = {number: actors[number].label if number < len(actors) else "p0" for number in {s.actor for s in steps}}
+    labels = {
+        number: actors[number].label if number < len(actors) else "p0" for number in {s.actor for s in steps}
+    }
     return Lanes(tuple(rows), tuple(_actor(recorded, number) for number in numbers), labels, len(steps))
+
+
+def _is_about(path: str, finding: Finding, exact: bool) -> bool:
+    return path == finding.path if exact else path_role(path) == finding.role
 
 
 def _actor(recorded: Recorded, number: int) -> str:
@@ -169,10 +177,12 @@ def _shown(finding: Finding, recorded: Recorded, mark: Mark) -> set[int]:
         for index in sorted(mark.lost)[:LOST_SHOWN]:
             shown |= {max(0, index - 1), index}
         return shown
-    about = [index for index, step in enumerate(recorded.steps) if step.path and path_role(step.path) == finding.role]
+    about = [
+        index for index, step in enumerate(recorded.steps) if step.path and path_role(step.path) == finding.role
+    ]
     meets = [
         second
-        for first, second in zip(about, about[1:], strict=False)
+        for first, second in itertools.pairwise(about)
         if recorded.steps[first].actor != recorded.steps[second].actor
     ]
     middle = meets[0] if meets else about[-1] if about else total - 1

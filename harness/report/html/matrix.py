@@ -65,6 +65,8 @@ def matrix(view: RunView) -> Matrix:
 
 def _cell(case: CaseView, name: str) -> tuple[Part, ...]:
     lines = [line for line in case.classes if line.fault_class == name]
+    if name == "none" and not lines and case.null_verdict == "held":
+        lines = [ClassLine(fault_class="none", verdict="held", runs=1)]
     out = []
     for verdict in _ORDER:
         for surprise in (True, False):

@@ -79,7 +79,7 @@ def page(view: RunView, evidence: Evidence | None = None, *, content: bool = Fal
         script=script,
         style_hash=Markup(style_hash),
         script_hash=Markup(script_hash),
-        sentence=verdict_sentence(view, show),
+        sentence=_without_verdict(verdict_sentence(view, plain)),
         matrix=matrix(view),
         glyphs=GLYPHS,
         helps=[(group.title, group.helps) for group in groups(view, plain) if group.helps],
@@ -100,6 +100,12 @@ def page(view: RunView, evidence: Evidence | None = None, *, content: bool = Fal
         not_asked=not_asked(view),
         facts=facts_of(view.started.environment),
     )
+
+
+def _without_verdict(sentence: str) -> str:
+    """Return the sentence without its first word, which stands above it."""
+    head, colon, rest = sentence.partition(": ")
+    return rest[:1].upper() + rest[1:] if colon and head.lower() in GLYPHS else sentence
 
 
 def _writer(view: RunView, case: CaseView, evidence: Evidence) -> Writer:
@@ -217,7 +223,9 @@ def _choices(found: Iterable[Cause]) -> list[tuple[str, str, list[tuple[str, str
     kinds = [name for name in ("none", *FAULT_CLASSES) if any(lead.fault_class == name for lead in leads)]
     invariants = sorted({name for cause in found for name in cause.invariants})
     targets = sorted({f"{lead.target}/{lead.variant}" for lead in leads})
-    proofs = [name for name in ("confirmed", "observed", "predicted", "not confirmed") if name in map(_proof, leads)]
+    proofs = [
+        name for name in ("confirmed", "observed", "predicted", "not confirmed") if name in map(_proof, leads)
+    ]
     return [
         ("target", "Writer", [(each, each) for each in targets]),
         ("class", "Fault class", [(each, "no fault" if each == "none" else each) for each in kinds]),

@@ -20,7 +20,7 @@ COLUMNS = 240
 TITLED = 15
 """Operations on either side of a fault that have a title of their own in the strip of a finding."""
 ROW, GAP, TOP = 14, 3, 16
-_WIDE, _NARROW = 9, 5
+_WIDE, _NARROW, _FULL = 16, 5, 860
 
 Counts = tuple[int, int, int]
 """(violated, held, without an answer) at one moment."""
@@ -98,12 +98,16 @@ def _real(rows: Iterable[TrialRow], recorded: Recorded) -> dict[str, dict[int, C
 
 
 def picture(
-    operations: int, lines: tuple[Line, ...], recorded: Recorded | None, mark: int | None = None, brief: bool = False
+    operations: int,
+    lines: tuple[Line, ...],
+    recorded: Recorded | None,
+    mark: int | None = None,
+    brief: bool = False,
 ) -> Picture:
     """Draw the rows. ``mark`` is the operation a fault strikes; a ``brief`` picture has titles only around it."""
     per = -(-operations // COLUMNS) or 1
     columns = -(-operations // per)
-    wide = _WIDE if columns <= COLUMNS // 2 else _NARROW
+    wide = max(_NARROW, min(_WIDE, _FULL // max(1, columns)))
     paths: dict[str, list[str]] = {"bad": [], "part": [], "held": [], "open": []}
     for number, line in enumerate(lines):
         top = TOP + number * (ROW + GAP)
@@ -124,7 +128,9 @@ def picture(
         **{name: Markup("".join(shapes)) for name, shapes in paths.items()},  # numbers only: no stranger's text
         acks=Markup(_acks(recorded, per, wide)),
         ticks=tuple((number / per * wide, f"{number:,}") for number in range(0, operations, step)),
-        columns=tuple((column * wide, wide, _title(column, per, operations, lines, recorded)) for column in around),
+        columns=tuple(
+            (column * wide, wide, _title(column, per, operations, lines, recorded)) for column in around
+        ),
         mark="" if at is None else f"M{x - 4:g} {TOP - 9}h8l-4 6zM{x:g} {TOP - 4}V{height}",
         per_column=per,
         operations=operations,

@@ -41,12 +41,13 @@ def prose(text: str) -> Markup:
     return out
 
 
-def name(text: str) -> Markup:
+def name(text: str, limit: int = NAME_CHARS) -> Markup:
     """Return a name as code, with a title where it was cut."""
-    short = middle(text, NAME_CHARS)
+    short = middle(text, limit)
+    broken = Markup("/<wbr>").join(escape(part) for part in short.split("/"))
     if short == text:
-        return Markup("<code>{}</code>").format(short)
-    return Markup('<code title="{}">{}</code>').format(middle(text, 4 * NAME_CHARS), short)
+        return Markup("<code>{}</code>").format(broken)
+    return Markup('<code title="{}">{}</code>').format(middle(text, 4 * NAME_CHARS), broken)
 
 
 def _finalize(value: Any) -> Any:

@@ -44,7 +44,7 @@ class Trees(NamedTuple):
 
 
 def left_tree(finding: Finding, recorded: Recorded) -> Tree | None:
-    """Return the tree that a kill or a short write with a kill leaves of the recorded run; ``None`` for other faults."""
+    """Return the tree that a kill leaves of the recorded run, at a short write too; ``None`` for other faults."""
     faults = plan_of(finding).faults
     fault = faults[0] if len(faults) == 1 else None
     if not isinstance(fault, Kill) and not (isinstance(fault, Short) and fault.kill):
@@ -108,7 +108,11 @@ def _focus(
     row = next((row for row in rows if row.focus), None)
     if row is None or not any(entry is not None and entry.records for entry in (row.began, row.left, row.ends)):
         return ()
-    shown = [("The run began with", row.began), ("The fault left", row.left), ("Undisturbed it ends with", row.ends)]
+    shown = [
+        ("The run began with", row.began),
+        ("The fault left", row.left),
+        ("Undisturbed it ends with", row.ends),
+    ]
     return tuple(each for each in shown if left_known or each[0] != "The fault left")
 
 
