@@ -13,17 +13,21 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 WAIT_S = 60.0
+_AS_3_AND_4 = (
+    "import os, sys; [os.dup2(int(sys.argv[n]), n + 2) for n in (1, 2)]; os.execv(sys.argv[3], sys.argv[3:])"
+)
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def chromium_path() -> str | None:
-    return next(filter(None, map(shutil.which, _NAMES)), None)
+    return next(filter(None, map(shutil.which, _NAMES)), None) if os.name == "posix" else None
 
 
 class Browser:
@@ -122,19 +126,28 @@ class Browser:
         }
 
 
+def _pipe() -> tuple[int, int]:
+    """Return a pipe whose ends are not numbered 3 or 4: these are the browser's."""
+    import fcntl  # not on Windows, where no browser is looked for
+
+    low = os.pipe()
+    high = tuple(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in low)
+    for end in low:
+        os.close(end)
+    return high[0], high[1]
+
+
 @contextlib.contextmanager
 def browser(program: str, profile: Path) -> Iterator[Browser]:
     """Start a browser with a profile of its own; it is gone when the block ends."""
-    to_read, to_write = os.pipe()
-    from_read, from_write = os.pipe()
+    (to_read, to_write), (from_read, from_write) = _pipe(), _pipe()
     command = [
         *(program, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
         *("--disable-extensions", "--disable-background-networking", "--disable-component-update", "--mute-audio"),
         *("--hide-scrollbars", "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"),
     ]
-    shell = ["sh", "-c", f'exec "$@" 3<&{to_read} 4>&{from_write}', "sh", *command]
     process = subprocess.Popen(
-        shell,
+        [sys.executable, "-c", _AS_3_AND_4, str(to_read), str(from_write), *command],
         pass_fds=(to_read, from_write),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

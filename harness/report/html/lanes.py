@@ -76,6 +76,8 @@ def mark_of(finding: Finding, recorded: Recorded) -> Mark:
         return Mark(recorded.index_of(point), f"{verb} here", point.phase == "before", point.phase == "torn")
     if finding.fault_class == "concurrency":
         return Mark(None, "no fault: these met by chance", goes_on=True)
+    if finding.fault_class != "none":
+        return Mark(None, f"{finding.fault_class}: at no operation of the recorded run", goes_on=True)
     return Mark(None, "no fault: the undisturbed run does this", goes_on=True)
 
 

@@ -21,6 +21,8 @@ TITLED = 15
 """Operations on either side of a fault that have a title of their own in the strip of a finding."""
 ROW, GAP, TOP = 14, 3, 16
 _WIDE, _NARROW, _FULL = 16, 5, 860
+_TICK = 24
+
 
 Counts = tuple[int, int, int]
 """(violated, held, without an answer) at one moment."""
@@ -127,7 +129,11 @@ def picture(
         height=height,
         **{name: Markup("".join(shapes)) for name, shapes in paths.items()},  # numbers only: no stranger's text
         acks=Markup(_acks(recorded, per, wide)),
-        ticks=tuple((number / per * wide, f"{number:,}") for number in range(0, operations, step)),
+        ticks=tuple(
+            (number / per * wide, f"{number:,}")
+            for number in range(0, operations, step)
+            if not number or (columns - number / per) * wide > _TICK
+        ),
         columns=tuple(
             (column * wide, wide, _title(column, per, operations, lines, recorded)) for column in around
         ),

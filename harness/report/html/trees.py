@@ -41,6 +41,7 @@ class Trees(NamedTuple):
     more: int
     focus: tuple[tuple[str, EntryOutline | None], ...]
     left_known: bool
+    run_known: bool
 
 
 def left_tree(finding: Finding, recorded: Recorded) -> Tree | None:
@@ -88,8 +89,9 @@ def trees_of(finding: Finding, recorded: Recorded | None, left: TreeOutline | No
         rows=tuple(rows[:PATHS_SHOWN]),
         same=same,
         more=len(rows) - len(rows[:PATHS_SHOWN]),
-        focus=_focus(finding, rows, left is not None),
+        focus=_focus(rows, left is not None, recorded is not None),
         left_known=left is not None,
+        run_known=recorded is not None,
     )
 
 
@@ -103,17 +105,17 @@ def _alike(entries: Sequence[EntryOutline | None]) -> bool:
 
 
 def _focus(
-    finding: Finding, rows: Sequence[TreeRow], left_known: bool
+    rows: Sequence[TreeRow], left_known: bool, run_known: bool
 ) -> tuple[tuple[str, EntryOutline | None], ...]:
     row = next((row for row in rows if row.focus), None)
     if row is None or not any(entry is not None and entry.records for entry in (row.began, row.left, row.ends)):
         return ()
     shown = [
-        ("The run began with", row.began),
-        ("The fault left", row.left),
-        ("Undisturbed it ends with", row.ends),
+        ("The run began with", row.began, run_known),
+        ("The fault left", row.left, left_known),
+        ("Undisturbed it ends with", row.ends, run_known),
     ]
-    return tuple(each for each in shown if left_known or each[0] != "The fault left")
+    return tuple((title, entry) for title, entry, known in shown if known)
 
 
 def hex_of(finding: Finding, recorded: Recorded | None) -> list[tuple[str, str]]:
