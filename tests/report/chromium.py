@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import importlib
 import json
 import os
 import select
@@ -96,11 +97,18 @@ class Browser:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", media="", features=[scheme])
+        self.send("Performance.disable")
+        self.send("Performance.enable", timeDomain="threadTicks")
         self._events.clear()
         self.send("Page.navigate", url=path.as_uri())
         deadline = time.monotonic() + WAIT_S
         while not any(event["method"] == "Page.loadEventFired" for event in self._events):
             self._next(deadline)
+
+    def cpu_s(self) -> float:
+        """Return the processor time that the page's main thread has used since :meth:`open` began."""
+        metrics = self.send("Performance.getMetrics")["metrics"]
+        return float(next(each["value"] for each in metrics if each["name"] == "TaskDuration"))
 
     def evaluate(self, expression: str) -> Any:
         answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
@@ -128,8 +136,7 @@ class Browser:
 
 def _pipe() -> tuple[int, int]:
     """Return a pipe whose ends are not numbered 3 or 4: these are the browser's."""
-    import fcntl  # not on Windows, where no browser is looked for
-
+    fcntl = importlib.import_module("fcntl")  # not on Windows, where no browser is looked for
     low = os.pipe()
     high = tuple(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in low)
     for end in low:

@@ -37,21 +37,7 @@ from harness.report.replay import replay_events
 from harness.report.view import RunView, collect
 
 _TAGS = {
-    *(
-        "html",
-        "head",
-        "meta",
-        "link",
-        "title",
-        "style",
-        "body",
-        "header",
-        "nav",
-        "main",
-        "section",
-        "article",
-        "footer",
-    ),
+    *("html", "head", "meta", "link", "title", "style", "body", "header", "nav", "main", "section", "article"),
     *(
         "a",
         "p",
@@ -72,7 +58,7 @@ _TAGS = {
         "ol",
     ),
     *("li", "dl", "dt", "dd", "table", "thead", "tbody", "tr", "th", "td", "details", "summary", "form", "label"),
-    *("input", "select", "option", "button", "svg", "path", "rect", "text", "script"),
+    *("input", "select", "option", "button", "svg", "path", "rect", "text", "script", "footer"),
 }
 _VOID = {"meta", "link", "input", "wbr"}
 
