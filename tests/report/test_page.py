@@ -8,6 +8,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import msgspec
 import pytest
 from campaign_sample import sample_events
 from hypothesis import given
@@ -26,6 +27,7 @@ from run_sample import (
 
 from harness.campaign.store import RunStore
 from harness.cli.reports import StoredEvidence
+from harness.core.event import FindingConfirmed
 from harness.core.strip import PlaceTally, Strip, StripRow
 from harness.report.html.evidence import walk
 from harness.report.html.lanes import lanes_of, mark_of
@@ -255,3 +257,24 @@ def test_many_trials_and_findings_stay_small(tmp_path: Path) -> None:
 
 def test_a_view_of_nothing() -> None:
     assert "No violation was found" in page(RunView(started=every_kind_view().started))
+
+
+def test_a_long_replay_command_is_whole(tmp_path: Path) -> None:
+    events = every_kind_events()
+    finding = msgspec.structs.replace(findings_of_every_kind()[0], token="tw1." + "Q" * 9_000)
+    assert "Q" * 9_000 in page(collect([*events, FindingConfirmed(finding=finding)]))
+
+
+def test_a_recording_that_contradicts_itself_is_not_drawn(tmp_path: Path) -> None:
+    directory = write_run(tmp_path, every_kind_events())
+    (trace,) = Path(directory, "traces").iterdir()
+    lines = (trace / "trace.jsonl").read_bytes().splitlines(keepends=True)
+    (trace / "trace.jsonl").write_bytes(
+        b"".join(lines[:3]) + lines[3].replace(b'"ino":2', b'"ino":77') + b"".join(lines[4:])
+    )
+    assert "Operations are not drawn" in _page(directory)
+    (trace / "trace.jsonl").write_bytes(b"nonsense")
+    assert "its recording cannot be read" in _page(directory)
+    for damaged in (*Path(directory).glob("strips/*"), *Path(directory).glob("findings/*/state.json")):
+        damaged.write_bytes(b"{")
+    assert "Operations are not drawn" in _page(directory)

@@ -116,6 +116,7 @@ def _power(finding: Finding, fault: PowerLoss, before: Iterable[Fault], recorded
     text = "the power goes here" if failed is None else "its fsync fails, and the power goes later"
     if failed is not None:
         at = recorded.index_of(failed.at)
+    at = None if at is not None and at < 0 else at
     return Mark(at, text, lost=lost, before=fault.at is not None and fault.at.phase == "before" and seq is None)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from jinja2 import Environment
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from harness.core.fault import FAULT_CLASSES
 from harness.core.verdict import Finding, case_file_name
@@ -119,8 +119,8 @@ def _writer(view: RunView, case: CaseView, evidence: Evidence) -> Writer:
         elif len(trace.operations) > _PICTURE_OPERATIONS:
             why = f"the recording has {len(trace.operations):,} operations; {_PICTURE_OPERATIONS:,} are drawn at most"
         else:
-            recorded = walk(trace)
-            why = recorded.problem
+            walked = walk(trace)
+            recorded, why = (None, walked.problem) if walked.problem else (walked, "")
     rows = [row for row in view.rows if row.crash_point is not None and _row_is_of(row, case)]
     lines = lines_of(strip, rows, recorded) if strip is not None else ()
     return Writer(case, recorded, why, lines, strip.operations if strip is not None else 0)
@@ -178,7 +178,7 @@ def _cause(
         "proof": _proof(lead),
         "remedy": remedy(lead, show),
         "advice": _advice(view, lead, writer),
-        "replay": replay_command(lead, view),
+        "replay": Markup(escape(plain(replay_command(lead, view)))),  # whole, or it is of no use
         "invariants": cause.invariants,
         "also": [
             (item, how_often(view, item), how_confirmed(item), remedy(item, show))
