@@ -32,6 +32,18 @@
     });
   });
 
+  // Where a strip is wider than its box, its fault is in the middle; a closed finding has no boxes yet.
+  function centre(within) {
+    Array.prototype.forEach.call(within.querySelectorAll(".strip .scroll"), function (box) {
+      var mark = box.querySelector("path.mark");
+      if (mark && box.scrollWidth > box.clientWidth) box.scrollLeft = mark.getBBox().x - box.clientWidth / 2;
+    });
+  }
+  all("article.finding > details").forEach(function (each) {
+    if (each.open) centre(each);
+    each.addEventListener("toggle", function () { if (each.open) centre(each); });
+  });
+
   // A link to something inside a closed part opens it.
   function reveal() {
     var id = decodeURIComponent(location.hash.slice(1)), at = id && by(id);
