@@ -42,7 +42,7 @@ class StoredEvidence:
         self._room -= sum(len(getattr(op, "data", None) or b"") for op in trace.operations)
         return trace
 
-    def strip(self, case: str) -> Strip | None:
+    def strip_of(self, case: str) -> Strip | None:
         """Return the crash-point strip of a case."""
         strip = self._read(f"strips/{case_file_name(case)}.json", Strip)
         return strip if strip is not None and strip.format_version == STRIP_FORMAT_VERSION else None

@@ -28,7 +28,7 @@ class Evidence(Protocol):
     def trace(self, case: str) -> Trace | str:
         """Return the recording of a case, or why there is none."""
 
-    def strip(self, case: str) -> Strip | None:
+    def strip_of(self, case: str) -> Strip | None:
         """Return the crash-point strip of a case."""
 
     def left(self, key: str) -> TreeOutline | None:
@@ -42,7 +42,7 @@ class NoEvidence:
         """Return that there is no recording."""
         return "this report was made without the recordings of its run"
 
-    def strip(self, case: str) -> Strip | None:
+    def strip_of(self, case: str) -> Strip | None:
         """Return nothing."""
         return None
 

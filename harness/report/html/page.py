@@ -109,7 +109,7 @@ def _without_verdict(sentence: str) -> str:
 
 
 def _writer(view: RunView, case: CaseView, evidence: Evidence) -> Writer:
-    strip = evidence.strip(case.id)
+    strip = evidence.strip_of(case.id)
     recorded, why = None, ""
     needed = bool(strip) or any(_is_of(finding, case) for finding in (*view.findings, *view.control_findings))
     if needed and not case.control:
