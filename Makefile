@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
 
-.PHONY: run test lint bench calibrate evidence seeds demo clean
+.PHONY: run test lint workflows picture bench calibrate evidence seeds demo clean
 
 run: $(VENV)/.installed
 	-$(BIN)/tornwrite targets install fork_session   # without it the other four stories run
@@ -23,6 +23,17 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check harness tests targets benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# docs/demo.svg anew, from what the command prints.
+picture: $(VENV)/.installed
+	$(BIN)/python docs/picture.py
+
+# The workflows against GitHub's own schemas, and against what is unsafe in them.
+workflows: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet check-jsonschema zizmor
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml docs/ci/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
+	$(BIN)/zizmor --offline .github docs/ci/*.yml
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.states

@@ -6,6 +6,7 @@ nothing behind but its result.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator
 
@@ -16,6 +17,7 @@ from harness.checks import (
     Expectation,
     FileBinding,
     Judge,
+    Rules,
     infer_bindings,
     judge_trace,
     unsteady_roles,
@@ -32,6 +34,7 @@ from harness.engines import engine as engine_named
 from harness.explore import CrashState, Exploration, explore
 from harness.explore.states import StateClass
 from harness.sandbox.command import CommandResult, run_command
+from harness.sandbox.machine import is_case_sensitive
 from harness.sandbox.snapshot import read_tree
 from harness.sandbox.workspace import prepare
 from harness.services.tools import serving
@@ -55,6 +58,8 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     inferred: bool
     masked: bool
     invariants: frozenset[str]
+    case_sensitive: bool = True
+    """Whether ``A`` and ``a`` are two files where the target ran: the rule by which paths in documents are compared."""
 
 
 class Explored(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +137,8 @@ def expectation_for(recording: Recording, judged: Judged) -> Expectation:
 
 def judge_for(expectation: Expectation, judged: Judged) -> Judge:
     """Return the judge for states of the case that owes ``expectation``."""
-    return Judge(judged.bindings, expectation, judged.invariants or None)
+    rules = Rules(case_sensitive=judged.case_sensitive)
+    return Judge(judged.bindings, expectation, judged.invariants or None, rules)
 
 
 def _same_outcome(first: Recording, second: Recording) -> bool:
@@ -161,7 +167,13 @@ def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest)
         masked = not _same_outcome(recording, again) if masked is None else masked
         unsteady = unsteady_roles(recording, again, bindings)
         unsteady |= unsteady_versions(recording, again, bindings, masked)
-    judged = Judged(bindings=bindings, inferred=not request.bindings, masked=masked, invariants=request.invariants)
+    judged = Judged(
+        bindings=bindings,
+        inferred=not request.bindings,
+        masked=masked,
+        invariants=request.invariants,
+        case_sensitive=is_case_sensitive(os.path.dirname(spec.root)),
+    )
     expectation = expectation_for(recording, judged)
     judge = judge_for(expectation, judged)
     incomparable = why_incomparable(expectation, unsteady)

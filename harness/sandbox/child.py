@@ -15,10 +15,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import IO
 
 from harness.sandbox import processes
 from harness.sandbox.environment import ProgramNotFoundError, resolve_program
+from harness.sandbox.job import CREATE_NEW_PROCESS_GROUP, CREATE_SUSPENDED, Job, JobError, Kernel32
 
 STDOUT = 1
 STDERR = 2
@@ -33,7 +35,11 @@ class ChildNotStartedError(Exception):
 
 
 def _start(
-    argv: Sequence[str], cwd: str, environment: Mapping[str, str], setup: Callable[[], None] | None
+    argv: Sequence[str],
+    cwd: str,
+    environment: Mapping[str, str],
+    setup: Callable[[], None] | None,
+    creationflags: int,
 ) -> subprocess.Popen[bytes]:
     name = argv[0] if argv else ""
     try:
@@ -47,6 +53,7 @@ def _start(
             bufsize=0,
             start_new_session=True,
             preexec_fn=setup,  # noqa: PLW1509 -- it makes system calls only
+            creationflags=creationflags,
         )
     except ProgramNotFoundError as error:
         raise ChildNotStartedError(str(error)) from error
@@ -55,6 +62,27 @@ def _start(
             raise ChildNotStartedError(f"cannot start {name}: no directory {cwd}") from error
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ChildNotStartedError(f"cannot start {name}: {reason}") from error
+
+
+def _start_in_job(start: Callable[[int], subprocess.Popen[bytes]]) -> tuple[subprocess.Popen[bytes], Job]:
+    """Start a command on Windows such that nothing it starts can leave its job."""
+    try:
+        job = Job(Kernel32())
+    except JobError as error:
+        raise ChildNotStartedError(f"cannot start a command: {error}") from error
+    try:
+        popen = start(CREATE_SUSPENDED | CREATE_NEW_PROCESS_GROUP)
+    except BaseException:
+        job.close()
+        raise
+    try:
+        job.take(popen.pid, int(getattr(popen, "_handle", 0)))
+    except JobError as error:
+        popen.kill()
+        popen.wait()
+        job.close()
+        raise ChildNotStartedError(f"cannot start a command: {error}") from error
+    return popen, job
 
 
 def _pidfd(pid: int) -> int:
@@ -81,7 +109,12 @@ class Child:
         on_output: Callable[[int, bytes], None],
     ) -> None:
         """Raise :class:`ChildNotStartedError` where the command cannot be started."""
-        self._popen = _start(argv, cwd, environment, setup)
+        self._job: Job | None = None
+        start = partial(_start, argv, cwd, environment, setup)
+        if os.name == "nt":
+            self._popen, self._job = _start_in_job(start)
+        else:
+            self._popen = start(0)
         self.started_ns = time.monotonic_ns()
         self.pid = self._popen.pid
         self.exited = False
@@ -184,8 +217,9 @@ class Child:
         """
         if not self._ended:
             self._ended = self.exited = True
-            if os.name == "nt":
-                processes.kill_tree(self.pid)
+            if self._job is not None:
+                self._job.kill()
+                self._job.close()
             else:
                 processes.kill_group(self.pid)  # before it is reaped: until then nobody else can get its id
             self._popen.wait()

@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import sys
+import tempfile
 from typing import Any
 
 import psutil
@@ -49,6 +50,21 @@ def filesystem(path: str) -> dict[str, str]:
         best = max(mounts, key=lambda mount: len(mount.mountpoint), default=None)
         found = None if best is None else (best.fstype, best.opts)
     return {"type": "unknown", "options": ""} if found is None else {"type": found[0], "options": found[1]}
+
+
+def is_case_sensitive(directory: str) -> bool:
+    """Return whether two names that differ in case alone are two files in ``directory``, which must be writable.
+
+    Asked of the file system, not of the platform's name: macOS has both kinds, Windows too since 1803 and Linux with
+    casefold directories. Raises ``OSError``.
+    """
+    descriptor, path = tempfile.mkstemp(prefix="Case-", dir=directory)
+    try:
+        head, name = os.path.split(path)
+        return not os.path.exists(os.path.join(head, name.swapcase()))
+    finally:
+        os.close(descriptor)
+        os.unlink(path)
 
 
 def machine(path: str) -> dict[str, Any]:
