@@ -22,7 +22,7 @@ from harness.core.operation import Rename, Truncate, Write
 from harness.core.point import at_phase, crash_points
 from harness.core.profile import Profile
 from harness.core.trace import Trace
-from harness.core.verdict import Finding, TrialKind, TrialRow, Verdict
+from harness.core.verdict import Finding, TrialKind, TrialRow, Verdict, case_file_name
 from harness.explore import CrashState, crash_states
 
 _CUTS_KEPT = 64
@@ -65,7 +65,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def file_name(self) -> str:
         """The id as one plain name."""
-        return self.id.replace("/", "-").replace(":", "-")
+        return case_file_name(self.id)
 
     def expected(self, fault_class: FaultClass, profile: str = "") -> Verdict | Literal[""]:
         """Return the verdict that the manifest, or a control's role, states; empty where none does.

@@ -19,6 +19,7 @@ from harness.campaign.executor import Call
 from harness.campaign.observe import observed_loss
 from harness.campaign.power_states import MOST_SECONDS, PowerRequest, PowerStates, coverage_of, explore_losses
 from harness.campaign.record import judges_states
+from harness.campaign.strips import keep_strip
 from harness.campaign.trials import harness_failure
 from harness.core.profile import Profile
 from harness.core.verdict import TrialRow, Verdict
@@ -64,10 +65,12 @@ def power_phase(ctx: Context, cases: Iterable[Measured]) -> Explored:
     for item in cases:
         index = _keep(ctx, item, answers[item.case.id], index)
         _tell(ctx, item, answers[item.case.id])
-    return {
-        name: {profile: value for profile, value in each.items() if isinstance(value, PowerStates)}
-        for name, each in answers.items()
-    }
+        keep_strip(ctx, item, _explored(answers[item.case.id]))
+    return {name: _explored(each) for name, each in answers.items()}
+
+
+def _explored(answers: Mapping[str, PowerStates | str]) -> dict[str, PowerStates]:
+    return {profile: value for profile, value in answers.items() if isinstance(value, PowerStates)}
 
 
 def _calls(ctx: Context, cases: list[Measured]) -> Iterator[Call]:

@@ -15,6 +15,7 @@ from harness.campaign.context import Case, Context, Measured
 from harness.campaign.executor import Call, Executor
 from harness.campaign.observe import Observation, died_by
 from harness.campaign.sharding import ELSEWHERE
+from harness.campaign.strips import keep_strip
 from harness.campaign.trials import harness_failure, serious
 from harness.campaign.work import Explored, ExploreRequest, record_and_explore, set_up
 from harness.checks import INVARIANTS
@@ -263,4 +264,5 @@ def record_cases(ctx: Context, cases: Iterable[Case]) -> list[Measured]:
             _say_what_is_not_measured(ctx, case, result)
         index = _state_rows(ctx, case, result, index + 1)
         usable.append(Measured(case, result))
+        keep_strip(ctx, usable[-1])
     return usable

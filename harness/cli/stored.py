@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from harness.campaign.durable import StoreError
 from harness.campaign.latest import find_run
@@ -11,6 +12,13 @@ from harness.campaign.store import RunStore
 from harness.core.event import AnyEvent, CampaignStarted
 from harness.report.replay import replay_events
 from harness.report.view import RunView, collect
+
+
+class Loaded(NamedTuple):
+    """A run as reports take it, and the directories it was read from: several where it was run in shards."""
+
+    view: RunView
+    stores: tuple[RunStore, ...]
 
 
 def events_of(store: RunStore) -> list[AnyEvent]:
@@ -34,7 +42,7 @@ def _whole(events: Sequence[AnyEvent]) -> tuple[str, ...]:
     return (started.plan, str(started.seed), str(started.shard.of), *place)
 
 
-def load_views(texts: Sequence[str], out: str) -> list[RunView]:
+def load_runs(texts: Sequence[str], out: str) -> list[Loaded]:
     """Return the runs that ``texts`` name, shards of one run added up; a single one stays what it is.
 
     Raises :class:`StoreError` where one is named twice, and :class:`MergeError`.
@@ -43,22 +51,24 @@ def load_views(texts: Sequence[str], out: str) -> list[RunView]:
     twice = next((text for n, text in enumerate(texts) if directories[n] in directories[:n]), None)
     if twice is not None:
         raise StoreError(f"{twice!r} is named twice")
-    together: dict[tuple[str, ...], list[list[AnyEvent]]] = {}
+    together: dict[tuple[str, ...], list[tuple[RunStore, list[AnyEvent]]]] = {}
     for directory in directories:
-        events = events_of(RunStore.open(directory, writable=False))
-        together.setdefault(_whole(events), []).append(events)
-    alone = len(directories) == 1
-    return [
-        collect(
-            events[0] if alone or (len(events) == 1 and _started(events[0]).shard.whole) else merge_shards(events)
-        )
-        for events in together.values()
-    ]
+        store = RunStore.open(directory, writable=False)
+        events = events_of(store)
+        together.setdefault(_whole(events), []).append((store, events))
+    return [_loaded(found, alone=len(directories) == 1) for found in together.values()]
+
+
+def _loaded(found: Sequence[tuple[RunStore, list[AnyEvent]]], alone: bool) -> Loaded:
+    first = found[0][1]
+    whole = alone or (len(found) == 1 and _started(first).shard.whole)
+    events = first if whole else merge_shards([events for _, events in found])
+    return Loaded(collect(events), tuple(store for store, _ in found))
 
 
 def load_run(text: str, out: str) -> RunView:
     """Return one run: a name, or the names of its shards with commas between."""
-    views = load_views([word for word in text.split(",") if word] or [text], out)
-    if len(views) > 1:
+    runs = load_runs([word for word in text.split(",") if word] or [text], out)
+    if len(runs) > 1:
         raise MergeError(f"{text!r}: not shards of one run; one run, or the shards of one, can be compared")
-    return views[0]
+    return runs[0].view

@@ -7,6 +7,7 @@ row says so, and its pooled rate is nobody's. Crash states are enumerated on eac
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 
@@ -85,6 +86,17 @@ def _names(views: Sequence[RunView]) -> list[str]:
         name if names.count(name) == 1 else f"{name} ({names[: index + 1].count(name)})"
         for index, name in enumerate(names)
     ]
+
+
+def page_names(path: str, views: Sequence[RunView]) -> list[str]:
+    """Return the file for the page of each system: ``path`` alone for one, else ``stem-linux.html`` and so on."""
+    if len(views) == 1:
+        return [path]
+    stem, suffix = os.path.splitext(path)
+    kinds = [str(view.started.environment.get("system") or "unknown").split()[0].lower() for view in views]
+    numbers = [f"-{kinds[: at + 1].count(kind)}" if kinds.count(kind) > 1 else "" for at, kind in enumerate(kinds)]
+    plain = ["".join(letter if letter.isalnum() else "_" for letter in kind) for kind in kinds]
+    return [f"{stem}-{kind}{number}{suffix}" for kind, number in zip(plain, numbers, strict=True)]
 
 
 def _cells(views: Sequence[RunView]) -> dict[tuple[str, FaultClass, str], list[ClassLine | None]]:

@@ -203,6 +203,7 @@ def print_view(console: Console, view: RunView) -> None:
         say(console, "")
     say(console, verdict_sentence(view, plain), _STYLES.get(view.verdict, ""))
     if view.started.directory:
+        say(console, f"Page: {plain(view.started.directory)}/report.html")
         say(console, f"Report: {plain(view.started.directory)}/report.md")
 
 

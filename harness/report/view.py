@@ -293,7 +293,7 @@ def _case_of_rows(target: str, variant: str, version: str, control: bool, rows: 
     if null is not None and null.verdict == "violated":
         lines.insert(0, ClassLine(fault_class="none", verdict="violated", runs=1, bad=1, findings=null.findings))
     return CaseView(
-        id=f"{target}/{variant}",
+        id=("control:" if control else "") + f"{target}/{variant}" + (f"@{version}" if version else ""),
         target=target,
         variant=variant,
         version=version,

@@ -13,6 +13,8 @@ from harness.campaign.rejudging import Rejudged
 from harness.cli.explain import ExplainResult
 from harness.core.event import AnyEvent
 from harness.core.operation import AnyOperation
+from harness.core.outline import TreeOutline
+from harness.core.strip import Strip
 from harness.core.trace import Actor
 from harness.core.verdict import Finding, TrialRow
 from harness.report.compare import Comparison
@@ -91,9 +93,11 @@ def schemas() -> dict[str, dict[str, Any]]:
         "pooled": _of(PooledResult),
         "rejudged": _of(Rejudged),
         "result": _of(ResultDocument),
+        "strip": _of(Strip),
         "trace_header": _header(),
         "trace_operation": _operation(),
         "trace_result": _of(TraceResult),
+        "tree_outline": _of(TreeOutline),
         "trial": _of(TrialRow),
     }
 
