@@ -50,7 +50,8 @@ def failure(
     for number, cause in enumerate(found[1:_SHOWN]):
         lines += _field("" if number else "also", f"{_point(cause.lead)}: {_damage(cause.lead, short=True)}")
     if len(found) > _SHOWN:
-        lines += _field("", f"and {len(found) - _SHOWN} more crash points")
+        more = len(found) - _SHOWN
+        lines += _field("", f"and {more} more crash point{'s' * (more > 1)}")
     if primed:
         lines += _field("start", "the files of one undisturbed run: your check rejects an empty directory")
     if found and found[0].lead.token and replays:

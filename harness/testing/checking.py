@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -107,7 +108,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     def subject(self, start: Tree, workspace: Workspace) -> Subject:
         """Return what is run, under the writer's own name."""
         subject = probe_subject(self.probe(start), workspace, self.options.seed or 1)
-        return msgspec.structs.replace(subject, variant=self.name)
+        return msgspec.structs.replace(subject, variant=re.sub(r"[^A-Za-z0-9._-]+", "_", self.name).strip("._-"))
 
 
 def check_writer(
