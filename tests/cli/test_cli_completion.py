@@ -12,7 +12,6 @@ import pytest
 from command_line import ROOT, tornwrite
 
 
-
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_script_is_printed_that_its_shell_can_read(shell: str, tmp_path: Path) -> None:
     result = tornwrite("completion", shell, cwd=tmp_path)

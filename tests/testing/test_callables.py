@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 import subprocess
 import sys
@@ -92,8 +93,6 @@ def test_a_function_of_a_module_that_no_path_finds_is_loaded_from_its_file(tmp_p
     file = tmp_path / "strange.py"
     file.write_text("KEY = 'found'\n\ndef save(dir):\n    (dir / 'a').write_text(KEY)\n")
     name = "no_such_package.strange"
-    import importlib.util
-
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -115,7 +114,9 @@ def test_what_cannot_travel_is_named(tmp_path: Path) -> None:
             plain(dir)
 
     save.stuck = sys._getframe()  # type: ignore[attr-defined] -- a frame can never travel
-    with pytest.raises(UsageError, match="the writer save cannot be run in a child process: .*use a function of a"):
+    with pytest.raises(
+        UsageError, match=r"the writer save cannot be run in a child process: .*use a function of a"
+    ):
         pack(save, 1, "writer", str(tmp_path / "payload"))
 
 

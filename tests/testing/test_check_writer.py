@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -59,10 +60,8 @@ def test_without_a_check_files_are_judged_by_what_the_run_did() -> None:
 
 def test_a_full_disk_is_another_fault() -> None:
     def careless(dir: Path) -> None:
-        try:
+        with contextlib.suppress(OSError):  # and renamed all the same
             (dir / "new").write_text("whole")
-        except OSError:
-            pass  # and renamed all the same
         (dir / "new").replace(dir / "a")
 
     def whole(dir: Path) -> bool:
@@ -80,9 +79,12 @@ def test_commands_write_and_judge(tmp_path: Path) -> None:
         "import sys, json\ntry: json.load(open(sys.argv[1] + '/a.json'))\nexcept ValueError: sys.exit(1)\n"
         "except OSError: sys.exit(1)\n"
     )
-    with pytest.raises(NotCrashSafeError, match="save.py does not survive a crash"):
+    with pytest.raises(NotCrashSafeError, match=r"save\.py does not survive a crash"):
         check_writer(
-            [sys.executable, script, "{dir}"], [sys.executable, str(judge), "{dir}"], faults=KILL, start={"a.json": "[]"}
+            [sys.executable, script, "{dir}"],
+            [sys.executable, str(judge), "{dir}"],
+            faults=KILL,
+            start={"a.json": "[]"},
         )
 
 
@@ -109,9 +111,19 @@ def _never(dir: Path) -> bool:
 @pytest.mark.parametrize(
     ("writer", "holds", "more", "said"),
     [
-        (lambda dir: 1 / 0, None, {}, "fails with no fault at all: exit code 1: ZeroDivisionError: division by zero"),
+        (
+            lambda dir: 1 / 0,
+            None,
+            {},
+            "fails with no fault at all: exit code 1: ZeroDivisionError: division by zero",
+        ),
         (lambda dir: 1 / 0, _never, {}, "fails with no fault at all: exit code 1: ZeroDivisionError"),
-        (append_then_say, _never, {}, "your check rejects what the writer leaves with no fault at all: it returned False"),
+        (
+            append_then_say,
+            _never,
+            {},
+            "your check rejects what the writer leaves with no fault at all: it returned False",
+        ),
         (append_then_say, _never, {"start": {}}, "your check rejects the files that are there before (start)"),
         (append_then_say, lambda dir: sys.exit("no"), {}, "SystemExit: no"),
         (lambda dir: None, None, {}, "changed nothing in its state directory"),

@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 import pytest
 
 import harness.testing  # noqa: F401 -- imported before pytester takes its picture of sys.modules
-
+from harness.campaign.plan import NoEngineError
 from tests.survivors import new_mark, survivors
 
 pytest_plugins = ["pytester"]
@@ -89,7 +89,9 @@ def test_a_writer_that_tears_fails_with_place_damage_fix_and_token(pytester: pyt
     result.assert_outcomes(passed=1)
     assert "FIXED" in out
 
-    result, out = passes_on(pytester, DURABLE.replace("test_save", "test_other"), "--tornwrite-replay", token, "-rs")
+    result, out = passes_on(
+        pytester, DURABLE.replace("test_save", "test_other"), "--tornwrite-replay", token, "-rs"
+    )
     result.assert_outcomes(skipped=1)
     assert "the token is not of save in this test" in out
 
@@ -191,8 +193,6 @@ def test_a_marker_hypothesis_and_a_check_that_accepts_anything(pytester: pytest.
 def test_without_an_engine_a_check_is_skipped_or_fails_if_the_project_says_so(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.campaign.plan import NoEngineError
-
     def none(name: str = "") -> None:
         raise NoEngineError("no engine can watch file operations here: the test says so")
 
