@@ -23,6 +23,11 @@ _LABEL = 13
 _SHOWN = 3
 """Causes that are told in full; more are counted."""
 _SAID_MAX = 300
+_IN_PLACE = ("open", "write", "truncate")
+_USUALLY = (
+    "Usually: write the new content to a temporary file beside the old one, fsync that, rename it into its place and "
+    "fsync the directory; acknowledge after that."
+)
 _WITHOUT_TARGET = "probe/"
 
 
@@ -44,8 +49,7 @@ def failure(
     lines = [f"{plain(name)} does not survive a crash.", ""]
     if found:
         lines += _cause(view, found[0])
-    if advice is not None and advice.outcome != "nothing":
-        lines += _field("what to do", _what_to_do(advice))
+    lines += _field("what to do", _what_to_do(advice, found[0].lead if found else None))
     lines += _field("in all", _in_all(case))
     for number, cause in enumerate(found[1:_SHOWN]):
         lines += _field("" if number else "also", f"{_point(cause.lead)}: {_damage(cause.lead, short=True)}")
@@ -61,8 +65,13 @@ def failure(
     return "\n".join(lines)
 
 
-def _what_to_do(advice: Advice) -> str:
-    """Return the change and what it brings: how each part of it is needed is for ``tornwrite trace --advise``."""
+def _what_to_do(advice: Advice | None, finding: Finding | None) -> str:
+    """Return the change and what it brings: how each part of it is needed is for ``tornwrite trace --advise``.
+
+    Where no change of the recorded operations was found, what is usual for the place; empty where nothing is.
+    """
+    if advice is None or advice.outcome in ("nothing", "none", "unfinished"):
+        return _USUALLY if finding is not None and finding.operation in _IN_PLACE else ""
     told = advice_sentences(advice, plain)
     together = told[0].endswith(":")  # many changes: one sentence each
     return " ".join(
