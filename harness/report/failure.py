@@ -84,14 +84,20 @@ def _in_all(case: CaseView) -> str:
     parts: list[str] = []
     told = ""
     for line in case.classes:
-        number, noun = (line.distinct, "states") if line.distinct else (line.runs, "runs")
-        bad = line.bad_states if line.distinct else line.bad
-        if line.verdict not in ("violated", "held") or not number:
+        counts = [
+            f"{bad:,} of {number:,}{noun}"
+            for bad, number, noun in (
+                (line.bad_states, line.distinct, "" if line.profile and told == line.fault_class else " states"),
+                (line.bad, line.runs, " runs"),
+            )
+            if number
+        ]
+        if line.verdict not in ("violated", "held") or not counts:
             continue
         if line.profile and told == line.fault_class:
-            parts.append(f"{bad:,} of {number:,} on {line.profile}")
+            parts.append(f"{' and '.join(counts)} on {line.profile}")
         else:
-            parts.append(f"{bad:,} of {number:,} {noun} under {line.under}")
+            parts.append(f"{' and '.join(counts)} under {line.under}")
         told = line.fault_class
     return ", ".join(parts)
 
@@ -104,7 +110,8 @@ def _cause(view: RunView, cause: Cause) -> list[str]:
     if lost:
         lines += _field("power loss", lost)
     often = how_often(view, finding).removeprefix("Seen ")
-    return [*lines, *_field("seen", f"{often} {plain(how_confirmed(finding))}")]
+    proof = "Predicted from the recording." if finding.fault_class == "power" else plain(how_confirmed(finding))
+    return [*lines, *_field("seen", f"{often} {proof}")]
 
 
 def _point(finding: Finding) -> str:

@@ -59,6 +59,13 @@ def test_it_names_place_damage_counts_and_how_to_replay() -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_a_class_of_states_and_runs_counts_both() -> None:
+    short = ClassLine(fault_class="short", verdict="violated", distinct=60, runs=4, bad=1)
+    case = msgspec.structs.replace(view().cases[0], classes=(short,))
+    text = told(failure(msgspec.structs.replace(view(FINDING), cases=(case,)), "save"))
+    assert "in all 0 of 60 states and 1 of 4 runs under short" in text
+
+
 def test_advice_is_what_helps_or_what_is_usual() -> None:
     step = Step(
         kind="replace_in_place",
