@@ -10,6 +10,8 @@ out: options, marker, the message of a failed test.
 
 from __future__ import annotations
 
+import sys
+from importlib.machinery import ModuleSpec, PathFinder
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,6 +29,19 @@ _MARKER = (
     "tornwrite(faults, profiles, budget, seed, start, env, timeout, torn_tail): defaults of tornwrite.check()"
 )
 _KEYWORDS = ("faults", "profiles", "budget", "seed", "start", "env", "timeout", "torn_tail")
+
+
+class _AsItIs:
+    """Finds the modules of this package before pytest does, which would rewrite their assertions.
+
+    It marks the whole distribution of a plugin for that; for one of this size that is a second in every fresh
+    environment.
+    """
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Return where Python itself finds a module of ours; nothing of others."""
+        return PathFinder.find_spec(name, path, target) if name.startswith("harness.") else None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,6 +63,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; refuse values that make no sense before anything runs."""
+    finder = _AsItIs()
+    sys.meta_path.insert(0, finder)
+    config.add_cleanup(lambda: sys.meta_path.remove(finder))
     config.addinivalue_line("markers", _MARKER)
     given = {name: _value(config, name) for name in ("seed", "profile", "budget", "replay")}
     config.stash[_FROM_CONFIG] = _parsed({name: item for name, item in given.items() if item[0]})
@@ -127,8 +145,7 @@ class Tornwrite:
         __tracebackhide__ = True
         item = self._config.stash[_ITEM]
         given = self._settings(item, options)
-        with _not_rewritten():
-            kind, message, held = self._outcome(item, writer, holds, given)
+        kind, message, held = self._outcome(item, writer, holds, given)
         if kind == "skip":
             pytest.skip(message)
         if held is None:
@@ -199,30 +216,6 @@ def _near(name: str) -> str:
 
     close = difflib.get_close_matches(name, _KEYWORDS, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; valid: {', '.join(_KEYWORDS)}"
-
-
-class _not_rewritten:  # noqa: N801 -- reads as what it does
-    """Keep pytest from rewriting the assertions of what is imported inside: a plugin's whole distribution is marked.
-
-    Rewriting a package of this size would cost seconds in the first test of a fresh environment.
-    """
-
-    def __enter__(self) -> None:
-        import sys
-
-        self._hooks = [
-            (place, finder)
-            for place, finder in enumerate(sys.meta_path)
-            if type(finder).__name__ == "AssertionRewritingHook"
-        ]
-        for _, finder in self._hooks:
-            sys.meta_path.remove(finder)
-
-    def __exit__(self, *exc: object) -> None:
-        import sys
-
-        for place, finder in self._hooks:
-            sys.meta_path.insert(place, finder)
 
 
 @pytest.fixture(scope="session")

@@ -237,3 +237,23 @@ def test_an_interrupt_leaves_no_process(pytester: pytest.Pytester) -> None:
     assert survivors(mark, 2.0) == set()
     assert process.returncode == pytest.ExitCode.INTERRUPTED, out
     assert b"KeyboardInterrupt" in out
+
+
+def test_pytest_does_not_rewrite_this_package(pytester: pytest.Pytester) -> None:
+    """It would, as of every plugin's distribution, and the first import would take a second more."""
+    pytester.makepyfile(
+        """
+        import sys
+        import harness
+
+        def test_found_as_python_finds_it():
+            finder = next(item for item in sys.meta_path if type(item).__name__ == "_AsItIs")
+            found = finder.find_spec("harness.testing", harness.__path__)
+            assert type(found.loader).__name__ == "SourceFileLoader"
+            assert finder.find_spec("json") is None
+        """
+    )
+    result, _ = run(pytester)
+    result.assert_outcomes(passed=1)
+    left = [item for item in sys.meta_path if type(item).__name__ == "_AsItIs"]
+    assert len(left) == (0 if PLUGIN else 1)
