@@ -36,9 +36,10 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     ``control`` marks a reference writer that tests the harness. ``timed`` counts the timed kills, ``signals`` the
     signals that can be caught, at moments of the same window, ``runs`` the runs without any fault; ``lives`` are its
     starts one after the other. ``errno_max``, ``check_max`` and ``sample_max`` bound the injected runs, the states a
-    real check judges, and the states the target's own programs are shown; ``confirmations`` are the real runs that
-    each finding gets; ``profiles`` are the file systems on which the power goes. ``part`` is the scenario that asks,
-    ``story`` what the variant does, in a sentence.
+    real check judges, and the states the target's own programs are shown; ``checked`` are the states of one profile
+    that a check is shown at least; ``confirmations`` are the real runs that each finding gets; ``profiles`` are the
+    file systems on which the power goes. ``part`` is the scenario that asks, ``story`` what the variant does, in a
+    sentence.
     """
 
     subject: Subject
@@ -52,6 +53,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     errno_max: int = 200
     check_max: int = 2_000
     sample_max: int = 24
+    checked: int = 40
     confirmations: int = 3
     profiles: tuple[Profile, ...] = ()
     part: str = ""

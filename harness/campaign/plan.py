@@ -59,6 +59,9 @@ _BESIDE_A_CHECK = frozenset({"W1", "W8"})
 """What is judged of a probe that has a check of its own: nothing that is only inferred from the null run's files."""
 _CONTROL_WORKLOAD = Workload(sessions=2, updates=2, record_bytes=(60, 5_000))
 """Small, because every campaign pays for it, with one record that spans a page, because tears need one."""
+_BRIEF_WORKLOAD = msgspec.structs.replace(_CONTROL_WORKLOAD, sessions=1, updates=1)
+_BRIEF_ERRNO_RUNS = 3
+_BRIEF_CHECKED = 16
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,29 +183,34 @@ def known_invariants(asked: Iterable[str]) -> tuple[frozenset[str], tuple[Unmeas
 
 
 def control_cases(
-    workspace: Workspace, faults: tuple[FaultClass, ...], profiles: tuple[Profile, ...] = ()
+    workspace: Workspace,
+    faults: tuple[FaultClass, ...],
+    profiles: tuple[Profile, ...] = (),
+    *,
+    brief: bool = False,
 ) -> tuple[Case, ...]:
     """Return the reference writers that test the harness: one must hold, one must be caught.
 
     What chance decides (a signal at some moment, threads that meet) can miss the one that must be caught, so that one
     is tried under the exact classes only, and under kill where none of those is asked for: no campaign goes without.
     Under power a third one must be caught, which lacks a single barrier: under the shipped profiles, for one of a
-    user's own may be of a file system on which that barrier does nothing.
+    user's own may be of a file system on which that barrier does nothing. ``brief``: less of each.
     """
     target = load_target(CONTROL_TARGET)
+    workload = _BRIEF_WORKLOAD if brief else _CONTROL_WORKLOAD
     shipped = tuple(each for each in profiles if each in load_profiles((ALL,)))
     of_variant = {"no_dir_fsync": shipped if "power" in faults else ()}
     return tuple(
         Case(
-            subject=compile_subject(target, variant, workspace, _CONTROL_WORKLOAD),
+            subject=compile_subject(target, variant, workspace, workload),
             faults=tuple(name for name in faults if name in classes) or ("kill",),
             invariants=frozenset(INVARIANTS),
             control=role,
             signals=_CONTROL_SIGNALS if "signal" in faults and "signal" in classes else 0,
             runs=_CONTROL_RUNS if "concurrency" in faults and "concurrency" in classes else 0,
-            errno_max=_CONTROL_ERRNO_RUNS,
+            errno_max=_BRIEF_ERRNO_RUNS if brief else _CONTROL_ERRNO_RUNS,
             sample_max=_CONTROL_STARTS if "damage" in faults else 0,
-            confirmations=1,
+            confirmations=0 if brief else 1,
             profiles=of_variant.get(variant, profiles),
         )
         for variant, role, classes in _CONTROLS
@@ -360,8 +368,11 @@ def probe_case(
     return Case(subject=subject, faults=faults, invariants=_beside(checked), profiles=profiles)
 
 
-def plan_probe(probe: Probe, options: Options, workspace: Workspace) -> Plan:
-    """Return the plan for a command that nobody described: its files are inferred, its names may be random."""
+def plan_probe(probe: Probe, options: Options, workspace: Workspace, *, brief: bool = False) -> Plan:
+    """Return the plan for a command that nobody described: its files are inferred, its names may be random.
+
+    ``brief``: one confirming run for each finding and the least of the controls, for a test that is run often.
+    """
     faults, not_measured = _split_classes(options.faults or DEFAULT_FAULTS)
     refuse_unused_profiles(options, faults)
     case = Case(
@@ -374,10 +385,12 @@ def plan_probe(probe: Probe, options: Options, workspace: Workspace) -> Plan:
         errno_max=_PROBE_ERRNO_RUNS,
         profiles=profiles_for(faults, options),
     )
+    if brief:
+        case = msgspec.structs.replace(case, confirmations=1, sample_max=0, checked=_BRIEF_CHECKED)
     return Plan(
         name=f"probe {probe.name}",
         cases=(case,),
-        controls=control_cases(workspace, faults, case.profiles),
+        controls=control_cases(workspace, faults, case.profiles, brief=brief),
         not_measured=not_measured,
         seed=case.subject.seed,
         budget_s=DEFAULT_PROBE_BUDGET_S if options.budget_s is None else options.budget_s,

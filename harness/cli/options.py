@@ -5,18 +5,15 @@ from __future__ import annotations
 import difflib
 import math
 import os
-import re
 import shlex
 from typing import Any
 
 import click
 
+from harness.core.duration import seconds
 from harness.core.fault import FAULT_CLASSES
 from harness.core.shard import Shard, ShardError, parse_shard
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
-BUDGET_MAX_S = 86_400.0
 TIMEOUT_MAX_S = 120.0
 """Longest run in seconds: a call to a worker holds two of them, and has 300 s."""
 
@@ -25,13 +22,10 @@ def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     """Return ``30s``, ``5m``, ``1.5h`` or a bare number of seconds, in seconds."""
     if value is None:
         return None
-    match = _DURATION.fullmatch(value.strip())
-    if match is None:
-        raise click.BadParameter(f"{value!r} is not a duration; valid: 30s, 5m, 1h")
-    seconds = float(match[1]) * _UNITS[match[2] or "s"]
-    if not 0 < seconds <= BUDGET_MAX_S:
-        raise click.BadParameter(f"{value!r} is not between 0 and 24h")
-    return seconds
+    try:
+        return seconds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def _fault_list(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...] | None:
