@@ -151,6 +151,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return (*self.cases, *self.controls)
 
 
+WATCHING = ("ptrace", "shim")
+"""The engines that watch operations, the one that sees more first."""
+
+
 class NoEngineError(Exception):
     """No engine of this machine can watch file operations; the message says why."""
 
@@ -160,6 +164,29 @@ def require_engine(name: str = "ptrace") -> None:
     reason = engine(name).available()
     if reason:
         raise NoEngineError(f"no engine can watch file operations here: {name}: not available: {reason}")
+
+
+def choose_engine(asked: str | None = None) -> tuple[str, str]:
+    """Return the engine that a command uses, and why not the first choice, in one line; that is empty where it is.
+
+    ``asked`` is the one that the command line names. Raises :class:`NoEngineError` where none works.
+    """
+    if asked is not None:
+        require_engine(asked)
+        return asked, ""
+    first, second = WATCHING
+    try:
+        require_engine(first)
+        return first, ""
+    except NoEngineError as error:
+        missing = error
+    try:
+        require_engine(second)
+    except NoEngineError as error:
+        reason = str(error).partition(": ")[2]
+        raise NoEngineError(f"{missing}; {reason}") from None
+    why = str(missing).rpartition("not available: ")[2]
+    return second, f"{first} is not available here ({why}); the {second} engine is used"
 
 
 def _split_classes(asked: Iterable[FaultClass]) -> tuple[tuple[FaultClass, ...], tuple[Unmeasured, ...]]:

@@ -139,6 +139,13 @@ def run_and_examine(
     )
 
 
+def run_and_examine_all(
+    engine_name: str, spec: RunSpec, plan: FaultPlan, requests: tuple[ExamineRequest, ...]
+) -> tuple[Examined, ...]:
+    """Run the target once per request, one after the other: what an engine keeps between runs ends with the call."""
+    return tuple(run_and_examine(engine_name, spec, plan, request) for request in requests)
+
+
 def run_repair(engine_name: str, spec: RunSpec, argv: tuple[str, ...], tree: Tree, plan: FaultPlan) -> Recording:
     """Run a target's recovery on a tree, watched, under ``plan``."""
     return run_once(engine_name, msgspec.structs.replace(spec, argv=argv, start=tree, tools=None), plan)

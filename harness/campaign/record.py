@@ -27,6 +27,7 @@ from harness.core.run import Recording
 from harness.core.trace import Trace
 from harness.core.tree import Tree
 from harness.core.verdict import TrialRow, Verdict, Violation
+from harness.engines.shim import blind
 from harness.explore.states import StateClass
 
 STATE_CLASSES: tuple[StateClass, ...] = ("kill", "short")
@@ -88,8 +89,14 @@ def changes_state(op: AnyOperation) -> bool:
     return not isinstance(op, Open) or op.created or op.truncated
 
 
+def limits_of(trace: Trace) -> tuple[str, ...]:
+    """Return, in words, what the engine of a recording can see of no target of its kind."""
+    return blind.sentences(actor.command for actor in trace.actors) if trace.engine == "shim" else ()
+
+
 def not_seen(trace: Trace) -> Iterator[str]:
     """Yield, in words, what the recording cannot answer for."""
+    yield from limits_of(trace)
     yield from trace.unseen
     outside = list(dict.fromkeys(op.path for op in trace.operations if isinstance(op, Outside)))
     for path in outside[:_OUTSIDE_SHOWN]:

@@ -86,6 +86,25 @@ class Number(click.ParamType):  # type: ignore[type-arg]
         return number
 
 
+engine_option = click.option(
+    "--engine",
+    "engine_name",
+    type=click.Choice(["ptrace", "shim"]),
+    help="What watches the operations: ptrace (any program), shim (Python and Node). [default: ptrace, else shim]",
+)
+
+
+def chosen_engine(asked: str | None) -> str:
+    """Return the engine to use, and say where it is not the first choice. Raises ``NoEngineError``."""
+    from harness.campaign.plan import choose_engine
+    from harness.cli.output import say
+
+    name, why = choose_engine(asked)
+    if why:
+        say(f"note: {why}")
+    return name
+
+
 seed_option = click.option("--seed", type=Number(0, (1 << 63) - 1), help="Seed of every random choice.")
 jobs_option = click.option("--jobs", type=Number(1, 256), help="Workers; default: one per processor.")
 budget_option = click.option(

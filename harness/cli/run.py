@@ -8,8 +8,10 @@ from harness.cli.options import (
     Number,
     block_vm_option,
     budget_option,
+    chosen_engine,
     confirm_power_option,
     content_option,
+    engine_option,
     faults_option,
     jobs_option,
     out_option,
@@ -47,6 +49,7 @@ from harness.core.shard import Shard
 @profile_option
 @confirm_power_option
 @block_vm_option
+@engine_option
 @seed_option
 @budget_option
 @shard_option
@@ -65,6 +68,7 @@ def command(
     profiles: tuple[str, ...] | None,
     confirm_power: bool | None,
     block_vm: bool,
+    engine_name: str | None,
     seed: int | None,
     budget: float | None,
     shard: Shard | None,
@@ -84,14 +88,14 @@ def command(
     tornwrite run fork_session --trials 300  with 300 random kills per version
     """
     from harness.campaign.latest import find_run
-    from harness.campaign.plan import require_engine
     from harness.campaign.store import RunStore
     from harness.cli.campaigns import campaign, options_from, read_baseline, rehearse
     from harness.cli.selecting import planner, restore, run_to_resume
 
     known = read_baseline(baseline)
-    require_engine()
+    engine_name = chosen_engine(engine_name)
     options = options_from(
+        engine=engine_name,
         seed=seed,
         faults=faults,
         profiles=profiles,

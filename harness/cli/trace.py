@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from harness.cli.options import ALLOW_COMMAND, TIMEOUT_MAX_S, Number, command_words, profile_option
+from harness.cli.options import (
+    ALLOW_COMMAND,
+    TIMEOUT_MAX_S,
+    Number,
+    chosen_engine,
+    command_words,
+    engine_option,
+    profile_option,
+)
 from harness.cli.output import json_option, print_folded, print_line
 from harness.core.advice import Advice, Audit
 from harness.core.apply import apply
@@ -57,6 +65,13 @@ def rows(trace: Trace, profiles: Sequence[Profile] = ()) -> Iterator[TraceRow]:
         tree = apply(tree, op)
 
 
+def _unseen(trace: Trace) -> tuple[str, ...]:
+    """Return what the list does not show, in sentences."""
+    from harness.campaign.record import limits_of
+
+    return (*limits_of(trace), *trace.unseen)
+
+
 def _print(trace: Trace, profiles: Sequence[Profile]) -> None:
     for row in rows(trace, profiles):
         failed = f"  failed: {row.failed}" if row.failed else ""
@@ -66,7 +81,7 @@ def _print(trace: Trace, profiles: Sequence[Profile]) -> None:
         durable = durable_sentence(row.durable_after, row.seq, row.kind)
         if durable:
             print_folded(_MARGIN, plain(durable))
-    for sentence in trace.unseen:
+    for sentence in _unseen(trace):
         print_line(f"not seen: {plain(sentence)}")
 
 
@@ -94,6 +109,7 @@ class Answers(NamedTuple):
 @click.option(
     "--timeout", default=30.0, type=Number(0.1, TIMEOUT_MAX_S, fraction=True), show_default=True, help="Seconds."
 )
+@engine_option
 @profile_option
 @click.option("--audit", is_flag=True, help="Say of each sync and rename what it holds up.")
 @click.option(
@@ -108,6 +124,7 @@ def command(
     env: tuple[str, ...],
     ack: str | None,
     timeout: float,
+    engine_name: str | None,
     profiles: tuple[str, ...] | None,
     audit: bool,
     advise: bool,
@@ -124,7 +141,6 @@ def command(
              tornwrite trace --advise --profile all -- python save.py {dir}
     """
     from harness.campaign.executor import Call, Executor
-    from harness.campaign.plan import require_engine
     from harness.campaign.probe import Probe, ack_pattern, environment_of, probe_subject
     from harness.campaign.scratch import scratch_workspace
     from harness.campaign.work import run_once
@@ -138,11 +154,11 @@ def command(
         timeout_s=timeout,
     )
     chosen = load_profiles(profiles or DEFAULT_PROFILES)
-    require_engine()
+    engine_name = chosen_engine(engine_name)
     with scratch_workspace() as workspace:
         subject = probe_subject(probe, workspace)
         with Executor(1, workspace.base) as executor:
-            (outcome,) = executor.run([Call(run_once, ("ptrace", subject.spec))])
+            (outcome,) = executor.run([Call(run_once, (engine_name, subject.spec))])
             recording: Recording = outcome.result()
             answers = Answers()
             if not _problems(recording):
@@ -152,7 +168,7 @@ def command(
     if as_json:
         result = TraceResult(
             operations=tuple(rows(recording.trace, chosen)),
-            unseen=recording.trace.unseen,
+            unseen=_unseen(recording.trace),
             exit_code=recording.exit_code,
             signal=recording.signal,
             verified=not recording.differences,
@@ -211,7 +227,7 @@ def _death(recording: Recording) -> str:
 def _print_end(recording: Recording) -> None:
     for line in _problems(recording)[:_DIFFERENCES_SHOWN]:
         print_line(plain(line))
-    if not recording.differences and recording.trace is not None:
+    if not recording.differences and recording.trace is not None and recording.ending != "limit":
         print_line(f"verified: replaying the {len(recording.trace.operations)} operations gives the tree on disk")
     if recording.exit_code:
         print_line(f"the program ended with exit code {recording.exit_code}")

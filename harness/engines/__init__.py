@@ -17,6 +17,8 @@ from harness.engines.base import Engine, EngineError, TargetNotStartedError, Uns
 ENGINES: Mapping[str, str] = MappingProxyType(
     {
         "ptrace": "harness.engines.ptrace.engine:PtraceEngine",
+        "shim": "harness.engines.shim.engine:ShimEngine",
+        "forked": "harness.engines.shim.forking:ForkedEngine",
         "timed": "harness.engines.timed:TimedEngine",
     }
 )
