@@ -76,6 +76,11 @@ class Prefix(msgspec.Struct, frozen=True, kw_only=True, tag="prefix"):
 AnySchedule: TypeAlias = Schedule | Search | Prefix
 
 
+def leaves_alone(order: AnySchedule | None) -> bool:
+    """Whether a run under ``order`` goes as it would by itself: nobody decides, and nobody is waited for."""
+    return order is None or (isinstance(order, Search) and order.policy == "natural")
+
+
 class Scheduled(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a schedule: the decisions made, and who waited at each of them.
 

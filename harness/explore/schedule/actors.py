@@ -1,9 +1,9 @@
 """The names of actors: stable from run to run, whatever thread of a pool the system lets do the work.
 
-A thread is named by its birth (``p0.t2``: the third thread of the first process). Which thread of a pool takes a piece of
-work is chance, so a pool is one actor, ``p0*``, and what its threads stand before is told apart by the operation, the
-role of the path, and the file that is open: the n-th opened for reading (``r``) or for writing (``w``) in that role.
-What is done on one open file in order is a *strand*; the strands of a pool take turns as threads do.
+A thread is named by its birth (``p0.t2``: the third thread of the first process). Which thread of a pool does a piece
+of work is chance, so a pool is one actor, ``p0*``, and what its threads stand before is told apart by the operation,
+the role of the path, and the file that is open: the n-th opened for reading (``r``) or for writing (``w``) in that
+role. What is done on one open file in order is a *strand*; the strands of a pool take turns as threads do.
 
 Two operations of a pool with one label cannot be told apart, and need not be: whichever comes first is taken.
 """

@@ -1,7 +1,7 @@
 """Who goes next: schedulers over the labels of the actors that wait. Pure; no clock, no process.
 
-A scheduler is asked once per decision, with the labels in the order in which they came, each once. It answers with one of
-them, or with nothing: then it waits for somebody who has not come. Probabilistic concurrency testing is that of
+A scheduler is asked once per decision, with the labels in the order in which they came, each once. It answers with
+one of them, or with nothing: then it waits for somebody who has not come. Probabilistic concurrency testing is that of
 Burckhardt, Kothari, Musuvathi and Nagarakatti (ASPLOS 2010).
 """
 
@@ -204,4 +204,4 @@ def strands(offered: Sequence[Sequence[str]]) -> int:
 
 def pct_bound(strands: int, steps: int, depth: int) -> float:
     """Return the published lower bound for one schedule to meet a bug of ``depth``: 1 / (n · k^(d-1))."""
-    return 1.0 / (max(1, strands) * max(1, steps) ** max(0, depth - 1))
+    return float(max(1, strands) * max(1, steps) ** max(0, depth - 1)) ** -1

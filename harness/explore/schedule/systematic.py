@@ -1,8 +1,8 @@
-"""All interleavings with at most so many preemptions, fewest first (iterative context bounding, Musuvathi and Qadeer 2007).
+"""All interleavings with at most so many preemptions, fewest first: iterative context bounding.
 
-A preemption takes the turn from a strand that could go on. The search is stateless: each run begins with a prefix of
-decisions and then interrupts nobody; where other strands waited behind the prefix, further prefixes begin. Every
-interleaving belongs to exactly one prefix, so none is tried twice. Pure.
+A preemption takes the turn from a strand that could go on (Musuvathi and Qadeer, PLDI 2007). The search is stateless:
+each run begins with a prefix of decisions and then interrupts nobody; where other strands waited behind the prefix,
+further prefixes begin. Every interleaving belongs to exactly one prefix, so none is tried twice. Pure.
 
 Non-goals: leaving out interleavings that differ in nothing that matters (partial order reduction).
 """
@@ -36,7 +36,8 @@ class Systematic:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.tried = 0
-        self._left: list[deque[Decisions]] = [deque([()])] + [deque() for _ in range(limit)]
+        self._left: list[deque[Decisions]] = [deque() for _ in range(limit + 1)]
+        self._left[0].append(())
 
     def next(self) -> Decisions | None:
         """Return the prefix to run next, one with the fewest preemptions first; ``None`` when all were run."""
