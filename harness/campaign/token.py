@@ -53,8 +53,8 @@ class TokenError(ValueError):
 class ReplayRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What a token names.
 
-    ``workload`` holds the scenario's parameters as plain data. ``schedule`` is the choice sequence of a controlled
-    interleaving, empty without one. ``digest`` identifies a probe's command, workload and check.
+    ``workload`` holds the scenario's parameters as plain data; ``plan`` the faults, and the order of operations where
+    that was decided. ``digest`` identifies a probe's command, workload and check.
     """
 
     target: str
@@ -64,7 +64,6 @@ class ReplayRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     scenario: str = ""
     workload: dict[str, Any] = {}
     seed: int = 0
-    schedule: tuple[int, ...] = ()
     plan: FaultPlan = NO_FAULTS
     fault_class: FaultClass = "none"
     fingerprint: str = ""

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from harness.core.fault import FAULT_CLASSES
+from harness.core.schedule import POLICIES
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
@@ -123,6 +124,13 @@ def _profile_list(ctx: click.Context, param: click.Parameter, values: tuple[str,
     except ManifestError as error:
         raise click.BadParameter(str(error)) from None
     return names
+
+
+schedules_option = click.option(
+    "--schedules",
+    type=click.Choice(POLICIES),
+    help="Search orders of the target's own operations, under concurrency.",
+)
 
 
 profile_option = click.option(

@@ -14,6 +14,7 @@ from harness.cli.options import (
     jobs_option,
     out_option,
     profile_option,
+    schedules_option,
     seed_option,
 )
 from harness.cli.output import json_option
@@ -25,7 +26,7 @@ from harness.cli.output import json_option
 @click.option(
     "--trials",
     type=Number(0, 1_000_000),
-    help="Timed kills per variant; as many signals, and runs without a fault, where asked for.",
+    help="Timed kills per variant; as many signals, runs without a fault and schedules, where asked for.",
 )
 @click.option(
     "--resume",
@@ -37,6 +38,7 @@ from harness.cli.output import json_option
 )
 @click.option("--require-all", is_flag=True, help="Exit 3 when a target is not available.")
 @faults_option
+@schedules_option
 @profile_option
 @confirm_power_option
 @block_vm_option
@@ -53,6 +55,7 @@ def command(
     resume: str | None,
     require_all: bool,
     faults: tuple[str, ...] | None,
+    schedules: str | None,
     profiles: tuple[str, ...] | None,
     confirm_power: bool | None,
     block_vm: bool,
@@ -83,6 +86,7 @@ def command(
     options = options_from(
         seed=seed,
         faults=faults,
+        schedules=schedules,
         profiles=profiles,
         confirm_power=confirm_power,
         block_vm=block_vm or None,
