@@ -21,6 +21,7 @@ import msgspec
 
 from harness.core.fault import NO_FAULTS, FaultClass, FaultPlan
 from harness.core.json_record import RecordError, convert_record, encode_record, parse_json
+from harness.core.schedule import Schedule
 
 PREFIX = "tw1."
 _ALPHABET = frozenset(string.ascii_letters + string.digits + "-_")
@@ -91,6 +92,12 @@ def decode(text: str) -> ReplayRecord:
         record: ReplayRecord = convert_record(parse_json(raw), ReplayRecord)
     except RecordError as error:
         raise TokenError(f"a replay token of another shape: {error}") from None
+    order = record.plan.schedule
+    wrong = (
+        "" if order is None else order.problem() if isinstance(order, Schedule) else "its order is no decisions"
+    )
+    if wrong:
+        raise TokenError(f"a replay token of another shape: {wrong}")
     return record
 
 

@@ -16,6 +16,8 @@ from typing import Literal, TypeAlias
 import msgspec
 
 Policy = Literal["natural", "random", "pct"]
+MOST_DECISIONS = 1_000_000
+"""A schedule longer than this is refused: no run that an engine records is so long."""
 POLICIES: tuple[str, ...] = ("pct", "random", "systematic")
 """The ways to search for a schedule that breaks something."""
 
@@ -32,12 +34,19 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, tag="schedule"):
     @property
     def decisions(self) -> tuple[str, ...]:
         """The labels in order, one per operation. Raises :class:`ValueError` where the turns make no sense."""
-        if len(self.turns) % 2 or any(count < 1 for count in self.turns[1::2]):
-            raise ValueError("the turns of a schedule are pairs of an actor and a positive count")
-        if any(not 0 <= index < len(self.actors) for index in self.turns[::2]):
-            raise ValueError("a turn of a schedule names an actor that it does not have")
+        if wrong := self.problem():
+            raise ValueError(wrong)
         pairs = zip(self.turns[::2], self.turns[1::2], strict=True)
         return tuple(label for index, count in pairs for label in [self.actors[index]] * count)
+
+    def problem(self) -> str:
+        """Return why the turns make no sense, in a few words; empty where they do."""
+        counts = self.turns[1::2]
+        if len(self.turns) % 2 or any(count < 1 for count in counts):
+            return "the turns of a schedule are pairs of an actor and a positive count"
+        if any(not 0 <= index < len(self.actors) for index in self.turns[::2]):
+            return "a turn of a schedule names an actor that it does not have"
+        return f"a schedule of more than {MOST_DECISIONS:,} decisions" if sum(counts) > MOST_DECISIONS else ""
 
     @property
     def switches(self) -> int:

@@ -92,11 +92,11 @@ def tell(what: str, done: int, so_far: object) -> None:
 
 
 def searched(
-    bench: Bench, policy: str, seeds: int, most: int
+    bench: Bench, policy: str, start: int, seeds: int, most: int
 ) -> tuple[list[int], list[Recording], list[Violation]]:
     """Return, per seed, the number of the first schedule that violates (0: none), and the runs that did."""
     firsts, found, seen = [], [], []
-    for seed in range(seeds):
+    for seed in range(start, start + seeds):
         search = ScheduleSearch(policy, seed, "measure")
         first = 0
         while not first and search.tried < most:
@@ -109,7 +109,7 @@ def searched(
                     found.append(recording)
                     seen.append(violations[0])
         firsts.append(first)
-        tell("seeds", seed + 1, firsts)
+        tell("seeds", len(firsts), firsts)
     return firsts, found, seen
 
 
@@ -135,12 +135,14 @@ def replayed(bench: Bench, of: Recording, violation: Violation, times: int, loop
     return {"times": times, **same, "wall_ms": round(statistics.median(wall)), "problems": problems[:3]}
 
 
-def measure(selector: str, seeds: int, replays: int, natural: int, policy: str, most: int = 5) -> dict[str, Any]:
+def measure(
+    selector: str, seeds: int, replays: int, natural: int, policy: str, most: int = 5, start: int = 0
+) -> dict[str, Any]:
     """Return the figures of one target."""
     with tempfile.TemporaryDirectory() as directory:
         bench = Bench(selector, os.path.join(os.path.realpath(directory), "base"))
         begun, load = time.monotonic(), os.getloadavg()[0]
-        firsts, found, seen = searched(bench, policy, seeds, most)
+        firsts, found, seen = searched(bench, policy, start, seeds, most)
         took = time.monotonic() - begun
         soon = [first for first in firsts if first]
         out: dict[str, Any] = {
@@ -173,8 +175,13 @@ def main() -> None:
     parser.add_argument("--replays", type=int, default=20)
     parser.add_argument("--natural", type=int, default=20)
     parser.add_argument("--policy", default="pct")
+    parser.add_argument("--start", type=int, default=0, help="the first seed")
     given = parser.parse_args()
-    print(json.dumps(measure(given.target, given.seeds, given.replays, given.natural, given.policy)))
+    print(
+        json.dumps(
+            measure(given.target, given.seeds, given.replays, given.natural, given.policy, start=given.start)
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """A run under a schedule: threads are held before their file operations, and one at a time is let through.
 
 A decision is made when nobody else is on the way: every other thread sleeps, and so does whoever feeds the target (its
-tools), who says one thing at a time before anybody goes on. That waiting is bounded, so a thread that never sleeps only
-makes a search see less. *Who* goes is the scheduler's word alone: a replay waits for the actor whose turn it is until
-:data:`PATIENCE_S` have passed, and then the run is over, with the reason. A call that may wait for a lock is never held
-once it has begun.
+tools), who says one thing at a time before anybody goes on. A thread that never sleeps is waited for until it has
+computed for a while: it only makes a search see less. *Who* goes is the scheduler's word alone: a replay waits for the
+actor whose turn it is until :data:`PATIENCE_S` have passed, and then the run is over, with the reason. A call that may
+wait for a lock is never held once it has begun.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from harness.engines.ptrace import abi
 from harness.engines.ptrace.decode.call import Call
 from harness.engines.ptrace.loop import Supervisor
 from harness.engines.ptrace.points import Point, Points
-from harness.engines.ptrace.stillness import all_asleep, is_through, state, waits_for_a_lock
+from harness.engines.ptrace.stillness import is_asleep, is_through, state, used_ns, waits_for_a_lock
 from harness.engines.ptrace.tracee import Thread
 from harness.engines.ptrace.watch import Watch
 from harness.explore.schedule import Scheduler
@@ -31,10 +31,10 @@ from harness.explore.schedule.schedulers import Replay
 
 PATIENCE_S = 10.0
 """How long a replay waits for the actor whose turn it is, and anybody for a program that waits for itself."""
-_SETTLING_S = 0.5
-"""The longest wait for threads that do not sleep."""
-_TELLING_S = 3.0
-"""The longest wait for the process beside the run."""
+_SPIN_NS = 200_000_000
+"""Processor time after which a thread that comes to no operation is taken for one that spins; no load changes it."""
+_SETTLING_S = 8.0
+"""The longest wait for anybody else, whatever it does."""
 _LOOK_S = 0.0001
 _WATCH_S = 0.25
 _SECCOMP_STATUS = abi.EVENT_SECCOMP << 16 | signal.SIGTRAP << 8 | 0x7F
@@ -77,6 +77,8 @@ class ScheduledSupervisor(Supervisor):
         self._offered: list[tuple[str, ...]] = []
         self._problem = ""
         self._moved = self._decided = time.monotonic()
+        self._used: dict[int, int] = {}
+        """Processor time of the threads that did not sleep, when they were first seen since anything moved."""
         self._over = threading.Event()
 
     def run(self) -> None:
@@ -139,7 +141,7 @@ class ScheduledSupervisor(Supervisor):
         while block and (self._held or self._is_fed()) and not self._dying:
             found = super()._next_stop(False)
             if found[0]:
-                self._moved = time.monotonic()
+                self._move()
                 return found
             if not self._attend():
                 time.sleep(_LOOK_S)
@@ -165,8 +167,14 @@ class ScheduledSupervisor(Supervisor):
             self._serve(tid, _SECCOMP_STATUS)
         finally:
             self._granted = 0
-        self._moved = self._decided = time.monotonic()
+        self._move()
+        self._decided = self._moved
         return True
+
+    def _move(self) -> None:
+        """Note that something has happened: who was waited for is waited for anew."""
+        self._moved = time.monotonic()
+        self._used.clear()
 
     def _is_fed(self) -> bool:
         return self._beside is not None and self._beside.pid > 0
@@ -186,25 +194,29 @@ class ScheduledSupervisor(Supervisor):
         if not others and not self._unborn:
             return True
         waited = time.monotonic() - self._moved
-        if waited < _SETTLING_S and (self._unborn or not self._all_asleep(others)):
+        if waited < _SETTLING_S and (self._unborn or not self._at_rest(others)):
             return False
         if self._beside is not None and self._is_fed():
-            if waited < _TELLING_S and not is_through(self._beside.pid):
+            if waited < _SETTLING_S and not is_through(self._beside.pid):
                 return False
             if self._beside.ready():
                 self._beside.go()
-                self._moved = time.monotonic()
+                self._move()
                 return False
-        return waited > _SETTLING_S or self._all_asleep(others)
+        return waited >= _SETTLING_S or self._at_rest(others)
 
-    def _all_asleep(self, tids: Sequence[int]) -> bool:
-        """Whether these threads sleep; the first of a process may be dead while others of it live."""
-        return all_asleep(
-            tid
-            for tid in tids
-            if not (len(self._threads[tid].process.threads) > 1 and tid == self._threads[tid].process.pid)
-            or state(tid) != "Z"
-        )
+    def _at_rest(self, tids: Sequence[int]) -> bool:
+        """Whether these threads sleep, or spin. The first of a process may be dead while others of it live."""
+        for tid in tids:
+            letter, process = state(tid), self._threads[tid].process
+            left_behind = letter == "Z" and tid == process.pid and len(process.threads) > 1
+            if not (is_asleep(letter) or left_behind or (letter == "R" and self._spins(tid))):
+                return False
+        return True
+
+    def _spins(self, tid: int) -> bool:
+        used = used_ns(tid)
+        return used - self._used.setdefault(tid, used) > _SPIN_NS
 
     # -- when it does not go on -----------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ Used to give everybody who is on the way the time to come before a decision is m
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 
 _LOCKS = {"202": "futex", "73": "flock", "72": "fcntl"}
 
@@ -26,9 +25,18 @@ def state(tid: int) -> str:
     return raw[raw.rfind(b")") + 2 :][:1].decode("ascii")
 
 
-def all_asleep(tids: Iterable[int]) -> bool:
-    """Whether every one of these threads sleeps. One that is gone or dead is about to be told of: it does not."""
-    return all(state(tid) in ("S", "I") for tid in tids)
+def is_asleep(letter: str) -> bool:
+    """Whether a thread in this state sleeps. One that is gone or dead is about to be told of: it does not."""
+    return letter in ("S", "I")
+
+
+def used_ns(tid: int) -> int:
+    """Return the processor time that a thread has used: a starved one has used none, one that spins a lot."""
+    try:
+        with open(f"/proc/{tid}/schedstat", "rb") as stream:
+            return int(stream.read().split()[0])
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def is_through(pid: int) -> bool:
@@ -41,7 +49,7 @@ def is_through(pid: int) -> bool:
                     return False
     except OSError:
         return True
-    return all_asleep(int(tid) for tid in threads)
+    return all(is_asleep(state(int(tid))) for tid in threads)
 
 
 def waits_for_a_lock(tid: int) -> str:
