@@ -31,7 +31,8 @@ DEPTH = 3
 PREEMPTIONS = 2
 BATCH = 4
 """Schedules that are tried before it is looked whether one of them found something; whatever the number of workers."""
-_STEPS_GUESSED = 50
+_STEPS_GUESSED = 20
+"""Contended operations before a run has shown how many there are; a low guess puts the change points close together."""
 
 
 class ScheduleSearch:

@@ -91,7 +91,7 @@ def test_pct_learns_how_many_steps_there_are_and_repeats_itself() -> None:
 
     first = orders()
     assert first == orders()
-    assert [order.steps for order in first] == [50, 9, 9]
+    assert [order.steps for order in first] == [20, 9, 9]
     assert len({order.seed for order in first}) == 3
 
 
@@ -176,7 +176,8 @@ def test_a_race_is_found_confirmed_and_replayed_and_a_lock_helps(tmp_path: Path,
 def test_the_parallel_tools_lose_a_result_on_demand(variant: str, evidence: bool) -> None:
     """Bars A and D: 200 seeds, 200 replays idle and 200 under two busy loops, under ``--evidence``; else a few."""
     seeds, replays = (200, 200) if evidence else (2, 1)
-    found = measure(f"transcript/{variant}", seeds, replays, 60 if evidence else 0, "pct")
+    turns, natural = (0, 60) if evidence else (1, 0)
+    found = measure(f"transcript/{variant}", seeds, replays, natural, "pct", updates=turns)
     assert found["found"] >= 0.95 * seeds, found
     for load in ("idle", "loaded"):
         same = found[load]

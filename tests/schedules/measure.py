@@ -1,10 +1,10 @@
 """How soon a search finds a race on a real target, and how surely its schedule comes back.
 
-    python -m tests.schedules.measure TARGET/VARIANT [--seeds N] [--replays N] [--natural N] [--policy pct]
+    python -m tests.schedules.measure TARGET/VARIANT [--seeds N] [--replays N] [--natural N] [--updates N] …
 
-The workload is the one of ``scenarios/parallel_tools.toml``. Prints one JSON object, and how far it is to the error
-output. The judge is the one of a campaign's plain runs; a run that is not whole counts as nothing found, and as a
-replay that failed.
+The workload is the one of ``scenarios/parallel_tools.toml``, or a shorter one. Prints one JSON object, and how far it is
+to the error output. The judge is the one of a campaign's plain runs; a run that is not whole counts as nothing found,
+and as a replay that failed.
 """
 
 from __future__ import annotations
@@ -40,11 +40,13 @@ from harness.sandbox.workspace import Workspace
 class Bench:
     """A measured case, and what one run of it under a plan violates."""
 
-    def __init__(self, selector: str, base: str) -> None:
+    def __init__(self, selector: str, base: str, updates: int = 0) -> None:
         scenario = load_scenario("parallel_tools")
+        workload = scenario.workload
+        workload = msgspec.structs.replace(workload, updates=updates or workload.updates)
         (selected,) = select([selector])
         workspace = Workspace(base)
-        subject = compile_subject(selected.target, selected.variant, workspace, scenario.workload, scenario.seed)
+        subject = compile_subject(selected.target, selected.variant, workspace, workload, scenario.seed)
         spec = msgspec.structs.replace(subject.spec, start=set_up(subject.spec, subject.setup))
         case = Case(
             subject=msgspec.structs.replace(subject, spec=spec),
@@ -136,11 +138,18 @@ def replayed(bench: Bench, of: Recording, violation: Violation, times: int, loop
 
 
 def measure(
-    selector: str, seeds: int, replays: int, natural: int, policy: str, most: int = 5, start: int = 0
+    selector: str,
+    seeds: int,
+    replays: int,
+    natural: int,
+    policy: str,
+    most: int = 5,
+    start: int = 0,
+    updates: int = 0,
 ) -> dict[str, Any]:
     """Return the figures of one target."""
     with tempfile.TemporaryDirectory() as directory:
-        bench = Bench(selector, os.path.join(os.path.realpath(directory), "base"))
+        bench = Bench(selector, os.path.join(os.path.realpath(directory), "base"), updates)
         begun, load = time.monotonic(), os.getloadavg()[0]
         firsts, found, seen = searched(bench, policy, start, seeds, most)
         took = time.monotonic() - begun
@@ -148,6 +157,7 @@ def measure(
         out: dict[str, Any] = {
             "target": selector,
             "policy": policy,
+            "turns": updates or "as in the scenario",
             "seeds": seeds,
             "found": len(soon),
             "in_schedules": {str(n): soon.count(n) for n in sorted(set(soon))},
@@ -176,12 +186,11 @@ def main() -> None:
     parser.add_argument("--natural", type=int, default=20)
     parser.add_argument("--policy", default="pct")
     parser.add_argument("--start", type=int, default=0, help="the first seed")
-    given = parser.parse_args()
-    print(
-        json.dumps(
-            measure(given.target, given.seeds, given.replays, given.natural, given.policy, start=given.start)
-        )
+    parser.add_argument(
+        "--updates", type=int, default=0, help="turns of the conversation; default: the scenario's"
     )
+    given = vars(parser.parse_args())
+    print(json.dumps(measure(given.pop("target"), **given)))
 
 
 if __name__ == "__main__":

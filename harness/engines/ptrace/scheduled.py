@@ -194,16 +194,18 @@ class ScheduledSupervisor(Supervisor):
         if not others and not self._unborn:
             return True
         waited = time.monotonic() - self._moved
-        if waited < _SETTLING_S and (self._unborn or not self._at_rest(others)):
+        late = waited >= _SETTLING_S
+        if not late and (self._unborn or not self._at_rest(others)):
             return False
         if self._beside is not None and self._is_fed():
-            if waited < _SETTLING_S and not is_through(self._beside.pid):
+            # What it said before it came to rest may have woken somebody who was asleep above.
+            if not late and not (is_through(self._beside.pid) and self._at_rest(others)):
                 return False
             if self._beside.ready():
                 self._beside.go()
                 self._move()
                 return False
-        return waited >= _SETTLING_S or self._at_rest(others)
+        return late or self._at_rest(others)
 
     def _at_rest(self, tids: Sequence[int]) -> bool:
         """Whether these threads sleep, or spin. The first of a process may be dead while others of it live."""
