@@ -9,6 +9,7 @@ run, so its token makes them again; the rate at which chance makes them is what 
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -91,6 +92,7 @@ def schedule_phase(ctx: Context, cases: Iterable[Measured]) -> None:
             continue
         ctx.phase("schedules", case, case.schedules)
         search = ScheduleSearch(case.policy, ctx.seed, case.id)
+        spent: list[float] = []
         first = 0
         while search.tried < case.schedules and not first:
             if ctx.expired():
@@ -99,11 +101,23 @@ def schedule_phase(ctx: Context, cases: Iterable[Measured]) -> None:
             orders = list(search.orders(min(BATCH, case.schedules - search.tried)))
             if not orders:
                 break
-            first = _run_batch(ctx, measured, search, orders)
-        ctx.notice(search.spelt() + (f"; the first violation under the {first}. of them" if first else ""), case)
+            first = _run_batch(ctx, measured, search, orders, spent)
+        text = search.spelt() + (f"; the first violation under number {first}" if first else "")
+        ctx.notice(text + _cost(spent, measured.explored.recording.cpu_ms), case)
 
 
-def _run_batch(ctx: Context, measured: Measured, search: ScheduleSearch, orders: list[AnySchedule]) -> int:
+def _cost(spent: list[float], recorded: float) -> str:
+    """Return what a schedule costs beside the recording, which holds nobody and does not see reads."""
+    return (
+        f"; each at {statistics.median(spent) / recorded:.1f} times the recording's cost"
+        if spent and recorded
+        else ""
+    )
+
+
+def _run_batch(
+    ctx: Context, measured: Measured, search: ScheduleSearch, orders: list[AnySchedule], spent: list[float]
+) -> int:
     """Run a batch, judge it in order and keep its rows; return the number of the first that violates, or 0."""
     case, begun = measured.case, search.tried
     request = ExamineRequest(check=case.subject.check)
@@ -121,6 +135,7 @@ def _run_batch(ctx: Context, measured: Measured, search: ScheduleSearch, orders:
         examined: Examined | None = None if failure else outcomes[index].value
         result = Result(broken_row(trial, failure)) if examined is None else judge_scheduled_run(trial, examined)
         scheduled = examined.recording.scheduled if examined is not None else None
+        spent += [examined.recording.cpu_ms] if examined is not None else []
         search.ran(order, scheduled or Scheduled(schedule=schedule_of(()), problem="it was not run"))
         names = ctx.ledger.observe(case, result.observations, trial.id, number)
         ctx.ledger.save(names)

@@ -2,8 +2,8 @@
 
     python -m tests.schedules.measure TARGET/VARIANT [--seeds N] [--replays N] [--natural N] [--updates N] …
 
-The workload is the one of ``scenarios/parallel_tools.toml``, or a shorter one. Prints one JSON object, and how far it is
-to the error output. The judge is the one of a campaign's plain runs; a run that is not whole counts as nothing found,
+The workload is the one of ``scenarios/parallel_tools.toml``, or a shorter one. Prints one JSON object, and to the error
+output how far it is. The judge is the one of a campaign's plain runs; a run that is not whole counts as nothing found,
 and as a replay that failed.
 """
 
@@ -31,10 +31,14 @@ from harness.campaign.work import record_and_explore, run_once, set_up
 from harness.catalog import compile_subject, select
 from harness.catalog.scenario import load_scenario
 from harness.checks import INVARIANTS
-from harness.core.fault import CONCURRENCY, FaultPlan
+from harness.core.fault import CONCURRENCY, NO_FAULTS, FaultPlan
 from harness.core.run import Recording
+from harness.core.schedule import Search
 from harness.core.verdict import Violation
 from harness.sandbox.workspace import Workspace
+
+
+_ANY = FaultPlan(schedule=Search(policy="pct"))
 
 
 class Bench:
@@ -173,6 +177,8 @@ def measure(
             out["idle"] = replayed(bench, found[0], seen[0], replays, 0)
             out["loaded"] = replayed(bench, found[0], seen[0], replays, 2)
             out["load_after"] = round(os.getloadavg()[0], 1)
+        costs = [statistics.median(bench.run(plan)[0].cpu_ms for _ in range(5)) for plan in (NO_FAULTS, _ANY)]
+        out["cpu_ms_recorded_and_scheduled"] = [round(cost) for cost in costs]
         plans = [msgspec.structs.replace(CONCURRENCY, draw=index) for index in range(natural)]
         out["natural"] = f"{sum(bool(bench.run(plan)[1]) for plan in plans)}/{natural}"
         return out
