@@ -27,8 +27,8 @@ from harness.explore.schedule import Systematic, contended, pct_bound, strands
 
 DEFAULT_SCHEDULES = 40
 """Schedules per variant where they are asked for and nobody says how many."""
-DEPTH = 3
-"""Orderings that a bug may need: two change points."""
+DEPTH = 4
+"""Orderings that a bug may need: three change points. A lost update needs two, and has more chances with four."""
 PREEMPTIONS = 2
 BATCH = 4
 """Schedules that are tried before it is looked whether one of them found something; whatever the number of workers."""

@@ -108,14 +108,14 @@ def test_pct_meets_each_rung_as_often_as_published(traced: Run, depth: int, evid
 
 
 def test_a_replay_that_nobody_follows_ends_with_the_reason(traced: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE_S", 0.6)
+    monkeypatch.setattr(module, "PATIENCE_S", 2.5)
     whole = race(traced, 2, Search(policy="random", seed=1))
     assert whole.scheduled is not None
     decisions = whole.scheduled.schedule.decisions
 
     absent = race(traced, 2, schedule_of([*decisions[:3], "p0.t7", *decisions[3:]]))
     assert absent.ending == "limit"
-    assert "p0.t7, whose turn it is, did not come within 0.6 s" in absent.ending_detail
+    assert "p0.t7, whose turn it is, did not come within 2.5 s" in absent.ending_detail
     cut = race(traced, 2, schedule_of(decisions[:-2]))
     assert f"after the last of {len(decisions) - 2} decisions" in cut.ending_detail
     longer = race(traced, 2, schedule_of([*decisions, "p0"]))
@@ -154,7 +154,7 @@ def test_who_waits_for_a_lock_is_not_held_and_the_order_comes_back(traced: Run) 
 
 
 def test_a_deadlock_of_the_schedule_is_named(traced: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE_S", 0.6)
+    monkeypatch.setattr(module, "PATIENCE_S", 2.5)
     recording = script(traced, LOCKED, Search(policy="pct", depth=1, seed=1))
     assert recording.scheduled is not None
     decisions = list(recording.scheduled.schedule.decisions)
@@ -182,10 +182,10 @@ threads = [threading.Thread(target=body, args=each) for each in ((a, b, "x"), (b
 
 
 def test_a_deadlock_of_the_program_is_met_and_named(traced: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE_S", 0.6)
+    monkeypatch.setattr(module, "PATIENCE_S", 2.5)
     recording = script(traced, CROSSED, Search(policy="random", seed=2))
     assert recording.ending == "limit"
-    assert "a deadlock: for 0.6 s all threads have waited for each other" in recording.ending_detail
+    assert "a deadlock: for 2.5 s all threads have waited for each other" in recording.ending_detail
     assert "p0.t1 in futex" in recording.ending_detail
 
 

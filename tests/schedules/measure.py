@@ -37,7 +37,6 @@ from harness.core.schedule import Search
 from harness.core.verdict import Violation
 from harness.sandbox.workspace import Workspace
 
-
 _ANY = FaultPlan(schedule=Search(policy="pct"))
 
 

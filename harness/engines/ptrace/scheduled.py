@@ -157,11 +157,12 @@ class ScheduledSupervisor(Supervisor):
             who = self._points.label(held.thread, held.point)
             self._give_up(f"{who} comes to a {held.point} after the last of {len(self._decisions)} decisions")
             return False
-        chosen = self._scheduler.choose(tuple(waiting))
+        offered = self._offer(waiting)
+        chosen = self._scheduler.choose(offered)
         if not chosen:
             return False
         self._decisions.append(chosen)
-        self._offered.append(tuple(waiting))
+        self._offered.append(offered)
         tid = self._granted = waiting[chosen]
         try:
             self._serve(tid, _SECCOMP_STATUS)
@@ -175,6 +176,12 @@ class ScheduledSupervisor(Supervisor):
         """Note that something has happened: who was waited for is waited for anew."""
         self._moved = time.monotonic()
         self._used.clear()
+
+    def _offer(self, waiting: dict[str, int]) -> tuple[str, ...]:
+        """Return between whom to decide. A search lets a line be said at once: no file is otherwise for it."""
+        said = (label for label, tid in waiting.items() if self._held[tid].point.operation == "say")
+        first = "" if self._scheduler.due() or not self._scheduler.patient else next(said, "")
+        return (first,) if first else tuple(waiting)
 
     def _is_fed(self) -> bool:
         return self._beside is not None and self._beside.pid > 0
