@@ -296,21 +296,29 @@ def _cause(item: Finding, damage: str) -> tuple[str, ...]:
 def join_timed(
     findings: Mapping[str, Finding], damages: Mapping[str, Iterable[str]] | None = None
 ) -> dict[str, str]:
-    """Return, per timed kill's finding without a place, the exact finding it is: same invariant, role and damage.
+    """Return, per finding that chance made, the exact one it is: same invariant, role and damage.
+
+    That is of a timed kill the one at a crash point, of a run without a fault the one under a schedule.
 
     What a signal leaves that the program can catch stays apart: its handlers ran, or it died between two operations.
 
     ``damages``: all that was seen of a finding, by key, where that is more than what its first observation shows.
     """
+    return {
+        **_joined({key: item for key, item in findings.items() if item.fault_class == "kill"}, damages),
+        **_joined({key: item for key, item in findings.items() if item.fault_class == "concurrency"}, damages),
+    }
+
+
+def _joined(findings: Mapping[str, Finding], damages: Mapping[str, Iterable[str]] | None) -> dict[str, str]:
     exact: dict[tuple[str, ...], str] = {}
-    kills = {key: item for key, item in findings.items() if item.fault_class == "kill"}
-    for key, item in kills.items():
+    for key, item in findings.items():
         if item.operation != UNATTRIBUTED:
             for damage in {item.damage, *(damages or {}).get(key, ())}:
                 exact.setdefault(_cause(item, damage), key)
     return {
         key: exact[_cause(item, item.damage)]
-        for key, item in kills.items()
+        for key, item in findings.items()
         if item.operation == UNATTRIBUTED and _cause(item, item.damage) in exact
     }
 

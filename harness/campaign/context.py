@@ -34,7 +34,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     """One variant of one target under the fault classes asked for.
 
     ``control`` marks a reference writer that tests the harness. ``timed`` counts the timed kills, ``signals`` the
-    signals that can be caught, at moments of the same window, ``runs`` the runs without any fault; ``lives`` are its
+    signals that can be caught, at moments of the same window, ``runs`` the runs without any fault, ``schedules`` those
+    whose order of operations is searched by ``policy``; ``lives`` are its
     starts one after the other. ``errno_max``, ``check_max`` and ``sample_max`` bound the injected runs, the states a
     real check judges, and the states the target's own programs are shown; ``checked`` are the states of one profile
     that a check is shown at least; ``confirmations`` are the real runs that each finding gets; ``profiles`` are the
@@ -49,6 +50,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     timed: int = 0
     signals: int = 0
     runs: int = 0
+    schedules: int = 0
+    policy: str = ""
     lives: tuple[LifeRun, ...] = ()
     errno_max: int = 200
     check_max: int = 2_000

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
 from harness import __version__
 from harness.campaign.context import Case, Control
 from harness.campaign.probe import PROBE_TARGET, Probe, probe_subject
+from harness.campaign.schedules import DEFAULT_SCHEDULES
 from harness.catalog import (
     ManifestError,
     Scenario,
@@ -69,7 +71,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     ``jobs`` 0: one worker per processor. ``content``: evidence may quote bytes of files.
     ``confirm_power``: power losses are tried on real file systems, where that is possible; ``block_vm``: inside a
-    virtual machine, which needs no root. ``shard``: the share of the whole run that is done.
+    virtual machine, which needs no root. ``shard``: the share of the whole run that is done. ``schedules``: the policy
+    by which orders of operations are searched.
     """
 
     seed: int | None = None
@@ -84,6 +87,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     confirm_power: bool = True
     block_vm: bool = False
     shard: Shard = Shard()
+    schedules: str = ""
 
 
 class Unmeasured(msgspec.Struct, frozen=True, kw_only=True):
@@ -260,6 +264,20 @@ def _runs(faults: tuple[FaultClass, ...], options: Options, runs: int = 0) -> in
     return ((runs or DEFAULT_RUNS) if options.timed is None else options.timed) if "concurrency" in faults else 0
 
 
+def _searched(faults: tuple[FaultClass, ...], options: Options, policy: str = "") -> dict[str, Any]:
+    """Return how a case's orders of operations are searched, if its classes and somebody ask for it."""
+    policy = options.schedules or policy
+    if not policy or "concurrency" not in faults:
+        return {}
+    return {"policy": policy, "schedules": DEFAULT_SCHEDULES if options.timed is None else options.timed}
+
+
+def _asked(faults: tuple[FaultClass, ...], options: Options) -> tuple[FaultClass, ...]:
+    """Return the classes asked for: a search of schedules asks for concurrency."""
+    more = options.schedules and "concurrency" not in faults
+    return (*faults, "concurrency") if more else faults
+
+
 def plan_scenario(
     scenario: Scenario,
     options: Options,
@@ -283,7 +301,7 @@ def plan_scenario(
     missing: dict[str, Unmeasured] = {}
     requested: dict[str, None] = {}
     for part in parts:
-        faults, not_measured = _split_classes(options.faults or part.faults)
+        faults, not_measured = _split_classes(_asked(options.faults or part.faults, options))
         invariants, unknown = known_invariants(part.invariants)
         missing |= {item.what: item for item in (*not_measured, *unknown)}
         profiles = profiles_for(faults, options, part.profiles)
@@ -365,6 +383,7 @@ def _case(
         timed=_kills(faults, options, part.timed),
         signals=_signals(faults, options, part.timed),
         runs=_runs(faults, options, part.runs),
+        **_searched(faults, options, part.schedules),
         lives=compile_lives(chosen.target, chosen.variant, workspace, part.workload, seed, part.life),
         sample_max=part.samples,
         confirmations=part.attempts,
@@ -400,7 +419,7 @@ def plan_probe(probe: Probe, options: Options, workspace: Workspace, *, brief: b
 
     ``brief``: one confirming run for each finding and the least of the controls, for a test that is run often.
     """
-    faults, not_measured = _split_classes(options.faults or DEFAULT_FAULTS)
+    faults, not_measured = _split_classes(_asked(options.faults or DEFAULT_FAULTS, options))
     refuse_unused_profiles(options, faults)
     case = Case(
         subject=probe_subject(probe, workspace, options.seed or 1),
@@ -409,6 +428,7 @@ def plan_probe(probe: Probe, options: Options, workspace: Workspace, *, brief: b
         timed=_kills(faults, options),
         signals=_signals(faults, options),
         runs=_runs(faults, options),
+        **_searched(faults, options),
         errno_max=_PROBE_ERRNO_RUNS,
         profiles=profiles_for(faults, options),
     )

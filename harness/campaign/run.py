@@ -47,6 +47,7 @@ from harness.campaign.power_sync import power_sync_phase
 from harness.campaign.probe import torn_tail_hint
 from harness.campaign.record import prepare_cases, record_cases
 from harness.campaign.replay import add_tokens
+from harness.campaign.schedules import schedule_phase
 from harness.campaign.scratch import canonical_base, claimed_workspace
 from harness.campaign.sharding import home_of, split_of
 from harness.campaign.shares import Shares
@@ -96,7 +97,9 @@ def _started(plan: Plan, store: RunStore, options: Options, workspace: Workspace
         targets=tuple(case.id for case in plan.cases),
         seed=plan.seed,
         directory=store.directory,
-        planned_trials=sum(case.timed + case.signals + case.runs + len(case.lives) for case in plan.cases),
+        planned_trials=sum(
+            case.timed + case.signals + case.runs + case.schedules + len(case.lives) for case in plan.cases
+        ),
         shard=options.shard,
         plan=plan.identity,
         environment={
@@ -191,6 +194,7 @@ def _phases(ctx: Context, plan: Plan, options: Options) -> _Phases:
     windows = timed_phase(shares.of("timed"), measured)
     signal_phase(shares.of("signal"), measured)
     concurrency_phase(shares.of("concurrency"), measured)
+    schedule_phase(shares.of("schedules"), measured)
     lived = lives_phase(ctx, measured)
     figures = {item.case.id: figures_of(item, lived[item.case.id]) for item in measured if item.case.id in lived}
     settle_profiles(ctx, measured)

@@ -12,6 +12,7 @@ import click
 
 from harness.core.duration import seconds
 from harness.core.fault import FAULT_CLASSES
+from harness.core.schedule import POLICIES
 from harness.core.shard import Shard, ShardError, parse_shard
 
 TIMEOUT_MAX_S = 120.0
@@ -137,6 +138,13 @@ def _profile_list(ctx: click.Context, param: click.Parameter, values: tuple[str,
     except ManifestError as error:
         raise click.BadParameter(str(error)) from None
     return names
+
+
+schedules_option = click.option(
+    "--schedules",
+    type=click.Choice(POLICIES),
+    help="Search orders of the target's own operations, under concurrency.",
+)
 
 
 profile_option = click.option(

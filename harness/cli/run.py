@@ -16,6 +16,7 @@ from harness.cli.options import (
     jobs_option,
     out_option,
     profile_option,
+    schedules_option,
     seed_option,
     shard_option,
 )
@@ -29,7 +30,7 @@ from harness.core.shard import Shard
 @click.option(
     "--trials",
     type=Number(0, 1_000_000),
-    help="Timed kills per variant; as many signals, and runs without a fault, where asked for.",
+    help="Timed kills per variant; as many signals, runs without a fault and schedules, where asked for.",
 )
 @click.option(
     "--resume",
@@ -46,6 +47,7 @@ from harness.core.shard import Shard
     help="Known findings, no failure until they expire; 'tornwrite baseline RUN' begins one.",
 )
 @faults_option
+@schedules_option
 @profile_option
 @confirm_power_option
 @block_vm_option
@@ -65,6 +67,7 @@ def command(
     require_all: bool,
     baseline: str | None,
     faults: tuple[str, ...] | None,
+    schedules: str | None,
     profiles: tuple[str, ...] | None,
     confirm_power: bool | None,
     block_vm: bool,
@@ -98,6 +101,7 @@ def command(
         engine=engine_name,
         seed=seed,
         faults=faults,
+        schedules=schedules,
         profiles=profiles,
         confirm_power=confirm_power,
         block_vm=block_vm or None,

@@ -22,6 +22,7 @@ from harness.core.fault import (
 from harness.core.json_record import RecordError, convert_record
 from harness.core.proportion import spell_rate, spell_wild_rate
 from harness.core.role import path_role
+from harness.core.schedule import Schedule
 from harness.core.verdict import Finding
 from harness.report.causes import Cause, causes
 from harness.report.escape import plain
@@ -146,6 +147,10 @@ def circumstance(finding: Finding, show: Show) -> str:
         return f"when it is {'killed' if finding.fault_class == 'kill' else 'cut short'} " + _moment(
             finding.crash_point, show
         )
+    order = plan_of(finding).schedule
+    if isinstance(order, Schedule):
+        times = "once" if order.switches == 1 else f"{order.switches:,} times"
+        return f"with no fault, in an order of its own operations in which the turn passes {times}"
     if finding.fault_class == "concurrency":
         return "with no fault, when its own work meets"
     return f"under {finding.fault_class}"
