@@ -74,7 +74,6 @@ def pack(function: Callable[..., object], arguments: int, what: str, path: str) 
     """Write the payload of ``function`` to ``path``. Raises :class:`UsageError` where it cannot travel, and why."""
     format_, data = _travelling(function, what)
     payload = {
-        "version": child.PAYLOAD_FORMAT,
         "format": format_,
         "path": [os.path.abspath(item or os.curdir) for item in sys.path],
         "modules": _modules(function),

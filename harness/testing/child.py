@@ -24,7 +24,6 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
-PAYLOAD_FORMAT = 1
 HELD, REJECTED, NO_ANSWER = 0, 1, 3
 _TEXT_MAX = 400
 _NO_JUDGEMENT = ("Skipped", "Exit", "KeyboardInterrupt")
