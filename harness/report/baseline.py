@@ -88,13 +88,13 @@ def _absent(view: RunView, entry: Known) -> Judged:
 def _why_not_gone(view: RunView, cause: Cause | None) -> str:
     if cause is None:
         return "without its cause nobody can say whether it was looked for"
-    if cause.operation == UNATTRIBUTED or cause.fault_class == "concurrency":
-        return "it is met by chance, and this run did not meet it"
     like = Finding(**msgspec.structs.asdict(cause), fingerprint="", damage="other", message="")
     cases = [case for case in view.cases if (case.target, case.variant) == (cause.target, cause.variant)]
     if not cases:
         return why_not_seen(view, None, like)
-    return next((why for case in cases if (why := why_not_seen(view, case, like))), "")
+    reason = next((why for case in cases if (why := why_not_seen(view, case, like))), "")
+    by_chance = cause.operation == UNATTRIBUTED or cause.fault_class == "concurrency"
+    return reason or ("it is met by chance, and this run did not meet it" if by_chance else "")
 
 
 def with_baseline(finished: CampaignFinished, view: RunView, result: BaselineResult) -> CampaignFinished:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.core.proportion import excluded_rate, percent
-from harness.core.significance import spell_p
+from harness.core.significance import LEVEL, spell_p
 from harness.report import escape
 from harness.report.compare import ClassChange, Comparison, FindingChange, Side
 from harness.report.terminal import print_table, say
@@ -41,6 +41,9 @@ def _side(side: Side | None) -> str:
 def _p(change: ClassChange) -> str:
     if change.difference.startswith("not measured") or change.p_holm is None:
         return change.difference
+    if change.difference in ("lower in B", "higher in B") and change.p_holm >= LEVEL:
+        # Not by how many of the runs: by states and planned runs, which need no test.
+        return f"{change.difference}, by what is enumerated; runs {spell_p(change.p_holm)}"
     return f"{change.difference}, {spell_p(change.p_holm)}"
 
 
