@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import shutil
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -278,3 +281,24 @@ def test_a_recording_that_contradicts_itself_is_not_drawn(tmp_path: Path) -> Non
     for damaged in (*Path(directory).glob("strips/*"), *Path(directory).glob("findings/*/state.json")):
         damaged.write_bytes(b"{")
     assert "Operations are not drawn" in _page(directory)
+
+
+@pytest.mark.real
+def test_the_report_command_makes_the_page_anew(run: str, tmp_path: Path) -> None:
+    def report(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "harness", "report", *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    made = Path(run, "report.html")
+    made.unlink(missing_ok=True)
+    told = report("--html", run)
+    assert (told.returncode, told.stdout, told.stderr) == (0, f"{made}\n", "")
+    assert SECRET.encode() not in made.read_bytes()
+    copy = shutil.copytree(run, tmp_path / "copy")
+    (copy / "report.html").unlink()
+    (copy / "report.html" / "in the way").mkdir(parents=True)
+    told = report("--html", str(copy))
+    assert (told.returncode, told.stdout, told.stderr.count("\n")) == (2, "", 1)
+    told = report(str(copy))
+    assert told.returncode == 0
+    assert "was not made anew" in told.stderr

@@ -105,7 +105,9 @@ def page(view: RunView, evidence: Evidence | None = None, *, content: bool = Fal
 def _without_verdict(sentence: str) -> str:
     """Return the sentence without its first word, which stands above it."""
     head, colon, rest = sentence.partition(": ")
-    return rest[:1].upper() + rest[1:] if colon and head.lower() in GLYPHS else sentence
+    if not colon or head.lower() not in GLYPHS:
+        return sentence
+    return rest[:1].upper() + rest[1:] if rest.split(" ", 1)[0].isalpha() else rest  # a name stays as it is
 
 
 def _writer(view: RunView, case: CaseView, evidence: Evidence) -> Writer:

@@ -68,6 +68,7 @@ def environment() -> Environment:
     )
     made.filters["prose"] = prose
     made.filters["name"] = name
+    made.filters["middle"] = middle
     made.filters["number"] = "{:,}".format
     return made
 
