@@ -135,8 +135,8 @@ class Child:
         Raises :class:`ChildNotStartedError` where it cannot be started.
         """
         self._job: Job | None = None
-        start = partial(_start, argv, cwd, environment, setup)
         self._popen: Started
+        start = partial(_start, argv, cwd, environment, setup)
         if started is not None:
             self._popen = started
         elif os.name == "nt":

@@ -115,6 +115,14 @@ def test_what_a_trial_leaves_dies_and_the_server_lives_on(bench: Workspace, fork
     assert not children.exists() or not children.read_text().split()
 
 
+def test_where_there_is_no_pidfd_the_server_is_asked(
+    bench: Workspace, forked: ForkedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.sandbox.child._pidfd", lambda pid: -1)
+    run = forked.run(spec_of(bench, os.path.join(WRITERS, "append.py")))
+    assert run.engine == "forked" and run.exit_code == 0 and len(run.acks) == 12
+
+
 def test_a_server_that_was_swept_away_is_started_again(bench: Workspace, forked: ForkedEngine) -> None:
     spec = spec_of(bench, os.path.join(WRITERS, "append.py"))
     forked.run(spec)

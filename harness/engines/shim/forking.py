@@ -122,13 +122,19 @@ class Forked:
         self._waited = False
 
     def poll(self) -> int | None:
-        """Return how it ended; ``None`` while nobody has waited for it."""
-        return self.returncode if self._waited else None
+        """Have the server reap it if it has ended; return how, or ``None``. Only for systems without pidfd."""
+        return self._reap(wait=False)
 
     def wait(self) -> int:
         """Have the server reap it."""
+        self._reap(wait=True)
+        return self.returncode
+
+    def _reap(self, wait: bool) -> int | None:
         if not self._waited:
-            status = int(self._server.ask({"reap": self.pid})["status"])
+            status = self._server.ask({"reap": self.pid, "wait": wait})["status"]
+            if status is None:
+                return None
             self.returncode = os.waitstatus_to_exitcode(status)
             self._waited = True
         return self.returncode

@@ -129,8 +129,8 @@ def main() -> None:
     while True:
         order = CONTROL.receive()
         if "reap" in order:
-            _, status = os.waitpid(order["reap"], 0)
-            CONTROL.send({"status": status})
+            pid, status = os.waitpid(order["reap"], 0 if order["wait"] else os.WNOHANG)
+            CONTROL.send({"status": status if pid else None})
             continue
         pid = FORK()
         if pid == 0:
