@@ -27,8 +27,9 @@ from harness.report.sentence import (
     headline,
     how_confirmed,
     how_often,
+    needs_of,
     not_asked,
-    replay_command,
+    reproduction,
     state_in_words,
     timed_rate,
     verdict_sentence,
@@ -78,7 +79,8 @@ def _finding(view: RunView, finding: Finding, content: bool) -> dict[str, Any]:
         "evidence": evidence_facts(finding),
         "dumps": dumps(finding) if content else [],
         "hidden": bool(dumps(finding)) and not content,
-        "replay": replay_command(finding, view),
+        "reproduce": "\n".join(reproduction(finding, view)),
+        "needs": needs_of(view),
     }
 
 

@@ -266,6 +266,28 @@ def replay_command(finding: Finding, view: RunView | None = None) -> str:
     return f"tornwrite replay {finding.token}{rest}"
 
 
+def needs_of(view: RunView) -> str:
+    """Return the machine that a replay needs, as far as the engine of the run asks for one."""
+    facts = view.started.environment
+    if facts.get("engine") == "ptrace":
+        return f"Linux on {plain(str(facts.get('architecture') or 'x86_64'))} with Python 3.11 or newer"
+    return "Python 3.11 or newer"
+
+
+def reproduction(finding: Finding, view: RunView) -> list[str]:
+    """Return the commands that replay it on a machine that has nothing yet; empty without a token."""
+    replay = replay_command(finding, view)
+    if not replay:
+        return []
+    version = plain(str(view.started.environment.get("tornwrite", "")))
+    lines = [f"pip install tornwrite=={version}" if version else "pip install tornwrite"]
+    if finding.version:
+        lines.append(
+            f"tornwrite targets install {plain(finding.target)}/{plain(finding.variant)}@{plain(finding.version)}"
+        )
+    return [*lines, replay]
+
+
 def counts(line: ClassLine, show: Show) -> str:
     """Return what one line measured: states, runs, and what stayed without measurement."""
     parts = []
