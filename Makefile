@@ -40,6 +40,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.recording
 	$(BIN)/python -m benchmarks.cuts
 	$(BIN)/python -m benchmarks.power
+	$(BIN)/python -m benchmarks.plugin_start
 	$(BIN)/python -m benchmarks.forkserver
 
 # What the five bug reports claim, and what is measured of it.

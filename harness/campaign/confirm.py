@@ -18,7 +18,7 @@ from harness.campaign.context import Context, Measured, case_id
 from harness.campaign.executor import Call
 from harness.campaign.programs import Examined, run_and_examine, run_and_examine_all
 from harness.campaign.proof import confirming_plan, confirms, engine_for, evidence, kills, programs_for
-from harness.campaign.trials import harness_failure, run_row, struck
+from harness.campaign.trials import harness_failure, run_row, schedule_problem, struck
 from harness.core.event import FindingConfirmed
 from harness.core.fault import FaultPlan, Kill
 from harness.core.json_record import encode_record
@@ -36,7 +36,8 @@ _CALL_S = 240.0
 class Group:
     """The findings that one plan confirms, and what its runs have shown so far, by attempt."""
 
-    def __init__(self, measured: Measured, plan: FaultPlan) -> None:
+    def __init__(self, measured: Measured, plan: FaultPlan, of: int = 1) -> None:
+        self._made = max(1, measured.case.runs // of)  # of the plain runs, a shard makes its share
         self.measured = measured
         self.plan = plan
         self.findings: list[Finding] = []
@@ -53,7 +54,7 @@ class Group:
         if not self.plan.concurrency:
             return case.confirmations
         rarest = min((item.runs for item in self.findings), default=0)
-        return max(case.confirmations, min(case.runs, math.ceil(3 * case.runs / max(1, rarest))))
+        return max(case.confirmations, min(case.runs, math.ceil(3 * self._made / max(1, rarest))))
 
     @property
     def key(self) -> str:
@@ -74,7 +75,7 @@ def _groups(ctx: Context, cases: Iterable[Measured]) -> dict[str, Group]:
         measured, plan = by_id.get(case_id(finding)), confirming_plan(finding)
         if measured is None or plan is None:
             continue
-        group = Group(measured, plan)
+        group = Group(measured, plan, ctx.split.shard.of)
         groups.setdefault(group.key, group).findings.append(finding)
     return groups
 
@@ -140,6 +141,8 @@ def _method(plan: FaultPlan, engines: Iterable[str]) -> str:
         return "started again on the damaged file" + (", and killed again" if kills(plan) else "")
     if kills(plan):
         return "killed again at the same operation"
+    if plan.schedule is not None:
+        return "run again in the same order of operations"
     return "run again under the same fault" if plan.faults else "run again without a fault"
 
 
@@ -188,7 +191,7 @@ def _row(group: Group, attempt: int, names: list[str]) -> TrialRow:
     recording = examined.recording
     reached = struck(recording, group.plan)
     verdict: Verdict = "violated" if names else ("held" if reached else "inconclusive")
-    note = "" if reached else "the run ended before its fault"
+    note = "" if reached else schedule_problem(recording) or "the run ended before its fault"
     if recording.differences:
         verdict, note = "broken", "the recording does not verify: " + "; ".join(recording.differences[:3])
     row = run_row(case, "exact", group.trial_id(attempt), group.plan, recording, verdict)

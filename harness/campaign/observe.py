@@ -48,7 +48,7 @@ def plan_for(point: CrashPoint, fault_class: FaultClass) -> FaultPlan:
 
 
 def _operation(observation: Observation) -> str:
-    """Return the operation kind of a cause.
+    """Return the operation kind of a cause; ``schedule`` where an order of operations shows it.
 
     ``run`` where the undisturbed run itself shows it, ``start`` where starting on a damaged file does; ``end`` where
     the power goes and nothing is lost that an operation can be named for.
@@ -59,6 +59,8 @@ def _operation(observation: Observation) -> str:
         return "start"
     if observation.fault_class == "power":
         return "end"
+    if observation.plan is not None and observation.plan.schedule is not None:
+        return "schedule"
     return "run" if observation.plan == NO_FAULTS else UNATTRIBUTED
 
 

@@ -56,6 +56,8 @@ def engine_for(plan: FaultPlan, engine: str) -> str:
 
     One that watches operations lets one thread go on at a time: chance meetings need one that does not watch.
     """
+    if plan.schedule is not None:
+        return engine
     clocked = plan.concurrency or any(isinstance(fault, Timed) for fault in plan.faults)
     return "timed" if clocked else engine
 

@@ -14,6 +14,8 @@ from harness.campaign.aggregate import CONTENT
 from harness.campaign.context import Case, Context, Measured
 from harness.campaign.executor import Call, Executor
 from harness.campaign.observe import Observation, died_by
+from harness.campaign.sharding import ELSEWHERE
+from harness.campaign.strips import keep_strip
 from harness.campaign.trials import harness_failure, serious
 from harness.campaign.work import Explored, ExploreRequest, record_and_explore, set_up
 from harness.checks import INVARIANTS
@@ -67,11 +69,11 @@ def judged_scopes(case: Case, fault_class: FaultClass) -> tuple[Scope, ...]:
     return tuple(scopes)
 
 
-def explore_request(case: Case) -> ExploreRequest:
-    """Return how this case's null run is to be explored."""
+def explore_request(case: Case, states: bool = True) -> ExploreRequest:
+    """Return how this case's null run is to be explored. ``states``: with what kills and cut writes leave."""
     subject = case.subject
     return ExploreRequest(
-        classes=tuple(name for name in STATE_CLASSES if name in case.faults),
+        classes=tuple(name for name in STATE_CLASSES if states and name in case.faults),
         bindings=tuple(subject.bindings),
         torn_tail=subject.torn_tail,
         masked=subject.random_names if subject.bindings else None,
@@ -133,13 +135,14 @@ def null_violations(explored: Explored) -> tuple[Violation, ...]:
 
 
 def _null_row(ctx: Context, case: Case, explored: Explored, index: int) -> TrialRow:
-    """Keep the row of the null run and return it."""
+    """Keep the row of the null run and return it. What it violates is counted by one shard."""
     recording = explored.recording
     problem = null_problem(recording)
     trial_id = f"{case.id}/null"
+    mine = ctx.split.has(case, "states")
     seen = [
         Observation(violation=item, fault_class="none", plan=NO_FAULTS, runs=1, tree=recording.final)
-        for item in (null_violations(explored) if problem is None else ())
+        for item in (null_violations(explored) if problem is None and mine else ())
     ]
     names = ctx.ledger.observe(case, seen, trial_id, index)
     ctx.ledger.save(names)
@@ -151,7 +154,7 @@ def _null_row(ctx: Context, case: Case, explored: Explored, index: int) -> Trial
         wall_ms=recording.wall_ms,
         cpu_ms=recording.cpu_ms,
         died_by=died_by(recording),
-        note=problem[1] if problem else "",
+        note=problem[1] if problem else ("" if mine else ELSEWHERE),
     )
     ctx.record(row)
     return row
@@ -241,7 +244,12 @@ def record_cases(ctx: Context, cases: Iterable[Case]) -> list[Measured]:
     for case in cases:
         ctx.phase("record", case)
     calls = [
-        Call(record_and_explore, (ctx.engine, case.subject.spec, explore_request(case)), case.id) for case in cases
+        Call(
+            record_and_explore,
+            (ctx.engine, case.subject.spec, explore_request(case, ctx.split.has(case, "states"))),
+            case.id,
+        )
+        for case in cases
     ]
     explored: dict[str, Explored | str] = {}
     for outcome in ctx.executor.run(calls):
@@ -263,4 +271,5 @@ def record_cases(ctx: Context, cases: Iterable[Case]) -> list[Measured]:
             _say_what_is_not_measured(ctx, case, result)
         index = _state_rows(ctx, case, result, index + 1)
         usable.append(Measured(case, result))
+        keep_strip(ctx, usable[-1])
     return usable

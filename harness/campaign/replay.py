@@ -27,7 +27,7 @@ from harness.campaign.proof import confirms, engine_for, programs_for
 from harness.campaign.record import explore_request, null_problem, prepare_cases
 from harness.campaign.timed import measure_window, moments
 from harness.campaign.token import ReplayRecord, TokenError, encode
-from harness.campaign.trials import point_of, struck
+from harness.campaign.trials import point_of, schedule_problem, struck
 from harness.campaign.work import record_and_explore
 from harness.catalog import NotAvailableError, Subject, Workload, compile_subject, find_variant, load_target
 from harness.catalog.workload import problem
@@ -159,13 +159,18 @@ def replay(
         Call(run_and_examine, (how, case.subject.spec, plan, programs), index) for index, plan in enumerate(plans)
     ]
     reached = reproduced = 0
+    why = ""
     for run in executor.run(calls):
         examined: Examined = run.result()
         plan = plans[run.key]
         reached += struck(examined.recording, plan)
+        why = why or schedule_problem(examined.recording)
         reproduced += confirms(measured, examined, plan, finding) is not None
     if reproduced:
         return _answer("REPRODUCED", finding, times, reached, reproduced, f"REPRODUCED {reproduced}/{times}")
+    if record.plan.schedule is not None and reached < times:
+        text = f"CHANGED: the order was followed in {reached} of {times} runs; {why or 'the run ended before'}"
+        return _answer("CHANGED", finding, times, reached, 0, text)
     return _decide(executor, measured, finding, times, reached, engine)
 
 
@@ -193,14 +198,16 @@ def _decide(
     if elsewhere.violated_at:
         text = f"REPRODUCED at another point: {elsewhere.violated_at}"
         return _answer("REPRODUCED", finding, times, reached, 0, text)
-    if finding.crash_point is None and finding.fault_class not in ("none", "damage"):
+    exact = _is_scheduled(finding)
+    if finding.crash_point is None and finding.fault_class not in ("none", "damage") and not exact:
         text = f"CHANGED: {spell_rate(0, reached)}; {_chance(finding)} cannot show that it is fixed"
         return _answer("CHANGED", finding, times, reached, 0, text)
     unmeasured = not_measured_here(measured, finding)
     if unmeasured:
         return _answer("CHANGED", finding, times, reached, 0, f"CHANGED: no run shows it, but {unmeasured}")
     if reached == times:
-        text = f"FIXED 0/{times}, the crash point was reached every time"
+        what = "order of operations was followed" if exact else "crash point was reached"
+        text = f"FIXED 0/{times}, the {what} every time"
         if finding.fault_class in ("none", "damage"):
             how = "run without a fault" if finding.fault_class == "none" else "started on the damaged file"
             text = f"FIXED 0/{times}, {how}"
@@ -214,6 +221,11 @@ def _decide(
         return _answer("CHANGED", finding, times, reached, 0, text)
     text = f"CHANGED: the fault struck in {reached} of {times} runs"
     return _answer("CHANGED", finding, times, reached, 0, text)
+
+
+def _is_scheduled(finding: Finding) -> bool:
+    plan = finding_plan(finding)
+    return plan is not None and plan.schedule is not None
 
 
 def _chance(finding: Finding) -> str:

@@ -17,7 +17,19 @@ from harness.campaign.power_confirm import recordings_planned
 from harness.campaign.power_shown import checked_per_profile, shown_per_profile
 from harness.campaign.power_sync import syncs_planned
 
-BOUNDED = ("power", "shown", "syncs", "recover", "damage", "errno", "timed", "signal", "concurrency", "cuts")
+BOUNDED = (
+    "power",
+    "shown",
+    "syncs",
+    "recover",
+    "damage",
+    "errno",
+    "timed",
+    "signal",
+    "concurrency",
+    "schedules",
+    "cuts",
+)
 """The phases that a budget bounds, in the order in which they come."""
 
 WINDOW_TRIALS = 6
@@ -51,6 +63,7 @@ def planned(measured: Measured) -> dict[str, int]:
         "timed": case.timed + case.signals + (WINDOW_TRIALS if case.timed + case.signals else 0),
         "signal": WATCHED * min(case.signals, len(measured.trace.acks)),
         "concurrency": WHOLE * case.runs,
+        "schedules": WATCHED * WHOLE * case.schedules,
         "cuts": ON_DISK * recordings_planned(case),
     }
 

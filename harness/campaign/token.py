@@ -21,6 +21,7 @@ import msgspec
 
 from harness.core.fault import NO_FAULTS, FaultClass, FaultPlan
 from harness.core.json_record import RecordError, convert_record, encode_record, parse_json
+from harness.core.schedule import Schedule
 
 PREFIX = "tw1."
 _ALPHABET = frozenset(string.ascii_letters + string.digits + "-_")
@@ -53,8 +54,8 @@ class TokenError(ValueError):
 class ReplayRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What a token names.
 
-    ``workload`` holds the scenario's parameters as plain data. ``schedule`` is the choice sequence of a controlled
-    interleaving, empty without one. ``digest`` identifies a probe's command, workload and check.
+    ``workload`` holds the scenario's parameters as plain data; ``plan`` the faults, and the order of operations where
+    that was decided. ``digest`` identifies a probe's command, workload and check.
     """
 
     target: str
@@ -64,7 +65,6 @@ class ReplayRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     scenario: str = ""
     workload: dict[str, Any] = {}
     seed: int = 0
-    schedule: tuple[int, ...] = ()
     plan: FaultPlan = NO_FAULTS
     fault_class: FaultClass = "none"
     fingerprint: str = ""
@@ -92,6 +92,12 @@ def decode(text: str) -> ReplayRecord:
         record: ReplayRecord = convert_record(parse_json(raw), ReplayRecord)
     except RecordError as error:
         raise TokenError(f"a replay token of another shape: {error}") from None
+    order = record.plan.schedule
+    wrong = (
+        "" if order is None else order.problem() if isinstance(order, Schedule) else "its order is no decisions"
+    )
+    if wrong:
+        raise TokenError(f"a replay token of another shape: {wrong}")
     return record
 
 

@@ -108,7 +108,10 @@ def run_trials(
     judge: Callable[[Trial, Any], Result],
     may_start: Callable[[Trial], bool],
 ) -> list[Trial]:
-    """Run the trials that have no row yet, judge them, keep their rows; return those that ``may_start`` kept back."""
+    """Run the trials that have no row yet, judge them, keep their rows; return those that ``may_start`` kept back.
+
+    Trials of other shards are passed over; all keep their places in the plan.
+    """
     ctx.ledger.begin_phase()
     if ctx.deadline < math.inf and all(trial.plan is not None for trial in trials):
         trials = in_turn(trials)  # programs that look at states have a bound of their own for each case
@@ -118,6 +121,8 @@ def run_trials(
     def calls() -> Iterator[Call]:
         for index, trial in enumerate(trials):
             row = ctx.done.get(trial.id)
+            if not ctx.split.takes(trial.case, trial.id):
+                continue
             if row is not None:
                 ctx.ledger.restore(row, index)
                 ctx.record(row)
@@ -125,19 +130,22 @@ def run_trials(
                 yield Call(trial.function, trial.args, trial.id)
             else:
                 kept_back.append(trial)
+                if trial.plan is not None or ctx.expired():  # else a slow program was shown fewer states
+                    ctx.leave_out(trial.case, trial.fault_class, profile=trial.profile)
 
     for outcome in ctx.executor.run(calls()):
         index = places[outcome.key]
         trial = trials[index]
         failure = harness_failure(outcome)
-        result = Result(_broken(trial, failure)) if failure else judge(trial, outcome.value)
+        result = Result(broken_row(trial, failure)) if failure else judge(trial, outcome.value)
         names = ctx.ledger.observe(trial.case, result.observations, trial.id, index)
         ctx.ledger.save(names)
         ctx.record(msgspec.structs.replace(result.row, findings=names))
     return kept_back
 
 
-def _broken(trial: Trial, failure: str) -> TrialRow:
+def broken_row(trial: Trial, failure: str) -> TrialRow:
+    """Return the row of a trial at which the harness failed."""
     row = trial.case.row(trial.kind, trial.id, "broken", trial.fault_class, trial.profile)
     fault = msgspec.to_builtins(trial.plan) if trial.plan is not None else None
     return msgspec.structs.replace(row, fault=fault, note=f"the harness failed: {failure}")
@@ -148,8 +156,13 @@ _BY_COMPARISON = frozenset({"M1", "M3", "B5", "B6"})
 
 
 def struck(recording: Recording, plan: FaultPlan) -> bool:
-    """Whether the run was what its plan says: its fault was delivered, if it has one."""
-    return bool(recording.delivered) or not plan.faults
+    """Whether the run was what its plan says: its fault was delivered, if it has one, and its schedule was followed."""
+    return (bool(recording.delivered) or not plan.faults) and not schedule_problem(recording)
+
+
+def schedule_problem(recording: Recording) -> str:
+    """Return why a run did not follow its schedule; empty where it did, or had none."""
+    return recording.scheduled.problem if recording.scheduled is not None else ""
 
 
 def trial_verdict(recording: Recording, plan: FaultPlan, violations: Iterable[Violation]) -> tuple[Verdict, str]:
@@ -159,7 +172,7 @@ def trial_verdict(recording: Recording, plan: FaultPlan, violations: Iterable[Vi
     if recording.ending in ("timeout", "limit"):
         return "inconclusive", recording.ending_detail or recording.ending
     if not struck(recording, plan):
-        return "inconclusive", "the run ended before its fault"
+        return "inconclusive", schedule_problem(recording) or "the run ended before its fault"
     return ("violated", "") if any(item.severity == "violation" for item in violations) else ("held", "")
 
 

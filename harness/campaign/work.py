@@ -28,8 +28,10 @@ from harness.core.apply import replay
 from harness.core.fault import NO_FAULTS, FaultClass, FaultPlan
 from harness.core.role import path_role
 from harness.core.run import Recording, RunSpec
+from harness.core.schedule import leaves_alone
 from harness.core.tree import Tree
 from harness.core.verdict import Violation
+from harness.engines import SchedulingEngine
 from harness.engines import engine as engine_named
 from harness.explore import CrashState, Exploration, explore
 from harness.explore.states import StateClass
@@ -122,9 +124,16 @@ def describe(result: CommandResult) -> str:
 def run_once(engine_name: str, spec: RunSpec, plan: FaultPlan = NO_FAULTS, *, verify: bool = True) -> Recording:
     """Run the target once under an engine, with its tools beside it: the one place that brings the two together."""
     tools = spec.tools.redrawn(plan.draw) if spec.tools is not None else None
-    with serving(msgspec.structs.replace(spec, tools=tools)) as service:
+    in_turn = not leaves_alone(plan.schedule)
+    if tools is not None and in_turn:
+        tools = tools.at_once()  # how late one is, is how late the scheduler lets its thread go on
+    with serving(msgspec.structs.replace(spec, tools=tools), in_turn=in_turn) as service:
         served = msgspec.structs.replace(spec, environment={**spec.environment, **service.environment})
-        recording = engine_named(engine_name).run(served, plan, verify=verify)
+        engine = engine_named(engine_name)
+        if plan.schedule is not None and isinstance(engine, SchedulingEngine):
+            recording = engine.run(served, plan, verify=verify, beside=service)
+        else:
+            recording = engine.run(served, plan, verify=verify)
     return msgspec.structs.replace(recording, spec=spec)  # an address belongs to one run
 
 
@@ -167,12 +176,29 @@ def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest)
         masked = not _same_outcome(recording, again) if masked is None else masked
         unsteady = unsteady_roles(recording, again, bindings)
         unsteady |= unsteady_versions(recording, again, bindings, masked)
+    case_sensitive = is_case_sensitive(os.path.dirname(spec.root))
+    return explore_recording(recording, request, masked=masked, unsteady=unsteady, case_sensitive=case_sensitive)
+
+
+def explore_recording(
+    recording: Recording,
+    request: ExploreRequest,
+    *,
+    masked: bool,
+    unsteady: frozenset[str] = frozenset(),
+    case_sensitive: bool = True,
+) -> Explored:
+    """Judge a null recording and explore the crash states that the request asks for. Starts nothing."""
+    trace = recording.trace
+    if trace is None:
+        raise ValueError("crash states are explored from a recording with a trace")
+    bindings = request.bindings or infer_bindings(trace, request.torn_tail)
     judged = Judged(
         bindings=bindings,
         inferred=not request.bindings,
         masked=masked,
         invariants=request.invariants,
-        case_sensitive=is_case_sensitive(os.path.dirname(spec.root)),
+        case_sensitive=case_sensitive,
     )
     expectation = expectation_for(recording, judged)
     judge = judge_for(expectation, judged)

@@ -19,6 +19,7 @@ from harness.catalog.profiles import beside, load_profiles
 from harness.catalog.schema import ManifestError, convert, in_checkout, read_toml, suggestion
 from harness.catalog.workload import DEFAULT_WORKLOAD, Workload, problem
 from harness.core.fault import FAULT_CLASSES, FaultClass
+from harness.core.schedule import POLICIES
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _MAX_TRIALS = 1_000_000
@@ -40,7 +41,8 @@ class ScenarioSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     :data:`harness.catalog.profiles.DEFAULT_PROFILES`; empty ``invariants``: all that can be measured.
 
     ``timed``: timed kills per variant, and as many signals under ``signal``; ``runs``: runs without any fault per
-    variant under ``concurrency``, 0 for a number that fits; ``attempts``: real runs that confirm a finding;
+    variant under ``concurrency``, 0 for a number that fits; ``schedules``: how orders of the target's operations are
+    searched there (pct, random, systematic), empty for not at all; ``attempts``: real runs that confirm a finding;
     ``samples``: crash states on which the target's own recovery and lister are run; ``budget_s``: seconds of wall
     time for the whole campaign, 0 for no bound.
     """
@@ -54,6 +56,7 @@ class ScenarioSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     invariants: tuple[str, ...] = ()
     timed: int = 0
     runs: int = 0
+    schedules: str = ""
     attempts: int = 3
     samples: int = 24
     budget_s: float = 0.0
@@ -84,6 +87,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     invariants: tuple[str, ...] = ()
     timed: int = 0
     runs: int = 0
+    schedules: str = ""
     attempts: int = 3
     samples: int = 24
     budget_s: float = 0.0
@@ -170,6 +174,12 @@ def _check_section(shown: str, section: ScenarioSection, made_of_parts: bool) ->
             raise ManifestError(f"{where} faults: {fault!r} is not valid; valid: {', '.join(FAULT_CLASSES)}")
     if section.profiles and section.faults and "power" not in section.faults:
         raise ManifestError(f'{where} profiles: only a power loss has profiles: add "power" to its faults')
+    if section.schedules and section.schedules not in POLICIES:
+        raise ManifestError(f"{where} schedules: {section.schedules!r} is not valid; valid: {', '.join(POLICIES)}")
+    if section.schedules and "concurrency" not in section.faults:
+        raise ManifestError(
+            f'{where} schedules: are searched under concurrency alone: add "concurrency" to its faults'
+        )
     for invariant in section.invariants:
         if invariant not in INVARIANT_IDS:
             raise ManifestError(

@@ -16,9 +16,12 @@ from harness.cli.options import (
     jobs_option,
     out_option,
     profile_option,
+    schedules_option,
     seed_option,
+    shard_option,
 )
 from harness.cli.output import json_option
+from harness.core.shard import Shard
 
 
 @click.command("run")
@@ -27,7 +30,7 @@ from harness.cli.output import json_option
 @click.option(
     "--trials",
     type=Number(0, 1_000_000),
-    help="Timed kills per variant; as many signals, and runs without a fault, where asked for.",
+    help="Timed kills per variant; as many signals, runs without a fault and schedules, where asked for.",
 )
 @click.option(
     "--resume",
@@ -38,13 +41,20 @@ from harness.cli.output import json_option
     help="Go on with a run; default: the newest that was interrupted.",
 )
 @click.option("--require-all", is_flag=True, help="Exit 3 when a target is not available.")
+@click.option(
+    "--baseline",
+    metavar="FILE",
+    help="Known findings, no failure until they expire; 'tornwrite baseline RUN' begins one.",
+)
 @faults_option
+@schedules_option
 @profile_option
 @confirm_power_option
 @block_vm_option
 @engine_option
 @seed_option
 @budget_option
+@shard_option
 @jobs_option
 @out_option
 @content_option
@@ -55,13 +65,16 @@ def command(
     trials: int | None,
     resume: str | None,
     require_all: bool,
+    baseline: str | None,
     faults: tuple[str, ...] | None,
+    schedules: str | None,
     profiles: tuple[str, ...] | None,
     confirm_power: bool | None,
     block_vm: bool,
     engine_name: str | None,
     seed: int | None,
     budget: float | None,
+    shard: Shard | None,
     jobs: int | None,
     out: str,
     show_content: bool,
@@ -79,19 +92,22 @@ def command(
     """
     from harness.campaign.latest import find_run
     from harness.campaign.store import RunStore
-    from harness.cli.campaigns import campaign, options_from, rehearse
+    from harness.cli.campaigns import campaign, options_from, read_baseline, rehearse
     from harness.cli.selecting import planner, restore, run_to_resume
 
+    known = read_baseline(baseline)
     engine_name = chosen_engine(engine_name)
     options = options_from(
         engine=engine_name,
         seed=seed,
         faults=faults,
+        schedules=schedules,
         profiles=profiles,
         confirm_power=confirm_power,
         block_vm=block_vm or None,
         timed=trials,
         budget_s=budget,
+        shard=shard,
         jobs=jobs,
         content=show_content or None,
         require_all=require_all or None,
@@ -100,10 +116,10 @@ def command(
         store = RunStore.open(find_run(resume, out) if resume else run_to_resume(out))
         with store:
             asked = restore(store, names, targets, options)
-            finished, _ = campaign("run", store, planner(*asked), asked[2], as_json, out)
+            finished, _ = campaign("run", store, planner(*asked), asked[2], as_json, out, known=known)
         return finished.exit_code
     make_plan = planner(names, targets, options)
     rehearse(make_plan)
     with RunStore.create(out) as store:
-        finished, _ = campaign("run", store, make_plan, options, as_json, out)
+        finished, _ = campaign("run", store, make_plan, options, as_json, out, known=known)
     return finished.exit_code

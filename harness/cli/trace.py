@@ -24,22 +24,6 @@ from harness.cli.options import (
 from harness.cli.output import json_option, print_folded, print_line
 from harness.core.advice import Advice, Audit
 from harness.core.apply import apply
-from harness.core.operation import (
-    Ack,
-    AnyOperation,
-    Close,
-    Link,
-    MakeNode,
-    Map,
-    Open,
-    Outside,
-    Rename,
-    SetMode,
-    SetTimes,
-    Sync,
-    Truncate,
-    Write,
-)
 from harness.core.point import operation_path
 from harness.core.profile import Profile
 from harness.core.run import Recording
@@ -48,6 +32,7 @@ from harness.explore.power.durability import durable_after
 from harness.report.advice import advice_sentences, audit_sentences, durable_sentence
 from harness.report.escape import plain
 from harness.report.json_document import result_document
+from harness.report.operation import operation_detail
 from harness.report.trace_document import TraceResult, TraceRow
 
 if TYPE_CHECKING:
@@ -58,37 +43,6 @@ _DIFFERENCES_SHOWN = 10
 _MARGIN = " " * 28
 _LAST_WORDS = 5
 """Lines of a failing program's standard error that are shown."""
-
-
-def details(op: AnyOperation) -> str:
-    """Return what a line says of an operation beyond its kind and path."""
-    if isinstance(op, Open):
-        words = [
-            word for word, on in (("create", op.created), ("truncate", op.truncated), ("append", op.append)) if on
-        ]
-        return " ".join(words)
-    if isinstance(op, Write):
-        short = f" of {len(op.requested)}" if op.requested else ""
-        return f"{len(op.data)} bytes{short} at {op.offset}"
-    if isinstance(op, Truncate):
-        return f"to {op.size} bytes"
-    if isinstance(op, Rename):
-        return ("exchange with " if op.exchange else "from ") + op.path
-    if isinstance(op, Link | MakeNode):
-        return f"mode {op.mode:o}"
-    if isinstance(op, SetMode):
-        return f"to {op.mode:o}"
-    if isinstance(op, SetTimes):
-        return "to now" if op.mtime_ns is None else f"to {op.mtime_ns} ns"
-    if isinstance(op, Sync):
-        return op.scope
-    if isinstance(op, Close):
-        return "" if op.writers_left == 0 else f"{op.writers_left} descriptors still open"
-    if isinstance(op, Map):
-        return op.what
-    if isinstance(op, Ack):
-        return op.id
-    return "not seen further" if isinstance(op, Outside) else ""
 
 
 def rows(trace: Trace, profiles: Sequence[Profile] = ()) -> Iterator[TraceRow]:
@@ -103,7 +57,7 @@ def rows(trace: Trace, profiles: Sequence[Profile] = ()) -> Iterator[TraceRow]:
             actor=trace.actors[op.actor].label if op.actor < len(trace.actors) else "p0",
             kind=op.kind,
             path=operation_path(op, tree),
-            detail=details(op),
+            detail=operation_detail(op),
             syscall=op.syscall,
             failed=os.strerror(op.error) if op.error else "",
             durable_after={name: number for name, number in after.items() if number is not None},

@@ -10,6 +10,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from harness.core.schedule import AnySchedule
+
 PAGE_BYTES = 4096
 """A kill can cut a write only where the file offset is a multiple of this."""
 
@@ -143,11 +145,13 @@ class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``concurrency``: nothing strikes, and the run is a trial all the same: of what the target's threads, processes and
     tools do to each other when they meet by chance. ``draw`` is then the number of the durations that its tools have:
     two runs are two sessions, whose tools take their own time; 0 is the time they take in the recording.
+    ``schedule``: who goes next where the target's threads and processes meet; tools then take no time.
     """
 
     faults: tuple[Fault, ...] = ()
     concurrency: bool = False
     draw: int = 0
+    schedule: AnySchedule | None = None
 
     @property
     def fault_class(self) -> FaultClass:
@@ -162,7 +166,7 @@ class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             if isinstance(fault, Signal | Damaged):
                 return _CLASSES[type(fault)]
             return "short" if isinstance(fault, Short) else "errno"
-        return "concurrency" if self.concurrency else "none"
+        return "concurrency" if self.concurrency or self.schedule is not None else "none"
 
 
 NO_FAULTS = FaultPlan()

@@ -9,6 +9,7 @@ import msgspec
 
 from harness.core.derived import number
 from harness.core.operation import AnyOperation
+from harness.core.schedule import Scheduled
 from harness.core.trace import Trace
 from harness.core.tree import EMPTY_TREE, Tree
 
@@ -59,6 +60,11 @@ class ToolPlan(msgspec.Struct, frozen=True, kw_only=True):
     def ends_by_sigint(self) -> bool:
         """Whether the target is told to raise SIGINT in itself, so that dying of it is its normal end."""
         return any(step.do == "ctrl_c" for step in self.steps)
+
+    def at_once(self) -> ToolPlan:
+        """Return the plan with tools that take no time."""
+        steps = tuple(msgspec.structs.replace(step, duration_ms=0) for step in self.steps)
+        return msgspec.structs.replace(self, steps=steps)
 
     def redrawn(self, draw: int) -> ToolPlan:
         """Return the plan with other durations, drawn by ``draw``; 0 is the plan as it is.
@@ -151,6 +157,8 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     stderr_tail: bytes = b""
     acks_buffered: bool = False
     armed_us: int | None = None
+    scheduled: Scheduled | None = None
+    """The decisions of a run under a schedule."""
     wall_ms: float = 0.0
     cpu_ms: float = 0.0
     verify_ms: float = 0.0

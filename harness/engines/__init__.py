@@ -12,7 +12,13 @@ from functools import cache
 from types import MappingProxyType
 from typing import cast
 
-from harness.engines.base import Engine, EngineError, TargetNotStartedError, UnsupportedFaultError
+from harness.engines.base import (
+    Engine,
+    EngineError,
+    SchedulingEngine,
+    TargetNotStartedError,
+    UnsupportedFaultError,
+)
 
 ENGINES: Mapping[str, str] = MappingProxyType(
     {
@@ -42,6 +48,7 @@ __all__ = [
     "ENGINES",
     "Engine",
     "EngineError",
+    "SchedulingEngine",
     "TargetNotStartedError",
     "UnknownEngineError",
     "UnsupportedFaultError",

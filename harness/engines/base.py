@@ -6,7 +6,7 @@ target once under a :class:`FaultPlan`, and returns a :class:`Recording` when ev
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from harness.core.fault import NO_FAULTS, FaultPlan
 from harness.core.run import Recording, RunSpec
@@ -46,6 +46,23 @@ class Observer(Protocol):
         ...
 
 
+class Beside(Protocol):
+    """What feeds a target while it runs, and can wait with what it has to say until nobody else is on the way."""
+
+    @property
+    def pid(self) -> int:
+        """The process that feeds; 0 where nothing does."""
+        ...
+
+    def ready(self) -> bool:
+        """Whether it has something to say."""
+        ...
+
+    def go(self) -> None:
+        """Let it say one thing."""
+        ...
+
+
 class Engine(Protocol):
     """One way to run a target and see, or fault, what it does."""
 
@@ -65,4 +82,19 @@ class Engine(Protocol):
         :class:`TargetNotStartedError` for a command that cannot be started and
         :class:`UnsupportedFaultError` for a plan this engine cannot carry out.
         """
+        ...
+
+
+@runtime_checkable
+class SchedulingEngine(Protocol):
+    """An engine that can decide who goes next."""
+
+    def run(
+        self, spec: RunSpec, plan: FaultPlan = NO_FAULTS, *, verify: bool = True, beside: Beside | None = None
+    ) -> Recording:
+        """Run the target once; under a schedule, ``beside`` speaks when nobody else is on the way."""
+        ...
+
+    def decides(self) -> bool:
+        """Return true: it carries out the schedule of a plan."""
         ...

@@ -59,6 +59,8 @@ class _Stopped(NamedTuple):
 
 def _check(plan: FaultPlan) -> list[Timed]:
     faults: list[Timed] = []
+    if plan.schedule is not None:
+        raise UnsupportedFaultError("the timed engine decides nothing; ptrace carries out schedules")
     for fault in plan.faults:
         if not isinstance(fault, Timed):
             kind = type(fault).__name__.lower()

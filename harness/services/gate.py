@@ -5,7 +5,8 @@ is one JSON object (the plan); it answers with the address it listens at. A furt
 exit; the end of the input ends the service and all its tools, and so does passing its time.
 
 Every connection is one run of the steps: a target that was killed, or a second instance, has a gate of its own. A
-result goes out when its tool has ended and every step before it has gone out.
+result goes out when its tool has ended and every step before it has gone out. With ``in_turn`` in the plan, every
+message is announced on standard output with a line ``ready``, and goes out at a line ``go`` of the input.
 
 Non-goals: what a target makes of the lines; steps that are not of tools and interruptions.
 """
@@ -101,6 +102,7 @@ class Gate:
         return True
 
     def _send(self, message: dict[str, Any]) -> None:
+        self._service.wait_for_turn()
         self._connection.sendall(json.dumps(message).encode("ascii") + b"\n")
 
     def kill_tools(self, session: str = "") -> None:
@@ -128,6 +130,7 @@ class Service:
         self.exit_said = threading.Event()
         if order["exit"]:
             self.exit_said.set()
+        self._turns = threading.Semaphore(0) if order["in_turn"] else None
         self._path: str = order["path"]
         self._gates: list[Gate] = []
         self._free = threading.Semaphore(CONNECTIONS)
@@ -162,6 +165,17 @@ class Service:
         finally:
             self._free.release()
 
+    def wait_for_turn(self) -> None:
+        """Say that a message is ready, and wait until it may go out; nothing where messages go out at once."""
+        if self._turns is not None:
+            os.write(1, b"ready\n")
+            self._turns.acquire()
+
+    def give_turn(self) -> None:
+        """Let one message out."""
+        if self._turns is not None:
+            self._turns.release()
+
     def end(self) -> NoReturn:
         """End all tools and this process."""
         for gate in self._gates:
@@ -187,6 +201,8 @@ def main() -> None:
     for line in sys.stdin:
         if line.strip() == "exit":
             service.exit_said.set()
+        elif line.strip() == "go":
+            service.give_turn()
     service.end()
 
 

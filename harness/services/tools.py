@@ -45,19 +45,41 @@ class Service:
     def __init__(self, environment: Mapping[str, str], popen: subprocess.Popen[bytes] | None = None) -> None:
         self.environment = environment
         self._popen = popen
+        self._ready = 0
+
+    @property
+    def pid(self) -> int:
+        """The process that serves; 0 where nothing is served."""
+        return self._popen.pid if self._popen is not None else 0
 
     def say_exit(self) -> None:
         """Ask the targets to exit, once they are through their steps. One that is gone is fine."""
+        self._say(b"exit\n")
+
+    def ready(self) -> bool:
+        """Whether a message waits for :meth:`go`, of a service that gives them out in turn."""
+        stream = self._popen.stdout if self._popen is not None else None
+        if stream is not None and select.select([stream], [], [], 0)[0]:
+            self._ready += (stream.read(4096) or b"").count(b"\n")
+        return self._ready > 0
+
+    def go(self) -> None:
+        """Let one message out."""
+        self._ready -= 1
+        self._say(b"go\n")
+
+    def _say(self, line: bytes) -> None:
         if self._popen is not None and self._popen.stdin is not None:
             with contextlib.suppress(OSError):
-                self._popen.stdin.write(b"exit\n")
+                self._popen.stdin.write(line)
 
 
 @contextlib.contextmanager
-def serving(spec: RunSpec, name: str = SOCKET) -> Iterator[Service]:
+def serving(spec: RunSpec, name: str = SOCKET, in_turn: bool = False) -> Iterator[Service]:
     """Serve the tools of ``spec`` inside the block; where it has none, nothing is started.
 
-    ``name`` is the socket's: instances that run at once have one each. Raises :class:`ServiceError`.
+    ``name`` is the socket's: instances that run at once have one each. ``in_turn``: a message to a target waits until
+    :meth:`Service.go` lets it out. Raises :class:`ServiceError`.
     """
     if spec.tools is None:
         yield Service({})
@@ -66,6 +88,7 @@ def serving(spec: RunSpec, name: str = SOCKET) -> Iterator[Service]:
     popen = _start(os.path.dirname(spec.root))
     try:
         order = {**msgspec.to_builtins(spec.tools), "path": path, "timeout_s": spec.limits.timeout_s + _SPARE_S}
+        order["in_turn"] = in_turn
         yield Service({VARIABLE: _ready(popen, order)}, popen)
     finally:
         _end(popen)

@@ -24,6 +24,7 @@ from harness.campaign.token import (
     probe_digest,
 )
 from harness.core.fault import CrashPoint, Errno, FaultPlan, Kill, Short, Timed
+from harness.core.schedule import schedule_of
 
 _NAME = st.text(max_size=12) | st.just("bad\udcff.json")
 _POINT = st.builds(
@@ -40,6 +41,7 @@ _FAULT = st.one_of(
     st.builds(Short, at=_POINT, kill=st.booleans(), then_errno=st.integers(0, 130)),
     st.builds(Errno, at=_POINT, errno=st.integers(1, 130), persistent=st.booleans()),
 )
+_SCHEDULE = st.lists(st.sampled_from(["p0", "p0.t1", "p0*r1:a.jsonl read"]), max_size=20).map(schedule_of)
 _RECORD = st.builds(
     ReplayRecord,
     target=_NAME,
@@ -49,8 +51,7 @@ _RECORD = st.builds(
     scenario=_NAME,
     workload=st.dictionaries(_NAME, st.integers() | _NAME | st.lists(st.integers(), max_size=3), max_size=4),
     seed=st.integers(0, 1 << 64),
-    schedule=st.lists(st.integers(0, 5), max_size=20).map(tuple),
-    plan=st.lists(_FAULT, max_size=3).map(lambda faults: FaultPlan(faults=tuple(faults))),
+    plan=st.builds(FaultPlan, faults=st.lists(_FAULT, max_size=3).map(tuple), schedule=st.none() | _SCHEDULE),
     fault_class=st.sampled_from(["kill", "short", "errno"]),
     fingerprint=st.text("0123456789abcdef", min_size=32, max_size=32),
     invariant=_NAME,
@@ -98,7 +99,6 @@ def test_a_token_has_no_place_for_a_command() -> None:
         "scenario",
         "workload",
         "seed",
-        "schedule",
         "plan",
         "fault_class",
         "fingerprint",
@@ -123,6 +123,28 @@ def test_the_digest_tells_command_workload_and_check_apart() -> None:
     }
     assert len(digests) == 6
     assert probe_digest(["a", "b"]) == probe_digest(("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        ({"type": "schedule", "actors": ["p0"], "turns": [0, 10**12]}, "more than 1,000,000 decisions"),
+        ({"type": "schedule", "actors": ["p0"], "turns": [1, 1]}, "an actor that it does not have"),
+        ({"type": "schedule", "actors": [], "turns": [0]}, "pairs"),
+        ({"type": "search", "policy": "pct", "steps": 10**12}, "no decisions"),
+        ({"type": "else"}, "another shape"),
+    ],
+)
+def test_an_order_that_nobody_can_follow_is_refused(order: dict[str, Any], expected: str) -> None:
+    with pytest.raises(TokenError, match=expected) as refused:
+        decode(_packed({"target": "t", "plan": {"schedule": order}}))
+    assert "\n" not in str(refused.value)
+
+
+def test_the_order_of_a_long_run_fits_into_a_token() -> None:
+    labels = [f"p0*r{n}:projects/-srv-app/<uuid>.jsonl {word}" for n in range(400) for word in ("open", "read")]
+    record = ReplayRecord(target="t", plan=FaultPlan(schedule=schedule_of(labels * 2)))
+    assert decode(encode(record)) == record
 
 
 def _packed(value: Any) -> str:

@@ -47,6 +47,22 @@ def test_a_scenario_is_read() -> None:
     assert scenario.life[0].advance == "7d"
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('schedules = "pc"', "'pc' is not valid; valid: pct, random, systematic"),
+        ('schedules = "pct"', "concurrency"),
+    ],
+)
+def test_schedules_are_searched_by_a_known_policy_under_concurrency(line: str, expected: str) -> None:
+    with pytest.raises(ManifestError, match=expected):
+        compiled(VALID.replace("timed = 10", line))
+    good = compiled(
+        VALID.replace("timed = 10", 'schedules = "pct"').replace('["kill", ', '["concurrency", "kill", ')
+    )
+    assert good.schedules == "pct"
+
+
 def test_without_faults_a_scenario_takes_those_every_engine_can_inject() -> None:
     assert compiled('[scenario]\nname = "s"\ntargets = ["reference"]').faults == (
         "kill",

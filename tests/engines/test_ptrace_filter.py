@@ -99,6 +99,16 @@ def test_calls_that_depend_on_an_argument(name: str, arguments: tuple[int, ...],
     assert decide(name, *arguments) == decision
 
 
+def test_under_a_schedule_what_looks_stops_too_and_nothing_else_changes() -> None:
+    reads = build(reads=True)
+    for number in abi.LOOKS.values():
+        assert (interpret(CODE, number), interpret(reads, number)) == (ALLOW, TRACE)
+    assert interpret(reads, abi.SYSCALLS["openat"], (0, 0, os.O_RDONLY)) == TRACE
+    for number in set(range(600)) - set(abi.LOOKS.values()) - {abi.SYSCALLS["open"], abi.SYSCALLS["openat"]}:
+        assert interpret(reads, number) == interpret(CODE, number)
+    assert not set(abi.LOOKS) & set(abi.SYSCALLS)
+
+
 def test_io_uring_does_not_exist() -> None:
     assert interpret(CODE, abi.IO_URING_SETUP) == ENOSYS
 

@@ -119,6 +119,27 @@ def test_results_are_real_and_come_in_step_order_not_before_their_time(workspace
         assert client.next() == {"do": "exit"}
 
 
+def test_in_turn_a_message_waits_until_it_is_let_out(workspace: Workspace) -> None:
+    plan = plan_of(("tool_start", "a", 0, 0), ("tool_done", "a", 0, 3), ("mode_switch", ""))
+    with serving(with_plan(workspace, plan), in_turn=True) as service:
+        client = Client(service)
+        assert not service.ready()
+        client.start("a")
+        for expected in (
+            {"tool_id": "a", "result": words(SEED, "a", 3), "is_error": False},
+            {"do": "mode_switch"},
+        ):
+            end = time.monotonic() + 10
+            while not service.ready() and time.monotonic() < end:
+                time.sleep(0.01)
+            client.socket.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                client.socket.recv(1)
+            client.socket.settimeout(10)
+            service.go()
+            assert client.next().items() >= expected.items()
+
+
 def test_nothing_goes_out_before_the_target_is_there(workspace: Workspace) -> None:
     with serving(with_plan(workspace, TWO)) as service:
         client = Client(service)

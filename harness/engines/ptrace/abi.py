@@ -78,6 +78,12 @@ SYSCALLS: dict[str, int] = {
     "pwritev2": 328, "pidfd_send_signal": 424, "clone3": 435, "close_range": 436, "openat2": 437,
     "fchmodat2": 452,
 }  # fmt: skip
+LOOKS: dict[str, int] = {
+    "read": 0, "stat": 4, "lstat": 6, "pread64": 17, "readv": 19, "access": 21, "readlink": 89, "getdents64": 217,
+    "newfstatat": 262, "readlinkat": 267, "faccessat": 269, "preadv": 295, "preadv2": 327, "statx": 332,
+    "faccessat2": 439,
+}  # fmt: skip
+"""What looks at files and changes none: stops the target only under a schedule."""
 IO_URING_SETUP = 425
 NAMES: dict[int, str] = {number: name for name, number in SYSCALLS.items()}
 

@@ -7,7 +7,7 @@ import time
 
 from harness.core.fault import NO_FAULTS, FaultPlan
 from harness.core.run import Recording, RunSpec
-from harness.engines.base import Observer
+from harness.engines.base import Beside, Observer
 from harness.engines.verify import read_final, verified
 
 
@@ -22,6 +22,10 @@ class PtraceEngine:
 
         return why_not_available()
 
+    def decides(self) -> bool:
+        """Return true: it carries out the schedule of a plan."""
+        return True
+
     def run(
         self,
         spec: RunSpec,
@@ -29,15 +33,16 @@ class PtraceEngine:
         *,
         verify: bool = True,
         observer: Observer | None = None,
+        beside: Beside | None = None,
     ) -> Recording:
         """Run the target once under ``plan``; see :class:`harness.engines.base.Engine`.
 
-        ``observer`` is told of each operation when it is done, before its thread goes on.
+        ``observer`` is told of each operation when it is done, before its thread goes on; ``beside`` feeds the target.
         """
         from harness.engines.ptrace.session import Session  # noqa: PLC0415 - Linux only
 
         cpu = _cpu_s()
-        session = Session(spec, plan, observer)
+        session = Session(spec, plan, observer, beside)
         begun = time.monotonic()
         session.run()
         wall_ms = (time.monotonic() - begun) * 1000
@@ -67,6 +72,7 @@ class PtraceEngine:
             stderr_tail=session.stderr_tail,
             acks_buffered=session.acks_buffered,
             armed_us=session.armed_us,
+            scheduled=session.scheduled,
             wall_ms=wall_ms,
             cpu_ms=cpu_ms,
             verify_ms=(time.monotonic() - begun) * 1000 if verify else 0.0,

@@ -1,8 +1,8 @@
 """The seccomp filter: which system calls stop the target.
 
-Everything that can change a file, a descriptor table or the life of a process stops; reads, stats, polls and
-locks of memory do not. Another architecture's calls, x32 and io_uring get ENOSYS: they would be mutations that
-the engine cannot see.
+Everything that can change a file, a descriptor table or the life of a process stops; reads and stats only where a
+schedule decides about them, polls and locks of memory never. Another architecture's calls, x32 and io_uring get
+ENOSYS: they would be mutations that the engine cannot see.
 """
 
 from __future__ import annotations
@@ -33,26 +33,30 @@ _ARGUMENT_IN = {
     "pidfd_send_signal": (1, (_SIGKILL,)),
 }
 _ARGUMENT_HAS = {"open": (1, WRITE_INTENT), "openat": (2, WRITE_INTENT), "unshare": (0, abi.CLONE_FILES)}
+_WRITE_OPENS = ("open", "openat")
 _SEEN_AS_EVENTS = ("clone", "clone3", "fork", "vfork")
 """Births are reported by ptrace events; only a birth that hides from ptrace is refused."""
 
 
-def build() -> bytes:
-    """Return the filter as ``struct sock_filter[]``."""
+def build(reads: bool = False) -> bytes:
+    """Return the filter as ``struct sock_filter[]``; with ``reads``, what only looks at files stops too."""
+    argument_has = {name: each for name, each in _ARGUMENT_HAS.items() if not (reads and name in _WRITE_OPENS)}
     asm = Assembler()
     asm.load(_ARCH)
     asm.if_equal(abi.AUDIT_ARCH_X86_64, otherwise="absent")
     asm.load(_NR)
     asm.if_set(abi.X32_BIT, then="absent")
-    conditional = {*_ARGUMENT_IN, *_ARGUMENT_HAS, "mmap", "clone"}
+    conditional = {*_ARGUMENT_IN, *argument_has, "mmap", "clone"}
     for name in sorted(conditional, key=lambda name: abi.SYSCALLS[name]):
         asm.if_equal(abi.SYSCALLS[name], then=name)
     for name, number in abi.SYSCALLS.items():
         if name not in conditional and name not in _SEEN_AS_EVENTS:
             asm.if_equal(number, then="trace")
+    for number in abi.LOOKS.values() if reads else ():
+        asm.if_equal(number, then="trace")
     asm.if_equal(abi.IO_URING_SETUP, then="absent")
     asm.give(abi.SECCOMP_RET_ALLOW)
-    for name, (argument, mask) in _ARGUMENT_HAS.items():
+    for name, (argument, mask) in argument_has.items():
         asm.label(name)
         asm.load(_ARGUMENTS + 8 * argument)
         asm.if_set(mask, then="trace", otherwise="allow")

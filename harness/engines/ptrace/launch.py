@@ -62,11 +62,14 @@ def _become_target(spec: RunSpec, code: ctypes.Array[ctypes.c_char], report: int
     os._exit(127)
 
 
-def launch(spec: RunSpec) -> Child:
-    """Fork the target and seize it. Raises :class:`EngineError` if the system refuses to trace it."""
+def launch(spec: RunSpec, reads: bool = False) -> Child:
+    """Fork the target and seize it; ``reads``: what only looks stops it too.
+
+    Raises :class:`EngineError` if the system refuses to trace it.
+    """
     if not spec.argv or not spec.argv[0]:
         raise TargetNotStartedError("the command is empty")
-    raw = build()
+    raw = build(reads)
     code = ctypes.create_string_buffer(raw, len(raw))
     setup = child_setup(with_parent=False)
     stdout, stdout_in = os.pipe()

@@ -86,7 +86,7 @@ class Supervisor:
         while True:
             block = self._processes and not self._arrived
             try:
-                tid, status = os.waitpid(-1, abi.WALL | (0 if block else os.WNOHANG))
+                tid, status = self._next_stop(bool(block))
             except ChildProcessError:
                 if not self._arrived:
                     return
@@ -105,6 +105,10 @@ class Supervisor:
                 continue
             while self._arrived:
                 self._serve(*self._arrived.popleft())
+
+    def _next_stop(self, block: bool) -> tuple[int, int]:
+        """Return the next stop or death that the kernel tells of; (0, 0) where there is none and nobody waits."""
+        return os.waitpid(-1, abi.WALL | (0 if block else os.WNOHANG))
 
     def _serve(self, tid: int, status: int) -> None:
         """Dispatch one stop, and those that waited for an ending that it has brought about."""
@@ -234,12 +238,17 @@ class Supervisor:
                 return
             if decision is not None:
                 shortened = Shortened.apply(call, self._registers, decision)
-        abi.ptrace(abi.PTRACE_SYSCALL, tid)
-        if not call.exclusive:
-            self._loose[tid] = call
-            if isinstance(call, EndingCall):
-                self._ending = tid
+        if call.exclusive:
+            self._run_to_exit(tid, call, shortened)
             return
+        abi.ptrace(abi.PTRACE_SYSCALL, tid)
+        self._loose[tid] = call
+        if isinstance(call, EndingCall):
+            self._ending = tid
+
+    def _run_to_exit(self, tid: int, call: Call, shortened: Shortened | None = None) -> None:
+        """Let a call run, and nobody else's operation until it is over."""
+        abi.ptrace(abi.PTRACE_SYSCALL, tid)
         while True:
             _, status = os.waitpid(tid, abi.WALL)
             if status == _SYSCALL_STATUS:

@@ -11,23 +11,29 @@ from harness.core.fault import FaultPlan
 from harness.core.run import Delivered, Ending, RunSpec
 from harness.core.trace import Trace
 from harness.engines.acks import AckReader
-from harness.engines.base import LINGER_S, EngineError, Observer, TargetNotStartedError
+from harness.engines.base import LINGER_S, Beside, EngineError, Observer, TargetNotStartedError
 from harness.engines.inject import Injector
 from harness.engines.ptrace.launch import Child, launch, release, why_not_started
 from harness.engines.ptrace.loop import Supervisor
 from harness.engines.ptrace.minder import Bound, Minder
+from harness.engines.ptrace.scheduled import ScheduledSupervisor
 from harness.engines.ptrace.watch import Watch
+from harness.explore.schedule import scheduler_for
 from harness.sandbox.workspace import prepare
 
 
 class Session:
     """A run and, after :meth:`run`, what was seen of it."""
 
-    def __init__(self, spec: RunSpec, plan: FaultPlan, observer: Observer | None = None) -> None:
+    def __init__(
+        self, spec: RunSpec, plan: FaultPlan, observer: Observer | None = None, beside: Beside | None = None
+    ) -> None:
         self.spec = spec
+        self._beside = beside
         self._observer = observer
         AckReader(spec.ack, spec.arm)  # a bad pattern is refused before anything happens
         self._injector = Injector(plan, spec.start)
+        self._scheduler = None if plan.schedule is None else scheduler_for(plan.schedule)
         prepare(spec)
         if observer is not None:
             observer.prepared()
@@ -35,7 +41,7 @@ class Session:
     def run(self) -> None:
         """Run the target until its last process is dead. Raises :class:`TargetNotStartedError`."""
         spec = self.spec
-        child = launch(spec)
+        child = launch(spec, reads=self._scheduler is not None)
         self.pid = child.pid
         try:
             reason = self._trace(child)
@@ -48,7 +54,11 @@ class Session:
     def _trace(self, child: Child) -> str:
         info = os.fstat(child.stdout)
         self._watch = watch = Watch(self.spec, (info.st_dev, info.st_ino), self._injector, self._observer)
-        supervisor = Supervisor(watch, child.pid, self.spec)
+        supervisor: Supervisor
+        if self._scheduler is None:
+            supervisor = Supervisor(watch, child.pid, self.spec)
+        else:
+            supervisor = ScheduledSupervisor(watch, child.pid, self.spec, self._scheduler, self._beside)
         limits = self.spec.limits
         minder = Minder(child.stdout, child.stderr, limits.output_bytes, supervisor.kill_everything)
         supervisor.minder = minder
@@ -72,6 +82,7 @@ class Session:
         self.stdout_bytes, self.stdout_tail = minder.stdout.size, minder.stdout.tail
         self.stderr_tail = minder.stderr.tail
         self._decide_ending(supervisor, minder)
+        self.scheduled = supervisor.scheduled() if isinstance(supervisor, ScheduledSupervisor) else None
         return reason
 
     def _decide_ending(self, supervisor: Supervisor, minder: Minder) -> None:

@@ -1,0 +1,156 @@
+"""The phase of schedules: a search for an order of the target's own operations that breaks something, with no fault.
+
+Runs of the target under the exact engine, each under a schedule of its own, until the first batch in which one violates
+an invariant, or until there is no more to try. The judge is that of plain runs. A finding carries the decisions of its
+run, so its token makes them again; the rate at which chance makes them is what plain runs show beside it.
+
+``--resume`` searches anew: what a schedule is to try depends on the runs before it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from harness.campaign.context import Context, Measured
+from harness.campaign.errors import judge_error_run as judge_plain_run
+from harness.campaign.executor import Call
+from harness.campaign.programs import Examined, ExamineRequest, run_and_examine
+from harness.campaign.streams import stream
+from harness.campaign.trials import Result, Trial, broken_row, harness_failure
+from harness.core.fault import FaultPlan
+from harness.core.schedule import AnySchedule, Prefix, Scheduled, Search, schedule_of
+from harness.explore.schedule import Systematic, contended, pct_bound, strands
+
+DEFAULT_SCHEDULES = 40
+"""Schedules per variant where they are asked for and nobody says how many."""
+DEPTH = 4
+"""Orderings that a bug may need: three change points. A lost update needs two, and has more chances with four."""
+PREEMPTIONS = 2
+BATCH = 4
+"""Schedules that are tried before it is looked whether one of them found something; whatever the number of workers."""
+_STEPS_GUESSED = 20
+"""Contended operations before a run has shown how many there are; a low guess puts the change points close together."""
+
+
+class ScheduleSearch:
+    """What to try next, given what the runs so far have shown."""
+
+    def __init__(self, policy: str, seed: int, name: str) -> None:
+        self.policy = policy
+        self.tried = 0
+        self._seed = seed
+        self._name = name
+        self._index = 0
+        self._steps = self._strands = 0
+        self._systematic = Systematic(PREEMPTIONS)
+
+    def orders(self, count: int) -> Iterator[AnySchedule]:
+        """Yield the next schedules, fewer than ``count`` where no more are known before these have run."""
+        for _ in range(count):
+            if self.policy == "systematic":
+                prefix = self._systematic.next()
+                if prefix is None:
+                    return
+                yield Prefix(begin=schedule_of(prefix))
+                continue
+            seed = stream(self._seed, "schedules", self._name, self._index).getrandbits(63)
+            self._index += 1
+            policy: Any = self.policy
+            yield Search(policy=policy, seed=seed, depth=DEPTH, steps=self._steps or _STEPS_GUESSED)
+
+    def ran(self, order: AnySchedule, scheduled: Scheduled) -> None:
+        """Take what a run showed. One that did not follow its prefix shows nothing of what lies behind it."""
+        self.tried += 1
+        self._steps = max(self._steps, contended(scheduled.offered))
+        self._strands = max(self._strands, strands(scheduled.offered))
+        if isinstance(order, Prefix) and not scheduled.problem:
+            self._systematic.ran(order.begin.decisions, scheduled.schedule.decisions, scheduled.offered)
+
+    def spelt(self) -> str:
+        """Return how much was searched, and what that promises."""
+        if self.policy == "systematic":
+            left = self._systematic.waiting
+            known = f"; {left:,} more are known and not tried" if left else ", all there are"
+            return f"{self.tried:,} interleavings with at most {PREEMPTIONS} preemptions{known}"
+        text = f"{self.tried:,} schedules by {self.policy}: {self._strands} actors, {self._steps} contended operations"
+        if self.policy == "pct":
+            bound = pct_bound(self._strands, self._steps, DEPTH)
+            text += f"; a bug of depth {DEPTH} is met by one with probability {bound:.2g} or more"
+        return text
+
+
+def schedule_phase(ctx: Context, cases: Iterable[Measured]) -> None:
+    """Search each case that asks for it, one after the other: a batch has all workers."""
+    ctx.ledger.begin_phase()
+    for measured in cases:
+        case = measured.case
+        if not case.schedules:
+            continue
+        ctx.phase("schedules", case, case.schedules)
+        search = ScheduleSearch(case.policy, ctx.seed, case.id)
+        spent: list[float] = []
+        first = 0
+        while search.tried < case.schedules and not first:
+            if ctx.expired():
+                ctx.notice(f"{search.spelt()}; the budget is used up", case)
+                break
+            orders = list(search.orders(min(BATCH, case.schedules - search.tried)))
+            if not orders:
+                break
+            first = _run_batch(ctx, measured, search, orders, spent)
+        text = search.spelt() + (f"; the first violation under number {first}" if first else "")
+        ctx.notice(text + _cost(spent, measured.explored.recording.cpu_ms), case)
+
+
+def _cost(spent: list[float], recorded: float) -> str:
+    """Return what a schedule costs beside the recording, which holds nobody and does not see reads."""
+    return (
+        f"; each at {statistics.median(spent) / recorded:.1f} times the recording's cost"
+        if spent and recorded
+        else ""
+    )
+
+
+def _run_batch(
+    ctx: Context, measured: Measured, search: ScheduleSearch, orders: list[AnySchedule], spent: list[float]
+) -> int:
+    """Run a batch, judge it in order and keep its rows; return the number of the first that violates, or 0."""
+    case, begun = measured.case, search.tried
+    request = ExamineRequest(check=case.subject.check)
+    plans = [FaultPlan(schedule=order) for order in orders]
+    calls = [
+        Call(run_and_examine, (ctx.engine, case.subject.spec, plan, request), index)
+        for index, plan in enumerate(plans)
+    ]
+    outcomes = {outcome.key: outcome for outcome in ctx.executor.run(calls)}
+    first = 0
+    for index, (order, plan) in enumerate(zip(orders, plans, strict=True)):
+        number = begun + index
+        trial = Trial(f"{case.id}/order/{number}", measured, "schedule", run_and_examine, (), plan=plan)
+        failure = harness_failure(outcomes[index])
+        examined: Examined | None = None if failure else outcomes[index].value
+        result = Result(broken_row(trial, failure)) if examined is None else judge_scheduled_run(trial, examined)
+        scheduled = examined.recording.scheduled if examined is not None else None
+        spent += [examined.recording.cpu_ms] if examined is not None else []
+        search.ran(order, scheduled or Scheduled(schedule=schedule_of(()), problem="it was not run"))
+        names = ctx.ledger.observe(case, result.observations, trial.id, number)
+        ctx.ledger.save(names)
+        ctx.record(msgspec.structs.replace(result.row, findings=names))
+        first = first or (number + 1 if names else 0)
+    return first
+
+
+def judge_scheduled_run(trial: Trial, examined: Examined) -> Result:
+    """Return what one run says; what it observed is observed under the decisions that were made."""
+    result = judge_plain_run(trial, examined)
+    scheduled = examined.recording.scheduled
+    if scheduled is None:
+        return result
+    made = FaultPlan(schedule=scheduled.schedule)
+    return result._replace(
+        observations=tuple(msgspec.structs.replace(each, plan=made) for each in result.observations)
+    )
