@@ -20,7 +20,7 @@ import msgspec
 from harness.campaign.advising import advice_for
 from harness.campaign.executor import Call, Executor
 from harness.campaign.plan import NoEngineError as NoEngineHere
-from harness.campaign.plan import Options, Plan, plan_probe, require_engine
+from harness.campaign.plan import Options, Plan, choose_engine, plan_probe
 from harness.campaign.probe import Probe, probe_subject
 from harness.campaign.replay import replay
 from harness.campaign.run import run_campaign, worker_count
@@ -145,7 +145,7 @@ def check_writer(
     Raises :class:`NotCrashSafeError`, :class:`NotMeasuredError` or :class:`UsageError`.
     """
     try:
-        require_engine()
+        engine, _ = choose_engine()
     except NoEngineHere as error:
         raise NoEngineError(str(error)) from None
     with contextlib.ExitStack() as stack:
@@ -155,7 +155,7 @@ def check_writer(
             check=None if holds is None else program_of(holds, "check", scratch),
             start=_start_of(start, scratch),
             given=start is not None,
-            options=_options(tuple(faults), profiles, budget, seed, jobs),
+            options=_options(tuple(faults), profiles, budget, seed, jobs, engine),
             timeout_s=timeout,
             environment=dict(env or {}),
             torn_tail=torn_tail,
@@ -183,7 +183,7 @@ def _usage() -> Iterator[None]:
 
 
 def _options(
-    faults: tuple[str, ...], profiles: Iterable[str] | None, budget: float, seed: int, jobs: int
+    faults: tuple[str, ...], profiles: Iterable[str] | None, budget: float, seed: int, jobs: int, engine: str
 ) -> Options:
     if not faults:
         raise UsageError(f"no faults; valid: {', '.join(FAULTS)}")
@@ -203,6 +203,7 @@ def _options(
         jobs=jobs or min(_MOST_WORKERS, worker_count(0)),
         content=True,
         confirm_power=False,
+        engine=engine,
     )
 
 
@@ -305,7 +306,7 @@ def _advice(asked: Asked, view: RunView, store: RunStore) -> Advice | None:
 
 def _replay(asked: Asked, rehearsed: Rehearsed, token: ReplayRecord) -> Held:
     with scratch_workspace() as workspace, Executor(asked.options.jobs, workspace.base) as executor:
-        found = replay(executor, asked.subject(rehearsed.start, workspace), token, _REPLAYS)
+        found = replay(executor, asked.subject(rehearsed.start, workspace), token, _REPLAYS, asked.options.engine)
     if found.answer == "REPRODUCED":
         raise NotCrashSafeError(replay_failure(asked.name, found.text, found.finding))
     if found.answer == "CHANGED":

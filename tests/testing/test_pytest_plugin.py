@@ -193,10 +193,10 @@ def test_a_marker_hypothesis_and_a_check_that_accepts_anything(pytester: pytest.
 def test_without_an_engine_a_check_is_skipped_or_fails_if_the_project_says_so(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def none(name: str = "") -> None:
+    def none() -> None:
         raise NoEngineError("no engine can watch file operations here: the test says so")
 
-    monkeypatch.setattr("harness.testing.checking.require_engine", none)
+    monkeypatch.setattr("harness.testing.checking.choose_engine", none)
     result, out = passes_on(pytester, TEARS, "-rs")
     result.assert_outcomes(skipped=1)
     assert "no engine can watch file operations here" in out
