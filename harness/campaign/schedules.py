@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Iterator
+
 import msgspec
 
 from harness.campaign.context import Context, Measured
@@ -78,11 +79,13 @@ class ScheduleSearch:
         if self.policy == "systematic":
             left = self._systematic.waiting
             known = f"; {left:,} more are known and not tried" if left else ", all there are"
-            return f"{self.tried:,} interleavings with at most {PREEMPTIONS} preemptions{known}"
-        text = f"{self.tried:,} schedules by {self.policy}: {self._strands} actors, {self._steps} contended operations"
+            orders = _count(self.tried, "interleaving of file operations", "interleavings of file operations")
+            return f"{orders} with at most {PREEMPTIONS} preemptions{known}"
+        text = _count(self.tried, f"schedule by {self.policy}", f"schedules by {self.policy}")
+        text += f": {self._strands} actors, {self._steps} contended operations"
         if self.policy == "pct":
             bound = pct_bound(self._strands, self._steps, DEPTH)
-            text += f"; a bug of depth {DEPTH} is met by one with probability {bound:.2g} or more"
+            text += f"; the first is a random walk, each other meets a bug of depth {DEPTH} with probability ≥ {bound:.2g}"
         return text
 
 
@@ -107,6 +110,10 @@ def schedule_phase(ctx: Context, cases: Iterable[Measured]) -> None:
             first = _run_batch(ctx, measured, search, orders, spent)
         text = search.spelt() + (f"; the first violation under number {first}" if first else "")
         ctx.notice(text + _cost(spent, measured.explored.recording.cpu_ms), case)
+
+
+def _count(number: int, one: str, more: str) -> str:
+    return f"{number:,} {one if number == 1 else more}"
 
 
 def _cost(spent: list[float], recorded: float) -> str:

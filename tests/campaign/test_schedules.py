@@ -105,7 +105,7 @@ def test_systematic_begins_with_nobody_interrupted_and_ends() -> None:
     (other,) = search.orders(4)
     search.ran(other, Scheduled(schedule=schedule_of(both[::-1]), offered=(both, ("p0",))))
     assert not list(search.orders(4))
-    assert search.spelt() == "2 interleavings with at most 2 preemptions, all there are"
+    assert search.spelt() == "2 interleavings of file operations with at most 2 preemptions, all there are"
 
 
 def test_a_search_has_to_be_asked_for_and_brings_its_class(tmp_path: Path) -> None:
