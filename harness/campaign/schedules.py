@@ -85,7 +85,7 @@ class ScheduleSearch:
         text += f": {self._strands} actors, {self._steps} contended operations"
         if self.policy == "pct":
             bound = pct_bound(self._strands, self._steps, DEPTH)
-            text += f"; the first is a random walk, each other meets a bug of depth {DEPTH} with probability ≥ {bound:.2g}"
+            text += f"; the first is a random walk, each other meets a bug of depth {DEPTH} with p ≥ {bound:.2g}"
         return text
 
 
