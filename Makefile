@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
 
-.PHONY: run test lint workflows bench calibrate evidence seeds demo clean
+.PHONY: run test lint workflows picture bench calibrate evidence seeds demo clean
 
 run: $(VENV)/.installed
 	-$(BIN)/tornwrite targets install fork_session   # without it the other four stories run
@@ -24,6 +24,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# docs/demo.svg anew, from what the command prints.
+picture: $(VENV)/.installed
+	$(BIN)/python docs/picture.py
+
 # The workflows against GitHub's own schemas, and against what is unsafe in them.
 workflows: $(VENV)/.installed-dev
 	$(BIN)/python -m pip install --quiet check-jsonschema zizmor
@@ -36,6 +40,8 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.recording
 	$(BIN)/python -m benchmarks.cuts
 	$(BIN)/python -m benchmarks.power
+	$(BIN)/python -m benchmarks.plugin_start
+	$(BIN)/python -m benchmarks.forkserver
 
 # What the five bug reports claim, and what is measured of it.
 seeds: $(VENV)/.installed

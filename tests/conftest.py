@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-_NEEDS_LINUX = frozenset({"block", "calibration", "campaign", "cli", "engines", "planted", "seeds", "targets"})
+_NEEDS_LINUX = frozenset(
+    {"block", "calibration", "campaign", "cli", "engines", "planted", "seeds", "targets", "testing"}
+)
 """Folders whose tests start real writers under an exact engine of Linux."""
 
 settings.register_profile("default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])

@@ -53,6 +53,8 @@ class ClassResult(msgspec.Struct, frozen=True, kw_only=True):
     not_measured: Mapping[str, str] = {}
     profile: str = ""
     coverage: str = ""
+    cut: int = 0
+    """How much of what was planned the budget left undone: what is not seen here may not be gone."""
 
     @property
     def under(self) -> str:
@@ -81,6 +83,9 @@ class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
     timed_inconclusive: int = 0
     part: str = ""
     story: str = ""
+    faults: tuple[FaultClass, ...] = ()
+    invariants: tuple[str, ...] = ()
+    """The invariants that it was judged by."""
 
 
 def _null_result(case: Case, null: TrialRow, lives: Sequence[TrialRow]) -> ClassResult:
@@ -201,6 +206,25 @@ def case_result(
         timed_inconclusive=sum(row.verdict == "inconclusive" for row in timed),
         part=case.part,
         story=case.story,
+        faults=case.faults,
+        invariants=tuple(sorted(case.invariants or INVARIANTS)),
+    )
+
+
+def with_cuts(result: CaseResult, cut: Mapping[tuple[str, FaultClass, str], int]) -> CaseResult:
+    """Return the result with what the budget left undone of each class."""
+    return msgspec.structs.replace(
+        result,
+        classes=tuple(
+            msgspec.structs.replace(
+                item,
+                cut=sum(
+                    cut.get((result.id, item.fault_class, profile), 0)
+                    for profile in dict.fromkeys(("", item.profile))
+                ),
+            )
+            for item in result.classes
+        ),
     )
 
 
@@ -240,18 +264,25 @@ def never_measured(results: Iterable[CaseResult], requested: Sequence[str]) -> d
     }
 
 
-def verdict_of(results: Iterable[CaseResult], missing: bool = False) -> tuple[Verdict, int]:
-    """Return the campaign's verdict and exit code. ``missing``: something asked for by name was never measured."""
+def verdict_of(
+    results: Iterable[CaseResult], missing: bool = False, *, shard: bool = False
+) -> tuple[Verdict, int]:
+    """Return the campaign's verdict and exit code. ``missing``: something asked for by name was never measured.
+
+    ``shard``: an expected violation that did not occur is no surprise, and what has no work is no failure: other
+    shards may have seen the one and have done the other.
+    """
     results = list(results)
     subjects = [item for result in results if not result.control for item in result.classes]
     if control_problem(results) or any(item.verdict == "broken" for item in subjects):
         return "broken", EXIT_BROKEN
     if not subjects:
-        return "inconclusive", EXIT_NOTHING
+        return "inconclusive", EXIT_AS_EXPECTED if shard else EXIT_NOTHING
     verdict = worst(item.verdict for item in subjects)
     if missing and verdict == "held":
         verdict = "inconclusive"
-    if any(item.verdict != "inconclusive" and not item.as_expected for item in subjects):
+    surprises = [item for item in subjects if item.verdict != "inconclusive" and not item.as_expected]
+    if any(item.verdict == "violated" or not shard for item in surprises):
         return verdict, EXIT_VIOLATED
     if missing or any(item.verdict == "inconclusive" for item in subjects):
         return verdict, EXIT_INCONCLUSIVE

@@ -157,7 +157,8 @@ def check_phase(ctx: Context, cases: Iterable[Measured]) -> Unchecked:
         verdict, problem = _canary(ctx, measured)
         if problem:
             ctx.notice(problem, case)
-            _keep_canary(ctx, measured, verdict, problem)
+            if ctx.split.has(case, "states"):
+                _keep_canary(ctx, measured, verdict, problem)
         if problem and verdict != "violated":
             untrusted[case.id] = problem
         elif reason := _check_states(ctx, measured):

@@ -31,6 +31,7 @@ def concurrency_phase(ctx: Context, cases: Iterable[Measured]) -> None:
             continue
         if ctx.expired() and not case.control:
             ctx.notice("no runs without a fault were made: the budget is used up", case)
+            ctx.leave_out(case, "concurrency", case.runs)
             continue
         ctx.phase("concurrency", case, case.runs)
         if measured.interleaves and not case.control:

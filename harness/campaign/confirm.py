@@ -16,19 +16,28 @@ import msgspec
 
 from harness.campaign.context import Context, Measured, case_id
 from harness.campaign.executor import Call
-from harness.campaign.programs import Examined, run_and_examine
+from harness.campaign.programs import Examined, run_and_examine, run_and_examine_all
 from harness.campaign.proof import confirming_plan, confirms, engine_for, evidence, kills, programs_for
 from harness.campaign.trials import harness_failure, run_row, schedule_problem, struck
 from harness.core.event import FindingConfirmed
-from harness.core.fault import FaultPlan
+from harness.core.fault import FaultPlan, Kill
 from harness.core.json_record import encode_record
+from harness.core.run import RunSpec
 from harness.core.verdict import Confirmation, Finding, TrialRow, Verdict
+from harness.engines import engine as engine_named
+from harness.engines.shim.launch import is_python
+
+ALL = -1
+"""In the place of an attempt: all of a group, made by one call."""
+_CALL_S = 240.0
+"""How long the runs of one call may take together."""
 
 
 class Group:
     """The findings that one plan confirms, and what its runs have shown so far, by attempt."""
 
-    def __init__(self, measured: Measured, plan: FaultPlan) -> None:
+    def __init__(self, measured: Measured, plan: FaultPlan, of: int = 1) -> None:
+        self._made = max(1, measured.case.runs // of)  # of the plain runs, a shard makes its share
         self.measured = measured
         self.plan = plan
         self.findings: list[Finding] = []
@@ -45,7 +54,7 @@ class Group:
         if not self.plan.concurrency:
             return case.confirmations
         rarest = min((item.runs for item in self.findings), default=0)
-        return max(case.confirmations, min(case.runs, math.ceil(3 * case.runs / max(1, rarest))))
+        return max(case.confirmations, min(case.runs, math.ceil(3 * self._made / max(1, rarest))))
 
     @property
     def key(self) -> str:
@@ -66,7 +75,7 @@ def _groups(ctx: Context, cases: Iterable[Measured]) -> dict[str, Group]:
         measured, plan = by_id.get(case_id(finding)), confirming_plan(finding)
         if measured is None or plan is None:
             continue
-        group = Group(measured, plan)
+        group = Group(measured, plan, ctx.split.shard.of)
         groups.setdefault(group.key, group).findings.append(finding)
     return groups
 
@@ -84,14 +93,26 @@ def confirm_phase(ctx: Context, cases: Iterable[Measured]) -> None:
         if all(group.trial_id(attempt) in ctx.done for attempt in range(group.attempts)):
             _restore(ctx, group)
             continue
-        for attempt in range(group.attempts):
-            request = programs_for(group.measured, group.findings, proof=attempt == 0)
-            arguments = (engine_for(group.plan, ctx.engine), group.measured.case.subject.spec, group.plan, request)
-            calls.append(Call(run_and_examine, arguments, (key, attempt)))
+        requests = tuple(
+            programs_for(group.measured, group.findings, proof=attempt == 0) for attempt in range(group.attempts)
+        )
+        spec = group.measured.case.subject.spec
+        if forks(group.plan, ctx.engine, spec, group.attempts):
+            calls.append(Call(run_and_examine_all, ("forked", spec, group.plan, requests), (key, ALL)))
+            continue
+        name = engine_for(group.plan, ctx.engine)
+        calls += [
+            Call(run_and_examine, (name, spec, group.plan, request), (key, attempt))
+            for attempt, request in enumerate(requests)
+        ]
     for outcome in ctx.executor.run(calls):
         key, attempt = outcome.key
         group = groups[key]
-        group.ended[attempt] = harness_failure(outcome) or outcome.value
+        failed = harness_failure(outcome)
+        if attempt == ALL:
+            group.ended = {n: failed or outcome.value[n] for n in range(group.attempts)}
+        else:
+            group.ended[attempt] = failed or outcome.value
         if len(group.ended) == group.attempts:
             _close(ctx, group)
             group.ended.clear()
@@ -101,7 +122,21 @@ def confirm_phase(ctx: Context, cases: Iterable[Measured]) -> None:
             _say_if_unconfirmed(ctx, finding)
 
 
-def _method(plan: FaultPlan) -> str:
+def forks(plan: FaultPlan, engine: str, spec: RunSpec, attempts: int) -> bool:
+    """Whether the runs of a kill are forked, in one call, from a Python that has loaded what the target imports."""
+    return (
+        engine == "shim"
+        and plan.fault_class == "kill"
+        and all(isinstance(fault, Kill) for fault in plan.faults)
+        and attempts * spec.limits.timeout_s <= _CALL_S
+        and is_python(spec.argv[0])
+        and not engine_named("forked").available()
+    )
+
+
+def _method(plan: FaultPlan, engines: Iterable[str]) -> str:
+    if "forked" in engines:
+        return _method(plan, ()) + ", forked from a preloaded process"
     if plan.fault_class == "damage":
         return "started again on the damaged file" + (", and killed again" if kills(plan) else "")
     if kills(plan):
@@ -114,6 +149,7 @@ def _method(plan: FaultPlan) -> str:
 def _close(ctx: Context, group: Group) -> None:
     """Count the runs of a group, keep their evidence, then their rows."""
     shown: dict[int, list[str]] = {attempt: [] for attempt in range(group.attempts)}
+    engines = [item.recording.engine for item in group.ended.values() if not isinstance(item, str)]
     for finding in group.findings:
         confirmed = 0
         proof: dict[str, Any] = {}
@@ -130,7 +166,7 @@ def _close(ctx: Context, group: Group) -> None:
                 proof = evidence(group.measured, examined, violation, ctx.ledger.content)
                 proof["trial"] = group.trial_id(attempt)
         confirmation = Confirmation(
-            attempts=group.attempts, confirmed=confirmed, method=_method(group.plan), evidence=proof
+            attempts=group.attempts, confirmed=confirmed, method=_method(group.plan, engines), evidence=proof
         )
         _keep(ctx, finding, confirmation)
     for attempt, names in shown.items():
@@ -170,7 +206,7 @@ def _restore(ctx: Context, group: Group) -> None:
         confirmation = Confirmation(
             attempts=group.attempts,
             confirmed=sum(finding.key in row.findings for row in rows),
-            method=_method(group.plan),
+            method=_method(group.plan, [row.engine for row in rows]),
             evidence=kept.confirmation.evidence if kept is not None else {},
         )
         _keep(ctx, finding, confirmation)

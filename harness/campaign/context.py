@@ -10,6 +10,7 @@ import msgspec
 
 from harness.campaign.executor import Executor
 from harness.campaign.ledger import Ledger
+from harness.campaign.sharding import Split
 from harness.campaign.store import RunStore
 from harness.campaign.work import Explored, distinct_states, expectation_for, judge_for
 from harness.catalog import LifeRun, Subject
@@ -21,7 +22,7 @@ from harness.core.operation import Rename, Truncate, Write
 from harness.core.point import at_phase, crash_points
 from harness.core.profile import Profile
 from harness.core.trace import Trace
-from harness.core.verdict import Finding, TrialKind, TrialRow, Verdict
+from harness.core.verdict import Finding, TrialKind, TrialRow, Verdict, case_file_name
 from harness.explore import CrashState, crash_states
 
 _CUTS_KEPT = 64
@@ -36,9 +37,10 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     signals that can be caught, at moments of the same window, ``runs`` the runs without any fault, ``schedules`` those
     whose order of operations is searched by ``policy``; ``lives`` are its
     starts one after the other. ``errno_max``, ``check_max`` and ``sample_max`` bound the injected runs, the states a
-    real check judges, and the states the target's own programs are shown; ``confirmations`` are the real runs that
-    each finding gets; ``profiles`` are the file systems on which the power goes. ``part`` is the scenario that asks,
-    ``story`` what the variant does, in a sentence.
+    real check judges, and the states the target's own programs are shown; ``checked`` are the states of one profile
+    that a check is shown at least; ``confirmations`` are the real runs that each finding gets; ``profiles`` are the
+    file systems on which the power goes. ``part`` is the scenario that asks, ``story`` what the variant does, in a
+    sentence.
     """
 
     subject: Subject
@@ -54,6 +56,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     errno_max: int = 200
     check_max: int = 2_000
     sample_max: int = 24
+    checked: int = 40
     confirmations: int = 3
     profiles: tuple[Profile, ...] = ()
     part: str = ""
@@ -67,7 +70,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def file_name(self) -> str:
         """The id as one plain name."""
-        return self.id.replace("/", "-").replace(":", "-")
+        return case_file_name(self.id)
 
     def expected(self, fault_class: FaultClass, profile: str = "") -> Verdict | Literal[""]:
         """Return the verdict that the manifest, or a control's role, states; empty where none does.
@@ -186,6 +189,9 @@ class Context(NamedTuple):
     deadline: float
     done: dict[str, TrialRow]
     ledger: Ledger
+    split: Split
+    cut: dict[tuple[str, FaultClass, str], int]
+    """Planned work that the budget left undone, by case id, class and profile (empty: whatever the profile)."""
 
     def expired(self) -> bool:
         """Whether the budget of this campaign is used up."""
@@ -198,6 +204,11 @@ class Context(NamedTuple):
     def publish(self, event: AnyEvent) -> None:
         """Send an event to every subscriber."""
         self.emit(event)
+
+    def leave_out(self, case: Case, fault_class: FaultClass, number: int = 1, profile: str = "") -> None:
+        """Note that so much of a class was planned and will not be done: nobody may take it for measured."""
+        key = (case.id, fault_class, profile)
+        self.cut[key] = self.cut.get(key, 0) + number
 
     def phase(self, name: str, case: Case, trials: int = 0) -> None:
         """Tell every subscriber that a phase of a case begins."""

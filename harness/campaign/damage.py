@@ -102,7 +102,9 @@ def damage_phase(ctx: Context, cases: Iterable[Measured]) -> dict[str, str]:
 
     Return, by case id, what was left out, and why: a case that held so far is not measured then.
     """
-    cases = [item for item in cases if "damage" in item.case.faults and item.case.sample_max]
+    cases = [
+        item for item in ctx.split.of(cases, "damage") if "damage" in item.case.faults and item.case.sample_max
+    ]
     cases = [item for item in cases if judging_commands(item.case.subject) or item.case.subject.resume]
     cut: dict[str, str] = {}
     starts: list[Trial] = []

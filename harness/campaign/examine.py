@@ -238,7 +238,7 @@ def _shown(measured: Measured) -> Iterator[tuple[str, CrashState]]:
 def recovery_phase(ctx: Context, cases: Iterable[Measured]) -> None:
     """Run each case's ``recover`` and ``list`` on a sample of its crash states and judge what they leave and say."""
     trials: list[Trial] = []
-    for measured in cases:
+    for measured in ctx.split.of(cases, "states"):
         case = measured.case
         if not (judging_commands(case.subject) or case.subject.resume):
             continue

@@ -15,7 +15,8 @@ import msgspec
 
 from harness.campaign.observe import UNATTRIBUTED, Observation, finding_from
 from harness.campaign.store import RunStore
-from harness.core.json_record import decode_record, encode_document
+from harness.core.json_record import decode_record, encode_document, encode_record
+from harness.core.outline import TreeOutline, outline_of
 from harness.core.verdict import Confirmation, Damage, Finding, TrialRow
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Ledger:
         self._findings: dict[str, Finding] = {}
         self._orders: dict[str, Order] = {}
         self._changed: dict[str, None] = {}
+        self._left: dict[str, TreeOutline] = {}
         self._phase = 0
         # Read before anything is written: the proofs of an interrupted run outlive its findings being rebuilt.
         self._kept = store.findings()
@@ -55,11 +57,13 @@ class Ledger:
         for observation in observations:
             finding = finding_from(case, observation, trial_id, self.content)
             if finding.key not in keys:
-                self._fold(finding, (self._phase, index, len(keys)))
+                if self._fold(finding, (self._phase, index, len(keys))) and observation.tree is not None:
+                    self._left[finding.key] = outline_of(observation.tree, observation.violation.path)
                 keys[finding.key] = None
         return tuple(keys)
 
-    def _fold(self, finding: Finding, order: Order) -> None:
+    def _fold(self, finding: Finding, order: Order) -> bool:
+        """Count a finding in; return whether its evidence is now that of its key."""
         known = self._findings.get(finding.key)
         self.damages.setdefault(finding.key, set()).add(finding.damage)
         if known is not None:
@@ -73,10 +77,12 @@ class Ledger:
                 expected=known.expected and finding.expected if finding.profiles else base.expected,
             )
             order = min(order, self._orders[finding.key])
-        if known is None or order != self._orders[finding.key]:
+        fresh = known is None or order != self._orders[finding.key]
+        if fresh:
             self._changed[finding.key] = None
         self._findings[finding.key] = finding
         self._orders[finding.key] = order
+        return fresh
 
     def _states(self, known: Finding, more: int, phase: int) -> int:
         """Return the count with ``more`` states; a later phase looks again at states that are counted already."""
@@ -120,7 +126,7 @@ class Ledger:
                     _waiting(key), encode_document(msgspec.to_builtins(finding)).encode("ascii")
                 )
             else:
-                self._store.write_finding(key, finding)
+                self._write(key)
             del self._changed[key]
 
     def settle(self, joined: dict[str, str]) -> None:
@@ -132,7 +138,14 @@ class Ledger:
             self._findings[home] = msgspec.structs.replace(known, runs=known.runs + runs)
         for key, finding in self._findings.items():
             if finding.operation == UNATTRIBUTED:
-                self._store.write_finding(key, finding)
+                self._write(key)
+
+    def _write(self, key: str) -> None:
+        """Write a finding, and the outline of the state that is its evidence: once, it does not change by itself."""
+        self._store.write_finding(key, self._findings[key])
+        left = self._left.pop(key, None)
+        if left is not None:
+            self._store.write_artifact(f"findings/{key}/state.json", encode_record(left).encode("ascii") + b"\n")
 
     def replace(self, finding: Finding) -> None:
         """Put a finding with more known about it (its token, its confirmation) in place of the old one."""

@@ -42,7 +42,7 @@ def of_life(finding: Finding) -> bool:
 
 def lives_phase(ctx: Context, cases: Iterable[Measured]) -> dict[str, tuple[Lived, ...]]:
     """Live the lives of each case; return them by case id."""
-    cases = [item for item in cases if item.case.lives]
+    cases = [item for item in ctx.split.of(cases, "states") if item.case.lives]
     lived: dict[str, list[Lived]] = {item.case.id: [] for item in cases}
     for item in cases:
         ctx.phase("lives", item.case, len(item.case.lives))

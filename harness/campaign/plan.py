@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
+from harness import __version__
 from harness.campaign.context import Case, Control
-from harness.campaign.probe import Probe, probe_subject
+from harness.campaign.probe import PROBE_TARGET, Probe, probe_subject
 from harness.campaign.schedules import DEFAULT_SCHEDULES
 from harness.catalog import (
     ManifestError,
@@ -26,7 +28,10 @@ from harness.catalog.profiles import ALL, DEFAULT_PROFILES, load_profiles
 from harness.catalog.scenario import DEFAULT_FAULTS
 from harness.checks import INVARIANTS
 from harness.core.fault import FaultClass
+from harness.core.json_record import encode_record
 from harness.core.profile import Profile
+from harness.core.run import RunSpec
+from harness.core.shard import Shard
 from harness.engines import engine
 from harness.sandbox.workspace import Workspace
 
@@ -56,6 +61,9 @@ _BESIDE_A_CHECK = frozenset({"W1", "W8"})
 """What is judged of a probe that has a check of its own: nothing that is only inferred from the null run's files."""
 _CONTROL_WORKLOAD = Workload(sessions=2, updates=2, record_bytes=(60, 5_000))
 """Small, because every campaign pays for it, with one record that spans a page, because tears need one."""
+_BRIEF_WORKLOAD = msgspec.structs.replace(_CONTROL_WORKLOAD, sessions=1, updates=1)
+_BRIEF_ERRNO_RUNS = 3
+_BRIEF_CHECKED = 16
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +71,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     ``jobs`` 0: one worker per processor. ``content``: evidence may quote bytes of files.
     ``confirm_power``: power losses are tried on real file systems, where that is possible; ``block_vm``: inside a
-    virtual machine, which needs no root. ``schedules``: the policy by which orders of operations are searched.
+    virtual machine, which needs no root. ``shard``: the share of the whole run that is done. ``schedules``: the policy
+    by which orders of operations are searched.
     """
 
     seed: int | None = None
@@ -77,6 +86,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     profiles: tuple[str, ...] | None = None
     confirm_power: bool = True
     block_vm: bool = False
+    shard: Shard = Shard()
     schedules: str = ""
 
 
@@ -118,9 +128,35 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[PlannedPart, ...] = ()
 
     @property
+    def identity(self) -> str:
+        """What two runs have in common that did the same work: the digest of cases, faults, numbers and seed."""
+        asked = [
+            [
+                *(
+                    case.id,
+                    case.faults,
+                    sorted(case.invariants),
+                    case.timed,
+                    case.signals,
+                    case.runs,
+                    len(case.lives),
+                ),
+                *(case.errno_max, case.check_max, case.sample_max, case.confirmations, case.profiles),
+                *(sorted(case.subject.expect.items()), case.subject.seed, case.subject.workload),
+            ]
+            for case in self.cases
+        ]
+        raw = encode_record([__version__, self.name, self.kind, self.digest, self.seed, asked])
+        return hashlib.blake2b(raw.encode("ascii"), digest_size=16).hexdigest()
+
+    @property
     def everything(self) -> tuple[Case, ...]:
         """Cases and controls."""
         return (*self.cases, *self.controls)
+
+
+WATCHING = ("ptrace", "shim")
+"""The engines that watch operations, the one that sees more first."""
 
 
 class NoEngineError(Exception):
@@ -132,6 +168,29 @@ def require_engine(name: str = "ptrace") -> None:
     reason = engine(name).available()
     if reason:
         raise NoEngineError(f"no engine can watch file operations here: {name}: not available: {reason}")
+
+
+def choose_engine(asked: str | None = None) -> tuple[str, str]:
+    """Return the engine that a command uses, and why not the first choice, in one line; that is empty where it is.
+
+    ``asked`` is the one that the command line names. Raises :class:`NoEngineError` where none works.
+    """
+    if asked is not None:
+        require_engine(asked)
+        return asked, ""
+    first, second = WATCHING
+    try:
+        require_engine(first)
+        return first, ""
+    except NoEngineError as error:
+        missing = error
+    try:
+        require_engine(second)
+    except NoEngineError as error:
+        reason = str(error).partition(": ")[2]
+        raise NoEngineError(f"{missing}; {reason}") from None
+    why = str(missing).rpartition("not available: ")[2]
+    return second, f"{first} is not available here ({why}); the {second} engine is used"
 
 
 def _split_classes(asked: Iterable[FaultClass]) -> tuple[tuple[FaultClass, ...], tuple[Unmeasured, ...]]:
@@ -155,29 +214,34 @@ def known_invariants(asked: Iterable[str]) -> tuple[frozenset[str], tuple[Unmeas
 
 
 def control_cases(
-    workspace: Workspace, faults: tuple[FaultClass, ...], profiles: tuple[Profile, ...] = ()
+    workspace: Workspace,
+    faults: tuple[FaultClass, ...],
+    profiles: tuple[Profile, ...] = (),
+    *,
+    brief: bool = False,
 ) -> tuple[Case, ...]:
     """Return the reference writers that test the harness: one must hold, one must be caught.
 
     What chance decides (a signal at some moment, threads that meet) can miss the one that must be caught, so that one
     is tried under the exact classes only, and under kill where none of those is asked for: no campaign goes without.
     Under power a third one must be caught, which lacks a single barrier: under the shipped profiles, for one of a
-    user's own may be of a file system on which that barrier does nothing.
+    user's own may be of a file system on which that barrier does nothing. ``brief``: less of each.
     """
     target = load_target(CONTROL_TARGET)
+    workload = _BRIEF_WORKLOAD if brief else _CONTROL_WORKLOAD
     shipped = tuple(each for each in profiles if each in load_profiles((ALL,)))
     of_variant = {"no_dir_fsync": shipped if "power" in faults else ()}
     return tuple(
         Case(
-            subject=compile_subject(target, variant, workspace, _CONTROL_WORKLOAD),
+            subject=compile_subject(target, variant, workspace, workload),
             faults=tuple(name for name in faults if name in classes) or ("kill",),
             invariants=frozenset(INVARIANTS),
             control=role,
             signals=_CONTROL_SIGNALS if "signal" in faults and "signal" in classes else 0,
             runs=_CONTROL_RUNS if "concurrency" in faults and "concurrency" in classes else 0,
-            errno_max=_CONTROL_ERRNO_RUNS,
+            errno_max=_BRIEF_ERRNO_RUNS if brief else _CONTROL_ERRNO_RUNS,
             sample_max=_CONTROL_STARTS if "damage" in faults else 0,
-            confirmations=1,
+            confirmations=0 if brief else 1,
             profiles=of_variant.get(variant, profiles),
         )
         for variant, role, classes in _CONTROLS
@@ -328,14 +392,39 @@ def _case(
     )
 
 
-def plan_probe(probe: Probe, options: Options, workspace: Workspace) -> Plan:
-    """Return the plan for a command that nobody described: its files are inferred, its names may be random."""
+def _beside(checked: bool) -> frozenset[str]:
+    return _BESIDE_A_CHECK if checked else frozenset()
+
+
+def probe_case(
+    variant: str, options: Options, workspace: Workspace, *, checked: bool, healed: bool, seed: int
+) -> Case:
+    """Return the case of a probe that nobody is to run again: how the states of its recording are judged."""
+    faults, _ = _split_classes(options.faults or DEFAULT_FAULTS)
+    spec = RunSpec(argv=(), root=workspace.root, cwd=workspace.cwd, environment={})
+    subject = Subject(
+        target=PROBE_TARGET,
+        variant=variant,
+        version="",
+        spec=spec,
+        torn_tail="healed" if healed else "violation",
+        seed=seed,
+    )
+    profiles = profiles_for(faults, options)
+    return Case(subject=subject, faults=faults, invariants=_beside(checked), profiles=profiles)
+
+
+def plan_probe(probe: Probe, options: Options, workspace: Workspace, *, brief: bool = False) -> Plan:
+    """Return the plan for a command that nobody described: its files are inferred, its names may be random.
+
+    ``brief``: one confirming run for each finding and the least of the controls, for a test that is run often.
+    """
     faults, not_measured = _split_classes(_asked(options.faults or DEFAULT_FAULTS, options))
     refuse_unused_profiles(options, faults)
     case = Case(
         subject=probe_subject(probe, workspace, options.seed or 1),
         faults=faults,
-        invariants=_BESIDE_A_CHECK if probe.check else frozenset(),
+        invariants=_beside(bool(probe.check)),
         timed=_kills(faults, options),
         signals=_signals(faults, options),
         runs=_runs(faults, options),
@@ -343,10 +432,12 @@ def plan_probe(probe: Probe, options: Options, workspace: Workspace) -> Plan:
         errno_max=_PROBE_ERRNO_RUNS,
         profiles=profiles_for(faults, options),
     )
+    if brief:
+        case = msgspec.structs.replace(case, confirmations=1, sample_max=0, checked=_BRIEF_CHECKED)
     return Plan(
         name=f"probe {probe.name}",
         cases=(case,),
-        controls=control_cases(workspace, faults, case.profiles),
+        controls=control_cases(workspace, faults, case.profiles, brief=brief),
         not_measured=not_measured,
         seed=case.subject.seed,
         budget_s=DEFAULT_PROBE_BUDGET_S if options.budget_s is None else options.budget_s,

@@ -19,6 +19,7 @@ from harness.campaign.executor import Call
 from harness.campaign.observe import observed_loss
 from harness.campaign.power_states import MOST_SECONDS, PowerRequest, PowerStates, coverage_of, explore_losses
 from harness.campaign.record import judges_states
+from harness.campaign.strips import keep_strip
 from harness.campaign.trials import harness_failure
 from harness.core.profile import Profile
 from harness.core.verdict import TrialRow, Verdict
@@ -49,7 +50,7 @@ class _Shown(NamedTuple):
 
 def power_phase(ctx: Context, cases: Iterable[Measured]) -> Explored:
     """Explore each case under each of its profiles and keep a row for each; return what was explored."""
-    cases = [item for item in cases if "power" in item.case.faults]
+    cases = [item for item in ctx.split.of(cases, "power") if "power" in item.case.faults]
     for item in cases:
         ctx.phase("power", item.case, len(item.case.profiles))
     answers: dict[str, dict[str, PowerStates | str]] = {item.case.id: {} for item in cases}
@@ -64,10 +65,12 @@ def power_phase(ctx: Context, cases: Iterable[Measured]) -> Explored:
     for item in cases:
         index = _keep(ctx, item, answers[item.case.id], index)
         _tell(ctx, item, answers[item.case.id])
-    return {
-        name: {profile: value for profile, value in each.items() if isinstance(value, PowerStates)}
-        for name, each in answers.items()
-    }
+        keep_strip(ctx, item, _explored(answers[item.case.id]))
+    return {name: _explored(each) for name, each in answers.items()}
+
+
+def _explored(answers: Mapping[str, PowerStates | str]) -> dict[str, PowerStates]:
+    return {profile: value for profile, value in answers.items() if isinstance(value, PowerStates)}
 
 
 def _calls(ctx: Context, cases: list[Measured]) -> Iterator[Call]:
@@ -121,6 +124,9 @@ def _keep(ctx: Context, item: Measured, answers: Mapping[str, PowerStates | str]
         row = _row(item, asked, answers.get(asked.name, NOT_EXPLORED), tuple(found.get(asked.name, ())))
         if judged or row.verdict in ("inconclusive", "broken"):
             ctx.record(row)
+        answer = answers.get(asked.name)
+        if answer is None or (isinstance(answer, PowerStates) and answer.exploration.stopped_at >= 0):
+            ctx.leave_out(case, "power", profile=asked.name)
     return index
 
 

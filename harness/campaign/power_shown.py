@@ -17,8 +17,6 @@ from harness.campaign.trials import Trial, run_trials
 from harness.core.fault import PowerLoss
 from harness.explore import CrashState
 
-CHECKED = 40
-"""States of one profile that a check is shown at least; a scenario may ask for more (``samples``)."""
 SHOWN_LEAST = 3
 """States of one profile that recovery and lister are shown at least."""
 RULE = "power: a set of effects that the profile allows"
@@ -33,7 +31,7 @@ def shown_per_profile(case: Case) -> int:
 
 def checked_per_profile(case: Case) -> int:
     """Return how many states of each profile a check sees."""
-    return min(case.check_max, max(CHECKED, case.sample_max)) if case.subject.check else 0
+    return min(case.check_max, max(case.checked, case.sample_max)) if case.subject.check else 0
 
 
 def power_shown_phase(ctx: Context, cases: Iterable[Measured], explored: Explored) -> dict[str, str]:

@@ -136,6 +136,7 @@ def power_sync_phase(ctx: Context, cases: Iterable[Measured], explored: Explored
                 f"power loss: {made} of {len(plans[name])} syncs failed in a run: the budget is used up (--budget)"
             )
             ctx.notice(text, item.case)
+            ctx.leave_out(item.case, "power", len(plans[name]) - made)
 
 
 def _calls(

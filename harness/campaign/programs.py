@@ -17,6 +17,7 @@ from harness.core.role import path_role
 from harness.core.run import Delivered, Recording, RunSpec
 from harness.core.tree import EMPTY_TREE, File, Tree
 from harness.sandbox.command import CommandResult, run_command
+from harness.sandbox.forked import run_function, stand_in
 from harness.sandbox.materialise import write_tree
 from harness.sandbox.snapshot import read_tree
 from harness.sandbox.workspace import prepare
@@ -138,6 +139,13 @@ def run_and_examine(
     )
 
 
+def run_and_examine_all(
+    engine_name: str, spec: RunSpec, plan: FaultPlan, requests: tuple[ExamineRequest, ...]
+) -> tuple[Examined, ...]:
+    """Run the target once per request, one after the other: what an engine keeps between runs ends with the call."""
+    return tuple(run_and_examine(engine_name, spec, plan, request) for request in requests)
+
+
 def run_repair(engine_name: str, spec: RunSpec, argv: tuple[str, ...], tree: Tree, plan: FaultPlan) -> Recording:
     """Run a target's recovery on a tree, watched, under ``plan``."""
     return run_once(engine_name, msgspec.structs.replace(spec, argv=argv, start=tree, tools=None), plan)
@@ -192,7 +200,7 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_check(request: CheckRequest) -> tuple[CommandResult, ...]:
-    """Judge copies of states by the exit code of a program: one result per state, in order."""
+    """Judge copies of states by the exit code of a program, or of what stands in for it: one result per state."""
     results = []
     base = msgspec.structs.replace(request.spec, start=EMPTY_TREE)
     prepare(base)
@@ -203,9 +211,10 @@ def run_check(request: CheckRequest) -> tuple[CommandResult, ...]:
             stream.writelines(f"{ack}\n" for ack in acks)
         acked = acks[-1] if acks else "0"
         argv = tuple(word.replace("{acked}", acked).replace("{acks}", acks_file) for word in request.argv)
+        function = stand_in(argv)
         results.append(
-            run_command(
-                argv, cwd=request.spec.cwd, environment=request.spec.environment, timeout_s=COMMAND_TIMEOUT_S
-            )
+            _run(request.spec, argv)
+            if function is None
+            else run_function(function, argv, cwd=request.spec.cwd, timeout_s=COMMAND_TIMEOUT_S)
         )
     return tuple(results)

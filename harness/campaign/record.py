@@ -14,6 +14,8 @@ from harness.campaign.aggregate import CONTENT
 from harness.campaign.context import Case, Context, Measured
 from harness.campaign.executor import Call, Executor
 from harness.campaign.observe import Observation, died_by
+from harness.campaign.sharding import ELSEWHERE
+from harness.campaign.strips import keep_strip
 from harness.campaign.trials import harness_failure, serious
 from harness.campaign.work import Explored, ExploreRequest, record_and_explore, set_up
 from harness.checks import INVARIANTS
@@ -25,6 +27,7 @@ from harness.core.run import Recording
 from harness.core.trace import Trace
 from harness.core.tree import Tree
 from harness.core.verdict import TrialRow, Verdict, Violation
+from harness.engines.shim import blind
 from harness.explore.states import StateClass
 
 STATE_CLASSES: tuple[StateClass, ...] = ("kill", "short")
@@ -66,11 +69,11 @@ def judged_scopes(case: Case, fault_class: FaultClass) -> tuple[Scope, ...]:
     return tuple(scopes)
 
 
-def explore_request(case: Case) -> ExploreRequest:
-    """Return how this case's null run is to be explored."""
+def explore_request(case: Case, states: bool = True) -> ExploreRequest:
+    """Return how this case's null run is to be explored. ``states``: with what kills and cut writes leave."""
     subject = case.subject
     return ExploreRequest(
-        classes=tuple(name for name in STATE_CLASSES if name in case.faults),
+        classes=tuple(name for name in STATE_CLASSES if states and name in case.faults),
         bindings=tuple(subject.bindings),
         torn_tail=subject.torn_tail,
         masked=subject.random_names if subject.bindings else None,
@@ -86,8 +89,14 @@ def changes_state(op: AnyOperation) -> bool:
     return not isinstance(op, Open) or op.created or op.truncated
 
 
+def limits_of(trace: Trace) -> tuple[str, ...]:
+    """Return, in words, what the engine of a recording can see of no target of its kind."""
+    return blind.sentences(actor.command for actor in trace.actors) if trace.engine == "shim" else ()
+
+
 def not_seen(trace: Trace) -> Iterator[str]:
     """Yield, in words, what the recording cannot answer for."""
+    yield from limits_of(trace)
     yield from trace.unseen
     outside = list(dict.fromkeys(op.path for op in trace.operations if isinstance(op, Outside)))
     for path in outside[:_OUTSIDE_SHOWN]:
@@ -126,13 +135,14 @@ def null_violations(explored: Explored) -> tuple[Violation, ...]:
 
 
 def _null_row(ctx: Context, case: Case, explored: Explored, index: int) -> TrialRow:
-    """Keep the row of the null run and return it."""
+    """Keep the row of the null run and return it. What it violates is counted by one shard."""
     recording = explored.recording
     problem = null_problem(recording)
     trial_id = f"{case.id}/null"
+    mine = ctx.split.has(case, "states")
     seen = [
         Observation(violation=item, fault_class="none", plan=NO_FAULTS, runs=1, tree=recording.final)
-        for item in (null_violations(explored) if problem is None else ())
+        for item in (null_violations(explored) if problem is None and mine else ())
     ]
     names = ctx.ledger.observe(case, seen, trial_id, index)
     ctx.ledger.save(names)
@@ -144,7 +154,7 @@ def _null_row(ctx: Context, case: Case, explored: Explored, index: int) -> Trial
         wall_ms=recording.wall_ms,
         cpu_ms=recording.cpu_ms,
         died_by=died_by(recording),
-        note=problem[1] if problem else "",
+        note=problem[1] if problem else ("" if mine else ELSEWHERE),
     )
     ctx.record(row)
     return row
@@ -234,7 +244,12 @@ def record_cases(ctx: Context, cases: Iterable[Case]) -> list[Measured]:
     for case in cases:
         ctx.phase("record", case)
     calls = [
-        Call(record_and_explore, (ctx.engine, case.subject.spec, explore_request(case)), case.id) for case in cases
+        Call(
+            record_and_explore,
+            (ctx.engine, case.subject.spec, explore_request(case, ctx.split.has(case, "states"))),
+            case.id,
+        )
+        for case in cases
     ]
     explored: dict[str, Explored | str] = {}
     for outcome in ctx.executor.run(calls):
@@ -256,4 +271,5 @@ def record_cases(ctx: Context, cases: Iterable[Case]) -> list[Measured]:
             _say_what_is_not_measured(ctx, case, result)
         index = _state_rows(ctx, case, result, index + 1)
         usable.append(Measured(case, result))
+        keep_strip(ctx, usable[-1])
     return usable

@@ -19,12 +19,14 @@ from harness.campaign.aggregate import (
     EXIT_INCONCLUSIVE,
     EXIT_NOTHING,
     CaseResult,
+    ClassResult,
     case_result,
     control_problem,
     join_timed,
     never_measured,
     summary,
     verdict_of,
+    with_cuts,
 )
 from harness.campaign.check import Unchecked, check_phase, without_check
 from harness.campaign.concurrency import concurrency_phase
@@ -47,6 +49,7 @@ from harness.campaign.record import prepare_cases, record_cases
 from harness.campaign.replay import add_tokens
 from harness.campaign.schedules import schedule_phase
 from harness.campaign.scratch import canonical_base, claimed_workspace
+from harness.campaign.sharding import home_of, split_of
 from harness.campaign.shares import Shares
 from harness.campaign.signals import signal_phase
 from harness.campaign.store import RUN_FORMAT_VERSION, RunStore
@@ -54,6 +57,7 @@ from harness.campaign.timed import Window, timed_phase
 from harness.core.advice import Advice
 from harness.core.drift import IndexFigures
 from harness.core.event import CampaignFinished, CampaignStarted, Notice, Subscriber
+from harness.core.verdict import TrialRow
 from harness.sandbox.machine import machine
 from harness.sandbox.workspace import Workspace
 
@@ -96,6 +100,8 @@ def _started(plan: Plan, store: RunStore, options: Options, workspace: Workspace
         planned_trials=sum(
             case.timed + case.signals + case.runs + case.schedules + len(case.lives) for case in plan.cases
         ),
+        shard=options.shard,
+        plan=plan.identity,
         environment={
             "tornwrite": __version__,
             "engine": options.engine,
@@ -146,6 +152,8 @@ def _carry_out(
             deadline=time.monotonic() + plan.budget_s if plan.budget_s else NO_DEADLINE,
             done={row.trial_id: row for row in store.rows()},
             ledger=Ledger(store, options.content),
+            split=split_of(plan.everything, options.shard),
+            cut={},
         )
         for item in plan.not_available:
             ctx.notice(f"{item.what}: not available: {item.reason}")
@@ -203,14 +211,18 @@ def _finish(ctx: Context, plan: Plan, options: Options, phases: _Phases) -> Camp
     rows = list(ctx.done.values())
     reasons = {item.case.id: item.explored.not_measured for item in phases.measured}
     results = [_as_measured(case_result(case, rows, reasons.get(case.id)), phases) for case in plan.everything]
-    never = never_measured(results, plan.requested)
+    results = [with_cuts(result, ctx.cut) for result in results]
+    if not options.shard.whole:
+        results = [_of_shard(ctx, result, rows) for result in results]
+    # What one shard does not measure, another may: that is known when they are merged.
+    never = never_measured(results, plan.requested) if options.shard.whole else {}
     for name, reason in never.items():
         ctx.notice(f"{name} was asked for and never measured: {reason}")
     for case in plan.cases:
         hint = torn_tail_hint(case.subject, (item for item in ctx.ledger if case_id(item) == case.id))
         if hint and plan.kind == "probe":
             ctx.notice(hint, case)
-    verdict, code = verdict_of(results, missing=bool(never or plan.not_measured))
+    verdict, code = verdict_of(results, missing=bool(never or plan.not_measured), shard=not options.shard.whole)
     trouble = control_problem(results)
     if trouble:
         ctx.notice(f"broken: {trouble}")
@@ -226,9 +238,27 @@ def _finish(ctx: Context, plan: Plan, options: Options, phases: _Phases) -> Camp
             entry["index"] = msgspec.to_builtins(phases.drift[entry["id"]])
     data["control_problem"] = trouble
     data["never_measured"] = {**{item.what: item.reason for item in plan.not_measured}, **never}
+    data["requested"] = list(plan.requested)
+    if not options.shard.whole:
+        data["not_measured"] = {item.what: item.reason for item in plan.not_measured}
+        data["damages"] = {key: sorted(kinds) for key, kinds in ctx.ledger.damages.items() if len(kinds) > 1}
     data["parts"] = msgspec.to_builtins(plan.parts)
     data["required"] = [item.what for item in plan.not_available] if options.require_all else []
     return CampaignFinished(verdict=verdict, exit_code=code, summary=data)
+
+
+def _of_shard(ctx: Context, result: CaseResult, rows: list[TrialRow]) -> CaseResult:
+    """Return the result of a shard without the classes of which it had no share."""
+    if result.control:
+        return result
+    mine = {row.fault_class for row in rows if row.trial_id.startswith(result.id + "/")}
+
+    def has_share(item: ClassResult) -> bool:
+        unit = home_of(item.fault_class)
+        here = unit is not None and ctx.split.homes.get((result.id, unit)) == ctx.split.shard.number
+        return here or item.fault_class in mine or item.cut > 0
+
+    return msgspec.structs.replace(result, classes=tuple(item for item in result.classes if has_share(item)))
 
 
 def _as_measured(result: CaseResult, phases: _Phases) -> CaseResult:

@@ -132,10 +132,12 @@ def timed_phase(ctx: Context, cases: Iterable[Measured]) -> dict[str, Window]:
     for measured in cases:
         case = measured.case
         planned = case.timed + case.signals
-        if not planned:
+        if not planned or not ctx.split.takes_any(case, (("timed", case.timed), ("signal", case.signals))):
             continue
         if ctx.expired() and not case.control:
             ctx.notice("no kills and signals at random moments were made: the budget is used up", case)
+            ctx.leave_out(case, "kill", case.timed)
+            ctx.leave_out(case, "signal", case.signals)
             continue
         ctx.phase("timed", case, planned)
         windows[case.id] = _window(ctx, measured)

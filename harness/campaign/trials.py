@@ -108,7 +108,10 @@ def run_trials(
     judge: Callable[[Trial, Any], Result],
     may_start: Callable[[Trial], bool],
 ) -> list[Trial]:
-    """Run the trials that have no row yet, judge them, keep their rows; return those that ``may_start`` kept back."""
+    """Run the trials that have no row yet, judge them, keep their rows; return those that ``may_start`` kept back.
+
+    Trials of other shards are passed over; all keep their places in the plan.
+    """
     ctx.ledger.begin_phase()
     if ctx.deadline < math.inf and all(trial.plan is not None for trial in trials):
         trials = in_turn(trials)  # programs that look at states have a bound of their own for each case
@@ -118,6 +121,8 @@ def run_trials(
     def calls() -> Iterator[Call]:
         for index, trial in enumerate(trials):
             row = ctx.done.get(trial.id)
+            if not ctx.split.takes(trial.case, trial.id):
+                continue
             if row is not None:
                 ctx.ledger.restore(row, index)
                 ctx.record(row)
@@ -125,6 +130,8 @@ def run_trials(
                 yield Call(trial.function, trial.args, trial.id)
             else:
                 kept_back.append(trial)
+                if trial.plan is not None or ctx.expired():  # else a slow program was shown fewer states
+                    ctx.leave_out(trial.case, trial.fault_class, profile=trial.profile)
 
     for outcome in ctx.executor.run(calls()):
         index = places[outcome.key]

@@ -176,12 +176,29 @@ def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest)
         masked = not _same_outcome(recording, again) if masked is None else masked
         unsteady = unsteady_roles(recording, again, bindings)
         unsteady |= unsteady_versions(recording, again, bindings, masked)
+    case_sensitive = is_case_sensitive(os.path.dirname(spec.root))
+    return explore_recording(recording, request, masked=masked, unsteady=unsteady, case_sensitive=case_sensitive)
+
+
+def explore_recording(
+    recording: Recording,
+    request: ExploreRequest,
+    *,
+    masked: bool,
+    unsteady: frozenset[str] = frozenset(),
+    case_sensitive: bool = True,
+) -> Explored:
+    """Judge a null recording and explore the crash states that the request asks for. Starts nothing."""
+    trace = recording.trace
+    if trace is None:
+        raise ValueError("crash states are explored from a recording with a trace")
+    bindings = request.bindings or infer_bindings(trace, request.torn_tail)
     judged = Judged(
         bindings=bindings,
         inferred=not request.bindings,
         masked=masked,
         invariants=request.invariants,
-        case_sensitive=is_case_sensitive(os.path.dirname(spec.root)),
+        case_sensitive=case_sensitive,
     )
     expectation = expectation_for(recording, judged)
     judge = judge_for(expectation, judged)

@@ -27,6 +27,9 @@ from harness.report.json_document import result_document
 _GROUPS = frozenset({"profiles", "scenarios", "targets"})
 
 _COMMANDS = {
+    "baseline": ("harness.cli.baseline", "Make a file of known findings from a run, for 'run --baseline'."),
+    "compare": ("harness.cli.compare", "Say what is new, gone or more frequent in one run against another."),
+    "completion": ("harness.cli.completion", "Print the completion script of bash, zsh or fish."),
     "demo": ("harness.cli.demo", "Catch, prove and replay a torn file in three seconds."),
     "engines": ("harness.cli.engines", "Which engines work on this machine, and why the others do not."),
     "explain": (

@@ -5,21 +5,43 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
-from typing import Any
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
 
 from harness.campaign.plan import MEASURABLE, Options, Plan
 from harness.campaign.run import run_campaign
 from harness.campaign.scratch import scratch_workspace
 from harness.campaign.store import DEFAULT_REPORTS, RunStore
+from harness.catalog.baseline import load_baseline
 from harness.cli.failures import InterruptedRunError, NothingToMeasureError
 from harness.cli.output import OutputLostError, print_line
 from harness.cli.reports import write_reports
+from harness.core.baseline import Known
 from harness.core.event import AnyEvent, CampaignFinished
+from harness.report.baseline import judge_baseline, with_baseline
 from harness.report.json_document import campaign_result, result_document
 from harness.report.sentence import reasons
 from harness.report.terminal import TerminalReport, console_for, lost_output
 from harness.report.view import Collector
 from harness.sandbox.workspace import Workspace
+
+
+class Baseline(NamedTuple):
+    """The findings that a project knows, the day that they are judged on, and the file that lists them."""
+
+    known: tuple[Known, ...]
+    today: date
+    path: str
+
+
+def today() -> date:
+    """Return the day that expiries are held against: UTC, the same on every machine."""
+    return datetime.now(UTC).date()
+
+
+def read_baseline(path: str | None) -> Baseline | None:
+    """Return the baseline in a file. Raises :class:`harness.catalog.ManifestError`."""
+    return None if path is None else Baseline(load_baseline(path), today(), path)
 
 
 def options_from(**given: Any) -> Options:
@@ -66,11 +88,13 @@ def campaign(
     as_json: bool,
     out: str,
     quiet: bool = False,
+    known: Baseline | None = None,
 ) -> tuple[CampaignFinished, Collector]:
     """Carry out a campaign with its subscribers and write its reports, also when it is interrupted.
 
-    ``out`` is where its run is kept, as it was typed. Raises :class:`InterruptedRunError` after an interrupt, and
-    :class:`OutputLostError` where nobody could read it: then the run is whole all the same.
+    ``out`` is where its run is kept, as it was typed; ``known`` the findings that are no failure. Raises
+    :class:`InterruptedRunError` after an interrupt, and :class:`OutputLostError` where nobody could read it: then the
+    run is whole all the same.
     """
     collector = Collector()
     subscribers: list[Callable[[AnyEvent], None]] = [store.keep, collector]
@@ -80,19 +104,25 @@ def campaign(
         subscribers.append(terminal)
 
     def emit(event: AnyEvent) -> None:
+        if known is not None and isinstance(event, CampaignFinished):
+            collector(event)
+            view = collector.view()
+            event = with_baseline(event, view, judge_baseline(view, *known))
         for subscriber in subscribers:
             subscriber(event)
 
     try:
-        finished = run_campaign(make_plan, store, options, emit, command_line())
+        run_campaign(make_plan, store, options, emit, command_line())
     except KeyboardInterrupt:
         raise InterruptedRunError(_how_to_go_on(name, store, out)) from None
     finally:
         if terminal is not None:
             terminal.close()
         write_reports(store, collector.view(), options.content)
+    view = collector.view()
+    finished = view.finished
+    assert finished is not None
     if as_json:
-        view = collector.view()
         print_line(result_document(name, finished.exit_code, campaign_result(view), reasons(view, str)))
     lost = lost_output(console) if terminal is not None else None
     if lost is not None:

@@ -8,7 +8,7 @@ import time
 import click
 import msgspec
 
-from harness.cli.options import out_option
+from harness.cli.options import chosen_engine, engine_option, out_option
 from harness.cli.output import json_option, print_folded, print_line
 from harness.report.escape import plain
 
@@ -21,12 +21,13 @@ def _tell(label: str, text: str) -> None:
 
 
 @click.command("demo")
+@engine_option
 @out_option
 @json_option
-def command(out: str, as_json: bool) -> int:
+def command(engine_name: str | None, out: str, as_json: bool) -> int:
     """See tornwrite work: a writer that tears its files is caught, proven and replayed; a careful one holds."""
     from harness.campaign.executor import Executor
-    from harness.campaign.plan import Options, plan_scenario, require_engine
+    from harness.campaign.plan import Options, plan_scenario
     from harness.campaign.replay import replay, subject_of
     from harness.campaign.run import worker_count
     from harness.campaign.scratch import scratch_workspace
@@ -36,9 +37,9 @@ def command(out: str, as_json: bool) -> int:
     from harness.cli.campaigns import campaign
     from harness.report.sentence import headline, how_confirmed, how_often
 
-    require_engine()
+    engine_name = chosen_engine(engine_name)
     begun = time.monotonic()
-    options = Options()
+    options = Options(engine=engine_name)
     scenario = load_scenario("demo")
     with RunStore.create(out) as store:
         finished, collector = campaign(
@@ -69,7 +70,7 @@ def command(out: str, as_json: bool) -> int:
     _tell("proven", how_confirmed(finding))
     record = decode(finding.token)
     with scratch_workspace() as workspace, Executor(worker_count(0), workspace.base) as executor:
-        again = replay(executor, subject_of(record, workspace), record, _REPLAYS)
+        again = replay(executor, subject_of(record, workspace), record, _REPLAYS, engine_name)
     _tell("replayed", f"{again.text}, from its token alone")
     for case in view.cases:
         held = [line for line in case.classes if line.verdict == "held"]

@@ -37,6 +37,7 @@ class NothingToMeasureError(Exception):
 def _usage_errors() -> tuple[type[BaseException], ...]:
     """Return the errors that mean: the input was wrong. Loaded only when something has failed."""
     from harness.campaign.durable import StoreError
+    from harness.campaign.merging import MergeError
     from harness.campaign.token import TokenError
     from harness.campaign.work import SetupError
     from harness.catalog import ManifestError, NotAvailableError
@@ -51,6 +52,7 @@ def _usage_errors() -> tuple[type[BaseException], ...]:
     return (
         StoreError,
         StoredRunError,
+        MergeError,
         TokenError,
         SetupError,
         ManifestError,

@@ -5,18 +5,16 @@ from __future__ import annotations
 import difflib
 import math
 import os
-import re
 import shlex
 from typing import Any
 
 import click
 
+from harness.core.duration import seconds
 from harness.core.fault import FAULT_CLASSES
 from harness.core.schedule import POLICIES
+from harness.core.shard import Shard, ShardError, parse_shard
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
-BUDGET_MAX_S = 86_400.0
 TIMEOUT_MAX_S = 120.0
 """Longest run in seconds: a call to a worker holds two of them, and has 300 s."""
 
@@ -25,13 +23,10 @@ def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     """Return ``30s``, ``5m``, ``1.5h`` or a bare number of seconds, in seconds."""
     if value is None:
         return None
-    match = _DURATION.fullmatch(value.strip())
-    if match is None:
-        raise click.BadParameter(f"{value!r} is not a duration; valid: 30s, 5m, 1h")
-    seconds = float(match[1]) * _UNITS[match[2] or "s"]
-    if not 0 < seconds <= BUDGET_MAX_S:
-        raise click.BadParameter(f"{value!r} is not between 0 and 24h")
-    return seconds
+    try:
+        return seconds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def _fault_list(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -90,6 +85,25 @@ class Number(click.ParamType):  # type: ignore[type-arg]
             kind = "a number" if self._fraction else "a whole number"
             self.fail(f"{str(value)[:40]!r} is not {kind} from {self._low} to {self._high}", param, ctx)
         return number
+
+
+engine_option = click.option(
+    "--engine",
+    "engine_name",
+    type=click.Choice(["ptrace", "shim"]),
+    help="What watches the operations: ptrace (any program), shim (Python and Node). [default: ptrace, else shim]",
+)
+
+
+def chosen_engine(asked: str | None) -> str:
+    """Return the engine to use, and say where it is not the first choice. Raises ``NoEngineError``."""
+    from harness.campaign.plan import choose_engine
+    from harness.cli.output import say
+
+    name, why = choose_engine(asked)
+    if why:
+        say(f"note: {why}")
+    return name
 
 
 seed_option = click.option("--seed", type=Number(0, (1 << 63) - 1), help="Seed of every random choice.")
@@ -194,5 +208,20 @@ out_option = click.option(
 )
 content_option = click.option(
     "--show-content", is_flag=True, help="Let evidence quote bytes of files. Off: ids, sizes, offsets, hashes."
+)
+
+
+def _shard(ctx: click.Context, param: click.Parameter, value: str | None) -> Shard | None:
+    try:
+        return None if value is None else parse_shard(value)
+    except ShardError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+shard_option = click.option(
+    "--shard",
+    callback=_shard,
+    metavar="K/N",
+    help="Only the K-th of N shares of the run; 'tornwrite report RUN RUN …' adds the shares up.",
 )
 command_words = click.argument("words", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- CMD …")

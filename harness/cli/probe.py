@@ -12,9 +12,11 @@ from harness.cli.options import (
     Number,
     block_vm_option,
     budget_option,
+    chosen_engine,
     command_words,
     confirm_power_option,
     content_option,
+    engine_option,
     faults_option,
     jobs_option,
     out_option,
@@ -74,6 +76,7 @@ timeout_option = click.option(
 @confirm_power_option
 @block_vm_option
 @budget_option
+@engine_option
 @seed_option
 @jobs_option
 @out_option
@@ -93,6 +96,7 @@ def command(
     confirm_power: bool | None,
     block_vm: bool,
     budget: float | None,
+    engine_name: str | None,
     seed: int | None,
     jobs: int | None,
     out: str,
@@ -110,7 +114,7 @@ def command(
     tornwrite probe -- python save.py {dir}
     tornwrite probe --check 'python verify.py {dir} {acked}' -- ./server {dir}
     """
-    from harness.campaign.plan import Plan, plan_probe, require_engine
+    from harness.campaign.plan import Plan, plan_probe
     from harness.campaign.probe import Probe, ack_pattern, environment_of
     from harness.campaign.store import RunStore
     from harness.cli.campaigns import campaign, options_from, rehearse
@@ -125,8 +129,9 @@ def command(
         ack=ack_pattern(ack) if ack else DEFAULT_ACK,
         timeout_s=timeout,
     )
-    require_engine()
+    engine_name = chosen_engine(engine_name)
     options = options_from(
+        engine=engine_name,
         seed=seed,
         faults=faults,
         schedules=schedules,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from harness.cli.options import Number, jobs_option, own_profile_option
+from harness.cli.options import Number, chosen_engine, engine_option, jobs_option, own_profile_option
 from harness.cli.output import json_option, print_line, say
 from harness.cli.probe import ack_option, check_option, env_option, timeout_option, torn_tail_option
 
@@ -29,6 +29,7 @@ _CONTEXT = {"ignore_unknown_options": False, "allow_interspersed_args": True}
 @ack_option
 @timeout_option
 @jobs_option
+@engine_option
 @own_profile_option
 @json_option
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD …]")
@@ -41,6 +42,7 @@ def command(
     ack: str | None,
     timeout: float,
     jobs: int | None,
+    engine_name: str | None,
     profile: Profile | None,
     as_json: bool,
     words: tuple[str, ...],
@@ -52,7 +54,6 @@ def command(
     """
     from harness.campaign.examine import CHECK_INVARIANT
     from harness.campaign.executor import Executor
-    from harness.campaign.plan import require_engine
     from harness.campaign.probe import Probe, ack_pattern, environment_of, probe_subject
     from harness.campaign.replay import replay, subject_of
     from harness.campaign.run import worker_count
@@ -64,7 +65,7 @@ def command(
 
     record = decode(token)
     notes: tuple[str, ...] = ()
-    require_engine()
+    engine_name = chosen_engine(engine_name)
     with scratch_workspace() as workspace:
         if record.kind == "probe":
             if not words:
@@ -92,7 +93,7 @@ def command(
             subject = subject_of(record, workspace)
         begun = time.monotonic()
         with Executor(worker_count(jobs or 0), workspace.base) as executor:
-            result = replay(executor, subject, record, times, profile=profile)
+            result = replay(executor, subject, record, times, engine_name, profile)
     code = EXIT_CODES[result.answer]
     if as_json:
         print_line(result_document("replay", code, msgspec.to_builtins(result), notes))

@@ -8,16 +8,20 @@ from harness.cli.options import (
     Number,
     block_vm_option,
     budget_option,
+    chosen_engine,
     confirm_power_option,
     content_option,
+    engine_option,
     faults_option,
     jobs_option,
     out_option,
     profile_option,
     schedules_option,
     seed_option,
+    shard_option,
 )
 from harness.cli.output import json_option
+from harness.core.shard import Shard
 
 
 @click.command("run")
@@ -37,13 +41,20 @@ from harness.cli.output import json_option
     help="Go on with a run; default: the newest that was interrupted.",
 )
 @click.option("--require-all", is_flag=True, help="Exit 3 when a target is not available.")
+@click.option(
+    "--baseline",
+    metavar="FILE",
+    help="Known findings, no failure until they expire; 'tornwrite baseline RUN' begins one.",
+)
 @faults_option
 @schedules_option
 @profile_option
 @confirm_power_option
 @block_vm_option
+@engine_option
 @seed_option
 @budget_option
+@shard_option
 @jobs_option
 @out_option
 @content_option
@@ -54,13 +65,16 @@ def command(
     trials: int | None,
     resume: str | None,
     require_all: bool,
+    baseline: str | None,
     faults: tuple[str, ...] | None,
     schedules: str | None,
     profiles: tuple[str, ...] | None,
     confirm_power: bool | None,
     block_vm: bool,
+    engine_name: str | None,
     seed: int | None,
     budget: float | None,
+    shard: Shard | None,
     jobs: int | None,
     out: str,
     show_content: bool,
@@ -77,13 +91,14 @@ def command(
     tornwrite run fork_session --trials 300  with 300 random kills per version
     """
     from harness.campaign.latest import find_run
-    from harness.campaign.plan import require_engine
     from harness.campaign.store import RunStore
-    from harness.cli.campaigns import campaign, options_from, rehearse
+    from harness.cli.campaigns import campaign, options_from, read_baseline, rehearse
     from harness.cli.selecting import planner, restore, run_to_resume
 
-    require_engine()
+    known = read_baseline(baseline)
+    engine_name = chosen_engine(engine_name)
     options = options_from(
+        engine=engine_name,
         seed=seed,
         faults=faults,
         schedules=schedules,
@@ -92,6 +107,7 @@ def command(
         block_vm=block_vm or None,
         timed=trials,
         budget_s=budget,
+        shard=shard,
         jobs=jobs,
         content=show_content or None,
         require_all=require_all or None,
@@ -100,10 +116,10 @@ def command(
         store = RunStore.open(find_run(resume, out) if resume else run_to_resume(out))
         with store:
             asked = restore(store, names, targets, options)
-            finished, _ = campaign("run", store, planner(*asked), asked[2], as_json, out)
+            finished, _ = campaign("run", store, planner(*asked), asked[2], as_json, out, known=known)
         return finished.exit_code
     make_plan = planner(names, targets, options)
     rehearse(make_plan)
     with RunStore.create(out) as store:
-        finished, _ = campaign("run", store, make_plan, options, as_json, out)
+        finished, _ = campaign("run", store, make_plan, options, as_json, out, known=known)
     return finished.exit_code

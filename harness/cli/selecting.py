@@ -110,7 +110,7 @@ def restore(
         raise ManifestError(f"{store.run_id} was a run of {' '.join((*old_names, *old_targets)) or DEFAULT_NAME}")
     changed = [
         name
-        for name in ("seed", "faults", "profiles", "timed", "content")
+        for name in ("seed", "faults", "profiles", "timed", "content", "shard")
         if getattr(options, name) != getattr(Options(), name) and getattr(options, name) != getattr(asked, name)
     ]
     if changed:

@@ -12,26 +12,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from harness.cli.options import ALLOW_COMMAND, TIMEOUT_MAX_S, Number, command_words, profile_option
+from harness.cli.options import (
+    ALLOW_COMMAND,
+    TIMEOUT_MAX_S,
+    Number,
+    chosen_engine,
+    command_words,
+    engine_option,
+    profile_option,
+)
 from harness.cli.output import json_option, print_folded, print_line
 from harness.core.advice import Advice, Audit
 from harness.core.apply import apply
-from harness.core.operation import (
-    Ack,
-    AnyOperation,
-    Close,
-    Link,
-    MakeNode,
-    Map,
-    Open,
-    Outside,
-    Rename,
-    SetMode,
-    SetTimes,
-    Sync,
-    Truncate,
-    Write,
-)
 from harness.core.point import operation_path
 from harness.core.profile import Profile
 from harness.core.run import Recording
@@ -40,6 +32,7 @@ from harness.explore.power.durability import durable_after
 from harness.report.advice import advice_sentences, audit_sentences, durable_sentence
 from harness.report.escape import plain
 from harness.report.json_document import result_document
+from harness.report.operation import operation_detail
 from harness.report.trace_document import TraceResult, TraceRow
 
 if TYPE_CHECKING:
@@ -50,37 +43,6 @@ _DIFFERENCES_SHOWN = 10
 _MARGIN = " " * 28
 _LAST_WORDS = 5
 """Lines of a failing program's standard error that are shown."""
-
-
-def details(op: AnyOperation) -> str:
-    """Return what a line says of an operation beyond its kind and path."""
-    if isinstance(op, Open):
-        words = [
-            word for word, on in (("create", op.created), ("truncate", op.truncated), ("append", op.append)) if on
-        ]
-        return " ".join(words)
-    if isinstance(op, Write):
-        short = f" of {len(op.requested)}" if op.requested else ""
-        return f"{len(op.data)} bytes{short} at {op.offset}"
-    if isinstance(op, Truncate):
-        return f"to {op.size} bytes"
-    if isinstance(op, Rename):
-        return ("exchange with " if op.exchange else "from ") + op.path
-    if isinstance(op, Link | MakeNode):
-        return f"mode {op.mode:o}"
-    if isinstance(op, SetMode):
-        return f"to {op.mode:o}"
-    if isinstance(op, SetTimes):
-        return "to now" if op.mtime_ns is None else f"to {op.mtime_ns} ns"
-    if isinstance(op, Sync):
-        return op.scope
-    if isinstance(op, Close):
-        return "" if op.writers_left == 0 else f"{op.writers_left} descriptors still open"
-    if isinstance(op, Map):
-        return op.what
-    if isinstance(op, Ack):
-        return op.id
-    return "not seen further" if isinstance(op, Outside) else ""
 
 
 def rows(trace: Trace, profiles: Sequence[Profile] = ()) -> Iterator[TraceRow]:
@@ -95,12 +57,19 @@ def rows(trace: Trace, profiles: Sequence[Profile] = ()) -> Iterator[TraceRow]:
             actor=trace.actors[op.actor].label if op.actor < len(trace.actors) else "p0",
             kind=op.kind,
             path=operation_path(op, tree),
-            detail=details(op),
+            detail=operation_detail(op),
             syscall=op.syscall,
             failed=os.strerror(op.error) if op.error else "",
             durable_after={name: number for name, number in after.items() if number is not None},
         )
         tree = apply(tree, op)
+
+
+def _unseen(trace: Trace) -> tuple[str, ...]:
+    """Return what the list does not show, in sentences."""
+    from harness.campaign.record import limits_of
+
+    return (*limits_of(trace), *trace.unseen)
 
 
 def _print(trace: Trace, profiles: Sequence[Profile]) -> None:
@@ -112,7 +81,7 @@ def _print(trace: Trace, profiles: Sequence[Profile]) -> None:
         durable = durable_sentence(row.durable_after, row.seq, row.kind)
         if durable:
             print_folded(_MARGIN, plain(durable))
-    for sentence in trace.unseen:
+    for sentence in _unseen(trace):
         print_line(f"not seen: {plain(sentence)}")
 
 
@@ -140,6 +109,7 @@ class Answers(NamedTuple):
 @click.option(
     "--timeout", default=30.0, type=Number(0.1, TIMEOUT_MAX_S, fraction=True), show_default=True, help="Seconds."
 )
+@engine_option
 @profile_option
 @click.option("--audit", is_flag=True, help="Say of each sync and rename what it holds up.")
 @click.option(
@@ -154,6 +124,7 @@ def command(
     env: tuple[str, ...],
     ack: str | None,
     timeout: float,
+    engine_name: str | None,
     profiles: tuple[str, ...] | None,
     audit: bool,
     advise: bool,
@@ -170,7 +141,6 @@ def command(
              tornwrite trace --advise --profile all -- python save.py {dir}
     """
     from harness.campaign.executor import Call, Executor
-    from harness.campaign.plan import require_engine
     from harness.campaign.probe import Probe, ack_pattern, environment_of, probe_subject
     from harness.campaign.scratch import scratch_workspace
     from harness.campaign.work import run_once
@@ -184,11 +154,11 @@ def command(
         timeout_s=timeout,
     )
     chosen = load_profiles(profiles or DEFAULT_PROFILES)
-    require_engine()
+    engine_name = chosen_engine(engine_name)
     with scratch_workspace() as workspace:
         subject = probe_subject(probe, workspace)
         with Executor(1, workspace.base) as executor:
-            (outcome,) = executor.run([Call(run_once, ("ptrace", subject.spec))])
+            (outcome,) = executor.run([Call(run_once, (engine_name, subject.spec))])
             recording: Recording = outcome.result()
             answers = Answers()
             if not _problems(recording):
@@ -198,7 +168,7 @@ def command(
     if as_json:
         result = TraceResult(
             operations=tuple(rows(recording.trace, chosen)),
-            unseen=recording.trace.unseen,
+            unseen=_unseen(recording.trace),
             exit_code=recording.exit_code,
             signal=recording.signal,
             verified=not recording.differences,
@@ -257,7 +227,7 @@ def _death(recording: Recording) -> str:
 def _print_end(recording: Recording) -> None:
     for line in _problems(recording)[:_DIFFERENCES_SHOWN]:
         print_line(plain(line))
-    if not recording.differences and recording.trace is not None:
+    if not recording.differences and recording.trace is not None and recording.ending != "limit":
         print_line(f"verified: replaying the {len(recording.trace.operations)} operations gives the tree on disk")
     if recording.exit_code:
         print_line(f"the program ended with exit code {recording.exit_code}")

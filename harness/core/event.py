@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from harness.core.shard import Shard
 from harness.core.verdict import Finding, TrialRow, Verdict
 
 
@@ -24,6 +25,9 @@ class CampaignStarted(Event, frozen=True, kw_only=True, tag="campaign_started"):
     directory: str
     planned_trials: int
     environment: dict[str, Any] = {}
+    shard: Shard = Shard()
+    plan: str = ""
+    """What all shards of one run have in common: the digest of cases, faults, numbers and seed."""
 
 
 class PhaseStarted(Event, frozen=True, kw_only=True, tag="phase_started"):

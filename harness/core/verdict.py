@@ -146,6 +146,11 @@ def finding_key(fingerprint: str, version: str, control: bool) -> str:
     return fingerprint + (f"@{version}" if version else "") + ("@control" if control else "")
 
 
+def case_file_name(case_id: str) -> str:
+    """Return the id of a case as one plain name: that of its trace and its strip in a run."""
+    return case_id.replace("/", "-").replace(":", "-")
+
+
 def fingerprint_of(
     *,
     target: str,

@@ -23,6 +23,8 @@ from harness.engines.base import (
 ENGINES: Mapping[str, str] = MappingProxyType(
     {
         "ptrace": "harness.engines.ptrace.engine:PtraceEngine",
+        "shim": "harness.engines.shim.engine:ShimEngine",
+        "forked": "harness.engines.shim.forking:ForkedEngine",
         "timed": "harness.engines.timed:TimedEngine",
     }
 )

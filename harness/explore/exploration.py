@@ -13,6 +13,7 @@ from typing import TypeAlias
 import msgspec
 
 from harness.core.fault import CrashPoint, Phase
+from harness.core.strip import PlaceTallies, PlaceTally
 from harness.core.trace import Trace
 from harness.core.tree import Tree
 from harness.core.verdict import Damage, Severity, Violation
@@ -46,7 +47,10 @@ class Group(msgspec.Struct, kw_only=True):
 
 
 class Exploration(msgspec.Struct, frozen=True, kw_only=True):
-    """What exploring a trace under one fault class found. ``violated`` counts distinct violated states."""
+    """What exploring a trace under one fault class found. ``violated`` counts distinct violated states.
+
+    ``places`` counts by moment, and there a state that was seen before counts again: each moment has its verdict.
+    """
 
     fault_class: StateClass
     enumerated: int
@@ -54,6 +58,7 @@ class Exploration(msgspec.Struct, frozen=True, kw_only=True):
     violated: int
     groups: tuple[Group, ...] = ()
     sampled: tuple[Sampled, ...] = ()
+    places: tuple[PlaceTally, ...] = ()
 
 
 def explore(
@@ -66,24 +71,24 @@ def explore(
     sampled: list[Sampled] = []
     groups: dict[GroupKey, Group] = {}
     places = Places(trace)
-    seen: set[tuple[int, int]] = set()
-    enumerated = violated = 0
+    seen: dict[tuple[int, int], bool] = {}
+    tallies = PlaceTallies()
+    enumerated = 0
     for state in crash_states(trace, fault_class, cuts_per_write, on_sample=sampled.append):
         enumerated += 1
         identity = (state.tree.key, state.acked)
-        if identity in seen:
-            continue
-        seen.add(identity)
-        violations = predicate(state.tree, state.acked, fault_class)
-        if violations:
-            violated += _count(groups, places, state, violations)
+        if identity not in seen:
+            violations = predicate(state.tree, state.acked, fault_class)
+            seen[identity] = bool(violations) and _count(groups, places, state, violations)
+        tallies.add(state.seq, state.phase, seen[identity])
     return Exploration(
         fault_class=fault_class,
         enumerated=enumerated,
         distinct=len(seen),
-        violated=violated,
+        violated=sum(seen.values()),
         groups=tuple(groups.values()),
         sampled=tuple(sampled),
+        places=tallies.told(),
     )
 
 

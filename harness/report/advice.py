@@ -228,7 +228,8 @@ def _causes(causes: Sequence[Cause], show: Show) -> str:
 def _under(tallies: Sequence[Tally]) -> str:
     names = [tally.under for tally in tallies if tally.under != KILL]
     told = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} profiles"
-    return told + (" and a kill" if any(tally.under == KILL for tally in tallies) else "")
+    kill = ["a kill"] if any(tally.under == KILL for tally in tallies) else []
+    return " and ".join([*filter(None, [told]), *kill])
 
 
 def _none_of(tallies: Sequence[Tally]) -> str:

@@ -33,6 +33,17 @@ def plain(text: str, limit: int = 0) -> str:
     return out
 
 
+def middle(text: str, limit: int) -> str:
+    """Return ``text`` as :func:`plain` does, cut in its middle: both ends of a path say what it is."""
+    if len(text) > 4 * limit:  # a name of megabytes is not looked at as a whole
+        text = text[: 2 * limit] + text[-2 * limit :]
+    out = plain(text)
+    if len(out) <= limit:
+        return out
+    tail = limit * 3 // 5
+    return out[: limit - 1 - tail] + "…" + out[-tail:]
+
+
 def markdown(text: str) -> str:
     """Return ``text`` as Markdown that shows exactly these characters, also inside a table cell.
 

@@ -10,6 +10,7 @@ from typing import IO, Any
 
 import msgspec
 
+from harness.core.baseline import BaselineResult
 from harness.core.event import AnyEvent
 from harness.core.json_record import encode_record
 from harness.core.verdict import Finding, Verdict
@@ -71,6 +72,7 @@ class CampaignResult(msgspec.Struct, frozen=True, kw_only=True):
     control_problem: str = ""
     environment: dict[str, Any] = {}
     parts: tuple[PartView, ...] = ()
+    baseline: BaselineResult | None = None
 
 
 def _case(case: CaseView) -> CaseResult:
@@ -107,6 +109,7 @@ def campaign_result(view: RunView) -> CampaignResult:
         control_problem=view.control_problem,
         environment=view.started.environment,
         parts=view.parts,
+        baseline=view.baseline,
     )
 
 

@@ -7,7 +7,6 @@ as code, ``block`` as lines). ``MAX_CHARS`` keeps it below what trackers accept.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -18,17 +17,19 @@ from harness.report.advice import REPAIR, repairs
 from harness.report.answer import groups, side_by_side
 from harness.report.causes import Cause, causes
 from harness.report.ends import HEAD, NOTE, TITLE, end_tables
-from harness.report.hexdump import window
+from harness.report.facts import dumps, evidence_facts, facts_of
 from harness.report.remedy import remedy
 from harness.report.sentence import (
+    baseline_lines,
     cause_headline,
     control_line,
     counts,
     headline,
     how_confirmed,
     how_often,
+    needs_of,
     not_asked,
-    replay_command,
+    reproduction,
     state_in_words,
     timed_rate,
     verdict_sentence,
@@ -38,7 +39,6 @@ from harness.report.view import RunView
 MAX_CHARS = 60_000
 """GitHub takes 65,536 characters in a comment; findings beyond this are counted, not shown."""
 _ALSO_SHOWN = 20
-_HEX_KEYS = ("window_hex", "window_offset", "expected_window_hex", "expected_window_offset")
 
 
 def _environment() -> Environment:
@@ -54,34 +54,6 @@ def _environment() -> Environment:
     environment.filters["code"] = escape.code
     environment.filters["block"] = escape.block
     return environment
-
-
-def _facts(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested facts as (name, text), in the order given."""
-    out: list[tuple[str, str]] = []
-    for name, value in facts.items():
-        if isinstance(value, Mapping):
-            out += _facts(value, f"{prefix}{name}.")
-        elif isinstance(value, list | tuple):
-            out.append((f"{prefix}{name}", ", ".join(str(item) for item in value)))
-        elif value is not None and value != "":
-            out.append((f"{prefix}{name}", str(value)))
-    return out
-
-
-def _evidence(finding: Finding) -> list[tuple[str, str]]:
-    """Return the evidence without any bytes: those of the confirming run, else those of the first state."""
-    source = finding.confirmation.evidence or finding.evidence
-    return _facts({name: value for name, value in source.items() if name not in _HEX_KEYS and value != []})
-
-
-def _dumps(finding: Finding) -> list[tuple[str, str]]:
-    out = []
-    for title, which in (("Expected", "expected_window"), ("Observed", "window")):
-        text = window(finding.confirmation.evidence, which) or window(finding.evidence, which)
-        if text:
-            out.append((title, text))
-    return out
 
 
 def _cause(view: RunView, cause: Cause, content: bool) -> dict[str, Any]:
@@ -104,10 +76,11 @@ def _finding(view: RunView, finding: Finding, content: bool) -> dict[str, Any]:
         "how_confirmed": how_confirmed(finding),
         "remedy": remedy(finding, escape.code),
         "finding": finding,
-        "evidence": _evidence(finding),
-        "dumps": _dumps(finding) if content else [],
-        "hidden": bool(_dumps(finding)) and not content,
-        "replay": replay_command(finding, view),
+        "evidence": evidence_facts(finding),
+        "dumps": dumps(finding) if content else [],
+        "hidden": bool(dumps(finding)) and not content,
+        "reproduce": "\n".join(reproduction(finding, view)),
+        "needs": needs_of(view),
     }
 
 
@@ -126,8 +99,9 @@ def report(view: RunView, *, content: bool = False) -> str:
             controls=[control_line(case, line, escape.code) for case in view.controls for line in case.classes],
             timed=[(case.name, timed_rate(case)) for case in view.cases if timed_rate(case)],
             ends={"title": TITLE, "note": " ".join(NOTE), "head": HEAD, "tables": end_tables(view)},
-            facts=_facts(view.started.environment),
+            facts=facts_of(view.started.environment),
             not_asked=not_asked(view),
+            baseline=baseline_lines(view, escape.markdown),
             answer=groups(view, escape.markdown),
             beside=side_by_side(view, escape.code),
             repairs=repairs(view, escape.code),
@@ -142,7 +116,7 @@ def report(view: RunView, *, content: bool = False) -> str:
 def finding_report(view: RunView, finding: Finding, *, content: bool = False) -> str:
     """Return one finding with the facts of its campaign: ``findings/<name>/report.md``."""
     template = _environment().get_template("finding.md.j2")
-    facts = _facts(view.started.environment)
+    facts = facts_of(view.started.environment)
     return _tidy(template.render(view=view, item=_finding(view, finding, content), facts=facts, level="#"))
 
 

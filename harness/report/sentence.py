@@ -266,6 +266,28 @@ def replay_command(finding: Finding, view: RunView | None = None) -> str:
     return f"tornwrite replay {finding.token}{rest}"
 
 
+def needs_of(view: RunView) -> str:
+    """Return the machine that a replay needs, as far as the engine of the run asks for one."""
+    facts = view.started.environment
+    if facts.get("engine") == "ptrace":
+        return f"Linux on {plain(str(facts.get('architecture') or 'x86_64'))} with Python 3.11 or newer"
+    return "Python 3.11 or newer"
+
+
+def reproduction(finding: Finding, view: RunView) -> list[str]:
+    """Return the commands that replay it on a machine that has nothing yet; empty without a token."""
+    replay = replay_command(finding, view)
+    if not replay:
+        return []
+    version = plain(str(view.started.environment.get("tornwrite", "")))
+    lines = [f"pip install tornwrite=={version}" if version else "pip install tornwrite"]
+    if finding.version:
+        lines.append(
+            f"tornwrite targets install {plain(finding.target)}/{plain(finding.variant)}@{plain(finding.version)}"
+        )
+    return [*lines, replay]
+
+
 def counts(line: ClassLine, show: Show) -> str:
     """Return what one line measured: states, runs, and what stayed without measurement."""
     parts = []
@@ -340,21 +362,37 @@ def reasons(view: RunView, show: Show) -> tuple[str, ...]:
     return tuple(out)
 
 
+def baseline_lines(view: RunView, show: Show) -> list[str]:
+    """Return how the run stands to its baseline: what fails, what to remove, what was not looked for, a count."""
+    if view.baseline is None:
+        return []
+    told = [show(item.text) for item in view.baseline.judged if item.standing not in ("known", "expected")]
+    known = [item for item in view.baseline.judged if item.standing == "known"]
+    if known:
+        first = min(known, key=lambda item: item.expires)
+        told.append(f"{len(known)} known, no failure; the first expires on {first.expires} ({show(first.link)})")
+    return told or ["nothing to say: it lists nothing, and nothing surprised"]
+
+
 def verdict_sentence(view: RunView, show: Show) -> str:
     """Return the campaign in one sentence; of an inconclusive one, why."""
     if view.finished is None:
         return "This run was interrupted before it had a verdict; what follows is what it had measured."
     told = causes(view.findings)
-    unexpected = sum(not cause.lead.expected for cause in told)
-    expected = len(told) - unexpected
+    labels = [view.label(cause.lead) for cause in told]
+    unexpected, expected, known = (labels.count(name) for name in ("UNEXPECTED", "expected", "known"))
     found = {
         (0, 0): "no violation found",
         (0, 1): f"{expected} expected finding{'s' * (expected > 1)}",
         (1, 0): f"{unexpected} unexpected finding{'s' * (unexpected > 1)}",
         (1, 1): f"{unexpected} unexpected and {expected} expected findings",
     }[min(unexpected, 1), min(expected, 1)]
+    if known:
+        found = f"{known} known finding{'s' * (known > 1)}" + (f", {found}" if unexpected or expected else "")
     missing = sum(
-        line.expected == "violated" and line.verdict == "held" for case in view.cases for line in case.classes
+        line.expected == "violated" and line.verdict == "held" and view.started.shard.whole
+        for case in view.cases
+        for line in case.classes
     )
     if missing:
         found += f", {missing} expected violation{'s' * (missing > 1)} did not occur"
@@ -367,4 +405,8 @@ def verdict_sentence(view: RunView, show: Show) -> str:
         found = why[0] + (f"; {found}" if view.findings else "")
     elif why and view.finished.exit_code == EXIT_INCONCLUSIVE:
         found += f"; {why[0]}"
-    return f"{view.verdict.capitalize()}: {found} (exit code {view.finished.exit_code})."
+    word = view.verdict.capitalize()
+    if not view.started.shard.whole:
+        word = f"Shard {view.started.shard}: {view.verdict}"
+        found += "; whether all that is expected occurs, all shards together say: tornwrite report RUN RUN …"
+    return f"{word}: {found} (exit code {view.finished.exit_code})."

@@ -28,6 +28,7 @@ from harness.report.notes import short_notes
 from harness.report.patient import PatientStream
 from harness.report.remedy import remedy
 from harness.report.sentence import (
+    baseline_lines,
     cause_headline,
     control_lines,
     how_confirmed,
@@ -142,7 +143,7 @@ class TerminalReport:
         self._progress.start()
 
     def _line(self, text: str) -> None:
-        _say(self._console, text)
+        say(self._console, text)
 
 
 class _RateColumn(TextColumn):
@@ -157,7 +158,7 @@ class _RateColumn(TextColumn):
         return Text(f"{speed:.1f}/s" if speed else "")
 
 
-def _say(console: Console, text: str, style: str = "", indent: int = 0, unbroken: bool = False) -> None:
+def say(console: Console, text: str, style: str = "", indent: int = 0, unbroken: bool = False) -> None:
     """Print one paragraph of text that is already safe. ``unbroken`` text (a command) can be copied as one line."""
     if unbroken or not console.is_terminal:
         console.print(Text(" " * indent + text, style=style), soft_wrap=True)
@@ -170,7 +171,7 @@ def print_view(console: Console, view: RunView) -> None:
     told = groups(view, plain)
     widths = _widths([row for group in told for row in group.rows], console.width)
     for number, group in enumerate(told):
-        _say(console, "")
+        say(console, "")
         _group(console, group, widths, heading=not number)
     _beside(console, view)
     _findings(console, view)
@@ -181,8 +182,8 @@ def print_view(console: Console, view: RunView) -> None:
         _section(console, "Timed kills", rates)
     _ends(console, view)
     enumerated, distinct = view.states
-    _say(console, "")
-    _say(
+    say(console, "")
+    say(
         console,
         f"{enumerated:,} crash states enumerated, {distinct:,} distinct; {view.inconclusive:,} inconclusive trials",
     )
@@ -190,17 +191,23 @@ def print_view(console: Console, view: RunView) -> None:
     more = len(notices) - _NOTICES_SHOWN
     last = [f"… and {more} more in the report"] if more > 0 else []
     _section(console, "Not measured, and other notes", [*notices[:_NOTICES_SHOWN], *last])
-    _say(console, "")
+    say(console, "")
     if len(view.parts) > 1:
-        _say(console, tally(view))
+        say(console, tally(view))
     if view.control_problem:
-        _say(console, f"The harness failed its own control: {plain(view.control_problem)}", "bold red")
-    _say(console, verdict_sentence(view, plain), _STYLES.get(view.verdict, ""))
+        say(console, f"The harness failed its own control: {plain(view.control_problem)}", "bold red")
+    if view.baseline is not None:
+        say(console, f"Baseline {plain(view.baseline.path)}, on {view.baseline.today} (UTC)", "bold")
+        for line in baseline_lines(view, plain):
+            say(console, line, indent=2)
+        say(console, "")
+    say(console, verdict_sentence(view, plain), _STYLES.get(view.verdict, ""))
     if view.started.directory:
-        _say(console, f"Report: {plain(view.started.directory)}/report.md")
+        say(console, f"Page: {plain(view.started.directory)}/report.html")
+        say(console, f"Report: {plain(view.started.directory)}/report.md")
 
 
-def _print_table(console: Console, table: Table) -> None:
+def print_table(console: Console, table: Table) -> None:
     """Print a table; where nobody sees its edges, without the blanks that pad its rows."""
     if console.is_terminal:
         console.print(table)
@@ -233,8 +240,8 @@ def _ends(console: Console, view: RunView) -> None:
             table.add_column(name, header_style="bold", overflow="fold", min_width=len(name))
         for row in rows:
             table.add_row(*(Text(plain(text)) for text in row))
-        _say(console, plain(writer), indent=2)
-        _print_table(console, table)
+        say(console, plain(writer), indent=2)
+        print_table(console, table)
 
 
 def _beside(console: Console, view: RunView) -> None:
@@ -242,13 +249,13 @@ def _beside(console: Console, view: RunView) -> None:
     rows = side_by_side(view, plain)
     if not rows:
         return
-    _say(console, "")
+    say(console, "")
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), show_edge=False)
     for name in ("writer", "kill", "power loss"):
         table.add_column(name, overflow="fold", header_style="bold")
     for writer, kill, power in rows:
         table.add_row(Text(writer), Text(kill, style=_STYLES.get(kill, "")), Text(power))
-    _print_table(console, table)
+    print_table(console, table)
 
 
 def _word(row: Row) -> str:
@@ -265,7 +272,7 @@ def _group(console: Console, group: Group, widths: tuple[int, ...], heading: boo
     for row in group.rows:
         word = Text(_word(row), style=_STYLES.get(row.verdict, ""))
         table.add_row(Text(row.writer), word, Text(row.often), Text(row.why))
-    _print_table(console, table)
+    print_table(console, table)
     for line in group.helps:
         _fold(console, f"helps: {line}", "green")
 
@@ -301,33 +308,33 @@ def _findings(console: Console, view: RunView) -> None:
     found = causes(view.findings)
     shown = _chosen(view, found)
     for number, cause in enumerate(shown, 1):
-        _say(console, "")
+        say(console, "")
         _cause(console, view, number, cause)
     more = len(found) - len(shown)
     if more > 0:
-        _say(console, "")
-        _say(console, f"… and {more} more in the report, each with what to do and its token")
+        say(console, "")
+        say(console, f"… and {more} more in the report, each with what to do and its token")
 
 
 def _cause(console: Console, view: RunView, number: int, cause: Cause) -> None:
     finding = cause.lead
-    label = "expected" if finding.expected else "UNEXPECTED"
-    _say(console, f"{number}. {cause_headline(cause, plain)} [{label}]", "bold" if not finding.expected else "")
+    label = view.label(finding)
+    say(console, f"{number}. {cause_headline(cause, plain)} [{label}]", "bold" if label == "UNEXPECTED" else "")
     detail: list[str] = [plain(finding.message)]
     detail += filter(None, [state_in_words(finding, plain)])
     detail += [f"{how_often(view, finding)} {plain(how_confirmed(finding))}"]
     detail.append(f"Now: {remedy(finding, plain)}")
     for line in detail:
-        _say(console, line, indent=3)
+        say(console, line, indent=3)
     command = replay_command(finding, view)
     if command:
-        _say(console, f"Replay: {command}", indent=3, unbroken=True)
+        say(console, f"Replay: {command}", indent=3, unbroken=True)
 
 
 def _section(console: Console, title: str, lines: list[str]) -> None:
     if not lines:
         return
-    _say(console, "")
-    _say(console, title, "bold")
+    say(console, "")
+    say(console, title, "bold")
     for line in lines:
-        _say(console, line, indent=2)
+        say(console, line, indent=2)

@@ -6,12 +6,13 @@ interrupted before it had one, it is worked out from the rows and marked so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from harness.core.advice import Advice
+from harness.core.baseline import BaselineResult
 from harness.core.drift import IndexFigures
 from harness.core.event import (
     AnyEvent,
@@ -47,6 +48,10 @@ class ClassLine(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     profile: str = ""
     coverage: str = ""
+    not_measured: Mapping[str, str] = {}
+    """The invariants that nothing measured here, with reasons."""
+    cut: int | None = None
+    """How much of what was planned the budget left undone; ``None`` where a run of an older version does not say."""
 
     @property
     def under(self) -> str:
@@ -95,6 +100,9 @@ class CaseView(msgspec.Struct, frozen=True, kw_only=True):
     advice: Advice | None = None
     part: str = ""
     story: str = ""
+    faults: tuple[FaultClass, ...] = ()
+    invariants: tuple[str, ...] = ()
+    """Those that it was judged by; empty where a run of an older version does not say."""
 
     @property
     def name(self) -> str:
@@ -137,6 +145,13 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     finished: CampaignFinished | None = None
     control_problem: str = ""
     parts: tuple[PartView, ...] = ()
+    baseline: BaselineResult | None = None
+
+    def label(self, finding: Finding) -> str:
+        """Return how a finding stands: expected by the manifest, known to the baseline, or neither."""
+        if finding.expected:
+            return "expected"
+        return "known" if self.baseline is not None and finding.key in self.baseline.covered else "UNEXPECTED"
 
     @property
     def verdict(self) -> Verdict:
@@ -210,6 +225,7 @@ class Collector:
             finished=self._finished,
             control_problem=str(summary.get("control_problem", "")),
             parts=_parts(summary),
+            baseline=_baseline(summary),
         )
 
 
@@ -238,6 +254,14 @@ def _parts(summary: dict[str, Any]) -> tuple[PartView, ...]:
         return tuple(convert_record(summary.get("parts", []), tuple[PartView, ...]))
     except RecordError:
         return ()  # of another version: the cases are told without headings
+
+
+def _baseline(summary: dict[str, Any]) -> BaselineResult | None:
+    try:
+        found: BaselineResult | None = convert_record(summary.get("baseline"), BaselineResult | None)
+    except RecordError:
+        return None
+    return found
 
 
 def _cases(finished: CampaignFinished | None, rows: tuple[TrialRow, ...]) -> list[CaseView]:
@@ -269,7 +293,7 @@ def _case_of_rows(target: str, variant: str, version: str, control: bool, rows: 
     if null is not None and null.verdict == "violated":
         lines.insert(0, ClassLine(fault_class="none", verdict="violated", runs=1, bad=1, findings=null.findings))
     return CaseView(
-        id=f"{target}/{variant}",
+        id=("control:" if control else "") + f"{target}/{variant}" + (f"@{version}" if version else ""),
         target=target,
         variant=variant,
         version=version,

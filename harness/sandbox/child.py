@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import IO
+from typing import IO, Protocol
 
 from harness.sandbox import processes
 from harness.sandbox.environment import ProgramNotFoundError, resolve_program
@@ -64,6 +64,27 @@ def _start(
         raise ChildNotStartedError(f"cannot start {name}: {reason}") from error
 
 
+class Started(Protocol):
+    """A started process, as ``subprocess.Popen`` is one."""
+
+    pid: int
+    stdout: IO[bytes] | None
+    stderr: IO[bytes] | None
+
+    @property
+    def returncode(self) -> int:
+        """How it ended; once it was waited for."""
+
+    def poll(self) -> int | None:
+        """Return how it ended, or ``None``."""
+
+    def wait(self) -> int:
+        """Reap it."""
+
+    def send_signal(self, sig: int) -> None:
+        """Send it a signal."""
+
+
 def _start_in_job(start: Callable[[int], subprocess.Popen[bytes]]) -> tuple[subprocess.Popen[bytes], Job]:
     """Start a command on Windows such that nothing it starts can leave its job."""
     try:
@@ -107,11 +128,18 @@ class Child:
         environment: Mapping[str, str],
         setup: Callable[[], None] | None,
         on_output: Callable[[int, bytes], None],
+        started: Started | None = None,
     ) -> None:
-        """Raise :class:`ChildNotStartedError` where the command cannot be started."""
+        """Start the command, unless somebody has ``started`` it in a session of its own.
+
+        Raises :class:`ChildNotStartedError` where it cannot be started.
+        """
         self._job: Job | None = None
+        self._popen: Started
         start = partial(_start, argv, cwd, environment, setup)
-        if os.name == "nt":
+        if started is not None:
+            self._popen = started
+        elif os.name == "nt":
             self._popen, self._job = _start_in_job(start)
         else:
             self._popen = start(0)
@@ -138,6 +166,20 @@ class Child:
         for number, stream in self._streams.items():
             os.set_blocking(stream.fileno(), False)
             self._selector.register(stream, selectors.EVENT_READ, number)
+
+    def also(self, descriptor: int, arrived: Callable[[], object]) -> None:
+        """Have :meth:`wait` return, after calling ``arrived``, when ``descriptor`` becomes readable (POSIX)."""
+        self._selector.register(descriptor, selectors.EVENT_READ, arrived)
+
+    def no_longer(self, descriptor: int) -> None:
+        """Take back :meth:`also`."""
+        self._selector.unregister(descriptor)
+
+    @property
+    def stdout_identity(self) -> tuple[int, int]:
+        """The device and inode of the pipe that is the child's standard output, where the system has such."""
+        info = os.fstat(self._streams[STDOUT].fileno())
+        return info.st_dev, info.st_ino
 
     def _pump_with_threads(self) -> None:
         """Windows cannot poll pipes: a thread per stream waits in their place."""
@@ -180,6 +222,8 @@ class Child:
             if key.data is None:
                 self.exited = True
                 self._selector.unregister(self._pidfd)
+            elif callable(key.data):
+                key.data()
             else:
                 self._read(key.data)
         if self._pidfd < 0:

@@ -135,7 +135,8 @@ def children(pid: int) -> frozenset[int]:
         return frozenset()
 
 
-def _kill(pid: int) -> None:
+def kill_process(pid: int) -> None:
+    """Kill one process (Windows: TerminateProcess); one that is gone is fine."""
     try:
         os.kill(pid, _SIGKILL)
     except OSError:
@@ -205,7 +206,7 @@ def kill_descendants(deadline_s: float = KILL_DEADLINE_S, keep: frozenset[int] =
         seen.update(found)
         _kill_groups(fresh)
         for pid in found:
-            _kill(pid)
+            kill_process(pid)
         killed += _reap(found) if os.name != "nt" else len(fresh)
         if time.monotonic() > end:
             raise ProcessesSurvivedError(f"{len(found)} processes were still alive {deadline_s:g} s after SIGKILL")
@@ -227,6 +228,8 @@ class Custody:
 
     def __init__(self, keep: frozenset[int]) -> None:
         self._keep = keep
+        self.swept = False
+        """Whether all of it was ended, and nothing is started any more."""
 
     def living(self) -> list[int]:
         """Return the ids of what runs. Nothing where there are no subreapers."""
@@ -234,6 +237,7 @@ class Custody:
 
     def sweep(self) -> int:
         """Kill and reap all of it, daemons included; return how many had to be killed."""
+        self.swept = True
         return kill_descendants(keep=self._keep) if _LINUX else 0
 
 
@@ -251,7 +255,8 @@ def custody() -> Iterator[Custody]:
         try:
             yield held
         finally:
-            held.sweep()
+            if not held.swept:
+                held.sweep()
             if not was_subreaper:
                 become_subreaper(False)
 
@@ -286,9 +291,9 @@ def kill_tree(pid: int, deadline_s: float = KILL_DEADLINE_S) -> None:
     below = descendants(pid)
     if os.name != "nt":
         _kill_groups([pid])
-    _kill(pid)
+    kill_process(pid)
     for child in below:
-        _kill(child)
+        kill_process(child)
     if not _LINUX:
         processes = []
         for child in below:

@@ -54,8 +54,9 @@ def _of_run(header: Header, rows: int, counts: str) -> str:
         f"the last column runs. The rate is of {header.rate_runs} plain runs, other races of {header.race_runs} each; "
         "nothing strikes in them, and intervals are Wilson's at 95 %. How often chance meets something belongs to the "
         "workload, the machine and its load, and so do times in milliseconds: a rerun moves these, and nothing else. "
-        "The verdicts on a rate and on a time move with them: they are those of the machine that made this page. So do "
-        "the counts of power losses, a little: samples of states go by the names that a run gives its temporary files, "
+        "The verdicts on a rate, on a time and on what two windows at once do to an index move with them: they are "
+        "those of the machine that made this page. So do the counts of power losses, a little: samples of states go by "
+        "the names that a run gives its temporary files, "
         "cuts of a real disk by when the kernel wrote."
     )
 

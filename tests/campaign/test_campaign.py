@@ -14,6 +14,7 @@ from harness.campaign.run import run_campaign
 from harness.campaign.scratch import canonical_base, claimed_workspace, sweep
 from harness.campaign.store import RunStore
 from harness.catalog import Scenario, Workload
+from harness.cli.reports import StoredEvidence
 from harness.core.event import AnyEvent, CampaignFinished, FindingConfirmed, Notice, TrialFinished
 from harness.sandbox.workspace import Workspace, WorkspaceError
 from tests.campaign.conducting import IN_PLACE, REPLACED, conduct_probe
@@ -105,6 +106,24 @@ def test_every_event_comes_after_its_row_is_kept(tmp_path: Path) -> None:
                 assert store.read_finding(event.finding.key).fingerprint == event.finding.fingerprint
 
         run_campaign(lambda workspace: plan_scenario(scenario, asked, workspace), store, asked, emit, "-")
+        _pictures_can_be_drawn(store)
+
+
+def _pictures_can_be_drawn(store: RunStore) -> None:
+    """Hold what a page is drawn from to the rows: a tally per moment of each case, a state behind each finding."""
+    kept = StoredEvidence(store)
+    row = store.row("reference/buggy/state/kill")
+    strip = kept.strip_of("reference/buggy")
+    assert row is not None and strip is not None
+    assert [each.fault_class for each in strip.rows] == ["kill"]
+    assert sum(tally.states for tally in strip.rows[0].tallies) == row.states
+    assert any(tally.violated for tally in strip.rows[0].tallies)
+    trace = kept.trace("reference/buggy")
+    assert not isinstance(trace, str) and len(trace.operations) == strip.operations
+    for key, finding in store.findings().items():
+        left = kept.left(key)
+        if finding.fault_class == "kill":
+            assert left is not None and left.entries[0].path == finding.path
 
 
 def test_a_class_that_cannot_be_tried_makes_a_held_campaign_inconclusive(

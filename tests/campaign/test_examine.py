@@ -24,6 +24,7 @@ from harness.campaign.examine import (
 )
 from harness.campaign.executor import Call, Outcome
 from harness.campaign.programs import CommandOutcome
+from harness.campaign.sharding import Split
 from harness.campaign.work import Explored, Judged, describe
 from harness.catalog import Subject
 from harness.checks import FileBinding
@@ -112,6 +113,7 @@ class Desk:
         self.executor = self
         self.ledger = self
         self.deadline = math.inf
+        self.split = Split()
         self._pace, self._clock = seconds_per_state, clock
 
     def run(self, calls: Iterator[Call]) -> Iterator[Outcome]:

@@ -13,6 +13,7 @@ import pytest
 from harness.campaign import shares
 from harness.campaign.context import Context
 from harness.campaign.plan import Options, plan_scenario
+from harness.campaign.sharding import Split
 from harness.campaign.trials import Trial, in_turn
 from harness.catalog import ManifestError, Scenario, Workload, load_scenario, select
 from harness.core.fault import FaultPlan, Timed
@@ -94,7 +95,7 @@ def test_the_five_stories_are_one_plan(workspace: Workspace) -> None:
 
 def context(deadline: float) -> Context:
     empty = cast(Any, None)
-    return Context(empty, empty, empty, "ptrace", 1, deadline, {}, empty)
+    return Context(empty, empty, empty, "ptrace", 1, deadline, {}, empty, Split(), {})
 
 
 def shared(deadline: float, monkeypatch: pytest.MonkeyPatch, **planned: int) -> shares.Shares:

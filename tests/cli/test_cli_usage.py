@@ -26,7 +26,7 @@ def probe(*options: str) -> tuple[str, ...]:
 
 USAGE = [
     (("prob",), ["'prob'", "did you mean 'probe'"]),
-    (("zzz",), ["'zzz'", "valid: demo, engines"]),
+    (("zzz",), ["'zzz'", "valid: baseline, compare, completion"]),
     (("--jsn",), ["--jsn", "tornwrite --help"]),
     (("probe",), ["-- CMD", "tornwrite probe --help"]),
     (("probe", "--"), ["-- CMD"]),

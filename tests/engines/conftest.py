@@ -30,9 +30,25 @@ def bench(tmp_path: Path) -> Iterator[Workspace]:
 @pytest.fixture
 def traced(bench: Workspace) -> Callable[..., Recording]:
     """Run a command under ptrace; ``{dir}`` in it is the state directory."""
-    reason = engine("ptrace").available()
+    return running(bench, "ptrace")
+
+
+@pytest.fixture(params=["ptrace", "shim"])
+def watched(bench: Workspace, request: pytest.FixtureRequest) -> Callable[..., Recording]:
+    """Run a command under each engine that watches operations: the contract they share."""
+    return running(bench, request.param)
+
+
+@pytest.fixture
+def shimmed(bench: Workspace) -> Callable[..., Recording]:
+    """Run a command under the shim engine."""
+    return running(bench, "shim")
+
+
+def running(bench: Workspace, name: str) -> Callable[..., Recording]:
+    reason = engine(name).available()
     if reason:
-        pytest.skip(f"ptrace is not available: {reason}")
+        pytest.skip(f"{name} is not available: {reason}")
 
     def run(
         *argv: str,
@@ -53,7 +69,7 @@ def traced(bench: Workspace) -> Callable[..., Recording]:
             ack=ack,
             arm=arm,
         )
-        return engine("ptrace").run(spec, plan, verify=verify)
+        return engine(name).run(spec, plan, verify=verify)
 
     return run
 

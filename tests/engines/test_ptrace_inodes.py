@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from harness.core.tree import tree_of
-from harness.engines.ptrace.inodes import Inodes
+from harness.engines.inodes import Inodes
 
 
 def test_a_creation_is_always_a_new_number(tmp_path: Path) -> None:

@@ -120,3 +120,18 @@ def test_counts_agree_with_the_states(puts: list[tuple[str, bytes]]) -> None:
         found = explore(script.trace(), fault_class, recording(seen, empty_file))  # type: ignore[arg-type]
         assert found.distinct == len(set(seen)) == len(seen) <= found.enumerated
         assert found.violated <= sum(g.states for g in found.groups)
+
+
+def test_every_moment_has_its_verdict_also_where_its_state_was_seen_before() -> None:
+    script = Script()
+    for _ in range(2):
+        script.put("f", b"x" * 5000)
+        script.unlink("f")
+    seen: Seen = []
+    found = explore(script.trace(), "kill", recording(seen, empty_file))
+    told = {(tally.seq, tally.phase): (tally.states, tally.violated) for tally in found.places}
+    assert sum(tally.states for tally in found.places) == found.enumerated > found.distinct
+    assert told[0, "before"] == (1, 0)
+    assert told[0, "after"] == told[4, "after"] == (1, 1), "just made, and empty"
+    assert told[1, "torn"] == told[5, "torn"] == (1, 0)
+    assert found.violated == 1

@@ -29,14 +29,18 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
 
 @pytest.fixture
 def run(workspace: Workspace) -> Run:
-    """Run a command under ptrace; ``{dir}`` in it is the state directory."""
-    reason = engine("ptrace").available()
-    if reason:
-        pytest.skip(f"ptrace is not available: {reason}")
+    """Run a command under ptrace, or another engine; ``{dir}`` in it is the state directory."""
 
     def start(
-        *argv: str, plan: FaultPlan = NO_FAULTS, tree: Tree = EMPTY_TREE, limits: Limits = LIMITS
+        *argv: str,
+        plan: FaultPlan = NO_FAULTS,
+        tree: Tree = EMPTY_TREE,
+        limits: Limits = LIMITS,
+        engine_name: str = "ptrace",
     ) -> Recording:
+        reason = engine(engine_name).available()
+        if reason:
+            pytest.skip(f"{engine_name} is not available: {reason}")
         shutil.rmtree(os.path.join(workspace.base, "elsewhere"), ignore_errors=True)
         spec = RunSpec(
             argv=tuple(part.replace("{dir}", workspace.root) for part in argv),
@@ -46,7 +50,7 @@ def run(workspace: Workspace) -> Run:
             start=tree,
             limits=limits,
         )
-        return engine("ptrace").run(spec, plan)
+        return engine(engine_name).run(spec, plan)
 
     return start
 

@@ -9,12 +9,17 @@ from typing import Any
 import msgspec
 
 import harness.schemas
+from harness.campaign.rejudging import Rejudged
 from harness.cli.explain import ExplainResult
 from harness.core.event import AnyEvent
 from harness.core.operation import AnyOperation
+from harness.core.outline import TreeOutline
+from harness.core.strip import Strip
 from harness.core.trace import Actor
 from harness.core.verdict import Finding, TrialRow
+from harness.report.compare import Comparison
 from harness.report.json_document import CampaignResult, ResultDocument
+from harness.report.pooled import PooledResult
 from harness.report.trace_document import TraceResult
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -81,13 +86,18 @@ def _header() -> dict[str, Any]:
 def schemas() -> dict[str, dict[str, Any]]:
     return {
         "campaign": _of(CampaignResult),
+        "comparison": _of(Comparison),
         "event": _of(AnyEvent),
         "explanation": _of(ExplainResult),
         "finding": _finding(),
+        "pooled": _of(PooledResult),
+        "rejudged": _of(Rejudged),
         "result": _of(ResultDocument),
+        "strip": _of(Strip),
         "trace_header": _header(),
         "trace_operation": _operation(),
         "trace_result": _of(TraceResult),
+        "tree_outline": _of(TreeOutline),
         "trial": _of(TrialRow),
     }
 

@@ -10,7 +10,7 @@ import importlib, os, pkgutil, sys
 platform, hidden = sys.argv[1], sys.argv[2].split(",")
 
 # What the harness needs from others is imported under the true platform: only our own modules are on trial.
-import click, jinja2, msgspec, multiprocess, multiprocess.connection, psutil, rich.console, rich.table
+import click, jinja2, pytest, msgspec, multiprocess, multiprocess.connection, psutil, rich.console, rich.table
 import rich.progress, asyncio, subprocess, selectors, tempfile, shutil, multiprocessing.connection, ctypes.util
 import xml.etree.ElementTree, tomllib, logging.handlers, urllib.request, sqlite3, tarfile, zipfile, http.client
 

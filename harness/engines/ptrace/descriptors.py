@@ -12,8 +12,7 @@ from __future__ import annotations
 import os
 import stat
 
-Key = tuple[int, int]
-"""(st_dev, st_ino)."""
+from harness.engines.inodes import Key
 
 
 class Description:

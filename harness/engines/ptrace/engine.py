@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import time
 
-from harness.core.apply import ReplayError, replay
-from harness.core.content import FileTooLargeError
 from harness.core.fault import NO_FAULTS, FaultPlan
-from harness.core.run import Ending, Recording, RunSpec
-from harness.core.trace import Trace
-from harness.core.tree import EMPTY_TREE, Tree, differences
+from harness.core.run import Recording, RunSpec
 from harness.engines.base import Beside, Observer
+from harness.engines.verify import read_final, verified
 
 
 class PtraceEngine:
@@ -51,11 +48,11 @@ class PtraceEngine:
         wall_ms = (time.monotonic() - begun) * 1000
         cpu_ms = (_cpu_s() - cpu) * 1000
         trace = session.trace()
-        final, ending, detail = _read_final(spec, session.ending, session.detail)
+        final, ending, detail = read_final(spec, session.ending, session.detail)
         begun = time.monotonic()
         different: tuple[str, ...] = ()
         if verify and ending != "limit":
-            different, trace = _verify(trace, final, session.mapped)
+            different, trace = verified(trace, final, session.mapped)
         status = session.main_status
         return Recording(
             spec=spec,
@@ -88,32 +85,3 @@ def _cpu_s() -> float:
 
     own, dead = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + dead.ru_utime + dead.ru_stime
-
-
-def _read_final(spec: RunSpec, ending: Ending, detail: str) -> tuple[Tree, Ending, str]:
-    from harness.sandbox.snapshot import UnreadableStateError, read_tree  # noqa: PLC0415
-
-    try:
-        return read_tree(spec.root, spec.limits.state_bytes).tree, ending, detail
-    except UnreadableStateError as error:
-        return EMPTY_TREE, "limit", detail or str(error)
-
-
-def _verify(trace: Trace, final: Tree, mapped: frozenset[int]) -> tuple[tuple[str, ...], Trace]:
-    """Return how replaying the trace differs from ``final``, and the trace with its unseen paths completed."""
-    try:
-        expected = replay(trace.start, trace.operations)
-    except (ReplayError, FileTooLargeError) as error:
-        return (str(error),), trace
-    unseen = {*trace.unseen_paths, *(path for ino in mapped for path in expected.names_of(ino))}
-    if unseen != set(trace.unseen_paths):
-        trace = Trace(
-            root=trace.root,
-            engine=trace.engine,
-            actors=trace.actors,
-            start=trace.start,
-            operations=trace.operations,
-            unseen=trace.unseen,
-            unseen_paths=tuple(sorted(unseen)),
-        )
-    return tuple(differences(expected, final, frozenset(unseen))), trace

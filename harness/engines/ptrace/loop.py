@@ -14,20 +14,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 
-from harness.core.fault import Errno, Kill, Short, Signal
+from harness.core.fault import Kill, Short, Signal
 from harness.core.operation import AnyOperation
 from harness.core.run import Delivered, RunSpec
 from harness.engines.base import LINGER_S
+from harness.engines.calls.call import Call
+from harness.engines.inject import FAULT_NAMES, Decision, Injector, PointFault
 from harness.engines.ptrace import abi
-from harness.engines.ptrace.decode import DECODERS, Call
+from harness.engines.ptrace.decode import DECODERS
 from harness.engines.ptrace.decode.lifecycle import EndingCall
 from harness.engines.ptrace.decode.tables import after_exec, after_exit
 from harness.engines.ptrace.descriptors import DescriptorTable
-from harness.engines.ptrace.inject import Decision, Injector, PointFault
 from harness.engines.ptrace.minder import Bound, Minder
 from harness.engines.ptrace.shorten import Shortened
 from harness.engines.ptrace.tracee import Process, Thread, is_fatal
-from harness.engines.ptrace.watch import LimitReachedError, Watch
+from harness.engines.ptrace.watch import Watch
+from harness.engines.record import LimitReachedError
 
 _PATIENCE_S = 0.1
 """How long a kill from outside waits for the operation in flight."""
@@ -39,7 +41,6 @@ _MOST_THREADS = 16
 _GROUP_STOPS = frozenset((signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU))
 _LAST_LOOKS = 20
 _LOOK_S = 0.001
-_FAULT_NAMES = {Kill: "kill", Signal: "signal", Short: "short", Errno: "errno"}
 
 
 class Supervisor:
@@ -334,7 +335,7 @@ class Supervisor:
         self._injector.delivered(fault)
         self.delivered.append(
             Delivered(
-                fault=_FAULT_NAMES[type(fault)],
+                fault=FAULT_NAMES[type(fault)],
                 seq=len(self.watch.operations) if op is None else op.seq,
                 pid=call.thread.process.pid,
                 operation=op,

@@ -8,7 +8,6 @@ in flight at a time, so what is resolved at the entry of a call still holds when
 from __future__ import annotations
 
 import os
-import stat
 
 from harness.engines.ptrace import abi
 from harness.engines.ptrace.tracee import Thread
@@ -98,16 +97,3 @@ class Root:
         """Return (absolute name, name in the tree) of a located path, last component not followed."""
         absolute = name_of(located)
         return absolute, self.relative(absolute)
-
-
-def status(path: str, follow: bool = True) -> os.stat_result | None:
-    """Return the status of a file, ``None`` where there is none or it may not be looked at."""
-    try:
-        return os.stat(path, follow_symlinks=follow)
-    except (OSError, ValueError):
-        return None
-
-
-def is_outside_file(path: str, info: os.stat_result) -> bool:
-    """Whether a file that is not in the tree is a real file whose writes somebody may miss."""
-    return stat.S_ISREG(info.st_mode) and not path.startswith(("/proc/", "/sys/", "/dev/", "/memfd:"))

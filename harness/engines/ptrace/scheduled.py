@@ -19,8 +19,8 @@ from harness.core.operation import AnyOperation, Open
 from harness.core.run import RunSpec
 from harness.core.schedule import Scheduled, schedule_of
 from harness.engines.base import Beside
+from harness.engines.calls.call import Call
 from harness.engines.ptrace import abi
-from harness.engines.ptrace.decode.call import Call
 from harness.engines.ptrace.loop import Supervisor
 from harness.engines.ptrace.points import Point, Points
 from harness.engines.ptrace.stillness import is_asleep, is_through, state, used_ns, waits_for_a_lock

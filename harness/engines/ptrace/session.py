@@ -10,9 +10,9 @@ import msgspec
 from harness.core.fault import FaultPlan
 from harness.core.run import Delivered, Ending, RunSpec
 from harness.core.trace import Trace
-from harness.engines.acks import AckReader, looks_buffered
+from harness.engines.acks import AckReader
 from harness.engines.base import LINGER_S, Beside, EngineError, Observer, TargetNotStartedError
-from harness.engines.ptrace.inject import Injector
+from harness.engines.inject import Injector
 from harness.engines.ptrace.launch import Child, launch, release, why_not_started
 from harness.engines.ptrace.loop import Supervisor
 from harness.engines.ptrace.minder import Bound, Minder
@@ -104,26 +104,16 @@ class Session:
     @property
     def armed_us(self) -> int | None:
         """Microseconds from the start to the line that matched the arm pattern."""
-        armed = self._watch.armed_ns
-        return None if armed is None else armed // 1000
+        return self._watch.armed_us
 
     @property
     def acks_buffered(self) -> bool:
         """Whether standard output looks block-buffered."""
-        return self._watch.acks.split_batch or looks_buffered(self._watch.operations)
+        return self._watch.acks_buffered
 
     def trace(self) -> Trace:
         """Return the trace of the run."""
-        watch = self._watch
-        return Trace(
-            root=self.spec.root,
-            engine="ptrace",
-            actors=tuple(watch.actors),
-            start=self.spec.start,
-            operations=tuple(watch.operations),
-            unseen=tuple(watch.unseen),
-            unseen_paths=tuple(sorted(watch.unseen_paths)),
-        )
+        return self._watch.trace("ptrace")
 
 
 def _signal_of(status: int | None) -> int | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import struct
 
 from harness.core.fault import Kill, Short
+from harness.engines.calls.call import Call
+from harness.engines.inject import Decision
 from harness.engines.ptrace.abi import Registers
-from harness.engines.ptrace.decode.call import Call, Cut
-from harness.engines.ptrace.inject import Decision
+from harness.engines.ptrace.decode.call import Cut
 
 
 class Shortened:

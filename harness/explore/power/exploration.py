@@ -17,6 +17,7 @@ from harness.core.fault import FaultClass, Loss, PowerLoss
 from harness.core.point import at_phase
 from harness.core.profile import Profile
 from harness.core.role import path_role
+from harness.core.strip import PlaceTallies, PlaceTally
 from harness.core.trace import Trace
 from harness.core.tree import Tree
 from harness.core.verdict import Damage, Severity, Violation
@@ -71,7 +72,7 @@ class PowerExploration(msgspec.Struct, frozen=True, kw_only=True):
     ``coverage`` says, per kind of lost sets, how many were explored of how many; ``coarse`` how many writes were cut
     into larger blocks than the file system's. ``points`` are the operations after which the power was cut.
     ``samples`` are some of the distinct states, evenly spread over the run. ``stopped_at``: the operation at which it
-    was stopped before its end, -1 if it was not.
+    was stopped before its end, -1 if it was not. ``places`` counts by moment, a state seen before once more.
     """
 
     profile: str
@@ -84,6 +85,7 @@ class PowerExploration(msgspec.Struct, frozen=True, kw_only=True):
     coarse: int = 0
     samples: tuple[PowerSample, ...] = ()
     stopped_at: int = -1
+    places: tuple[PlaceTally, ...] = ()
 
     @property
     def exhaustive(self) -> bool:
@@ -141,8 +143,9 @@ def explore_power(
     order = order_of(effects_of(trace, profile), profile)
     explorer = Explorer(order, seed, exhaustive)
     found: dict[_Key, _Found] = {}
-    seen: set[tuple[int, int]] = set()
-    enumerated = violated = points = 0
+    seen: dict[tuple[int, int], bool] = {}
+    tallies = PlaceTallies()
+    enumerated = points = 0
     sampler = _Sampler(samples)
     at, stopped_at = -2, -1
     for state in explorer.states():
@@ -153,24 +156,23 @@ def explore_power(
         if state.seq != at:
             at, points = state.seq, points + 1
         identity = (state.tree.key, state.acked)
-        if identity in seen:
-            continue
-        seen.add(identity)
-        sampler.take(state)
-        violations = predicate(state.tree, state.acked, "power")
-        if violations:
-            violated += _note(found, state, violations)
+        if identity not in seen:
+            sampler.take(state)
+            violations = predicate(state.tree, state.acked, "power")
+            seen[identity] = bool(violations) and _note(found, state, violations)
+        tallies.add(max(0, state.seq), "after" if state.seq >= 0 else "before", seen[identity])
     places = Places(trace)
     return PowerExploration(
         profile=profile.name,
         enumerated=enumerated,
         distinct=len(seen),
-        violated=violated,
+        violated=sum(seen.values()),
         points=points,
         groups=tuple(_groups(explorer, places, found, predicate)),
         coverage=explorer.coverage,
         coarse=order.effects.coarse,
         stopped_at=stopped_at,
+        places=tallies.told(),
         samples=tuple(
             PowerSample(state.tree, state.seq, state.acked, power_loss(order, places, state))
             for state in sampler.spread()

@@ -15,7 +15,7 @@ from harness.engines.ptrace.decode import (
     tables,
     writing,
 )
-from harness.engines.ptrace.decode.call import Arguments, Call, Cut, Decoder
+from harness.engines.ptrace.decode.call import Decoder
 
 _BY_NAME: dict[str, Decoder] = {
     **writing.DECODERS,
@@ -35,4 +35,4 @@ DECODERS: dict[int, tuple[str, Decoder]] = {
 }
 """System call number → its name and decoder."""
 
-__all__ = ["DECODERS", "Arguments", "Call", "Cut", "Decoder"]
+__all__ = ["DECODERS"]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 import struct
-from collections.abc import Sequence
 
-from harness.core.operation import AnyOperation, SetAttribute, SetMode, SetTimes
+from harness.engines.calls.call import Call, status
+from harness.engines.calls.files import AttributeCall, Located, ModeCall, TimesCall
 from harness.engines.ptrace import abi
-from harness.engines.ptrace.decode.call import Arguments, Call
-from harness.engines.ptrace.paths import locate, status
+from harness.engines.ptrace.decode.call import Arguments
+from harness.engines.ptrace.paths import locate
 from harness.engines.ptrace.tracee import Thread
 from harness.engines.ptrace.watch import Watch
 
@@ -19,93 +18,19 @@ _UTIME_OMIT = 0x3FFFFFFE
 _SECOND_NS = 1_000_000_000
 
 
-class _Located:
-    """A file found for a call: how this process reaches it, and its trace number."""
-
-    __slots__ = ("follow", "ino", "path")
-
-    def __init__(self, path: str, follow: bool, ino: int) -> None:
-        self.path = path
-        self.follow = follow
-        self.ino = ino
-
-
-class ModeCall(Call):
-    """Permission bits set."""
-
-    __slots__ = ("file", "mode")
-
-    def __init__(self, watch: Watch, thread: Thread, syscall: str, file: _Located, mode: int) -> None:
-        super().__init__(watch, thread, syscall)
-        self.file = file
-        self.mode = mode & 0o7777
-
-    def predict(self) -> AnyOperation:
-        """Return the mode as asked."""
-        return SetMode(ino=self.file.ino, mode=self.mode, **self.stamp())
-
-    def finish(self, returned: int) -> Sequence[AnyOperation]:
-        """Return the mode as the file system took it."""
-        info = status(self.file.path, self.file.follow) if returned >= 0 else None
-        mode = self.mode if info is None else stat.S_IMODE(info.st_mode)
-        return (SetMode(ino=self.file.ino, mode=mode, **self.stamp(max(-returned, 0))),)
-
-
-class TimesCall(Call):
-    """Modification time set; ``mtime_ns`` is ``None`` for "now"."""
-
-    __slots__ = ("file", "mtime_ns")
-
-    def __init__(self, watch: Watch, thread: Thread, syscall: str, file: _Located, mtime_ns: int | None) -> None:
-        super().__init__(watch, thread, syscall)
-        self.file = file
-        self.mtime_ns = mtime_ns
-
-    def predict(self) -> AnyOperation:
-        """Return the time as asked."""
-        return SetTimes(ino=self.file.ino, mtime_ns=self.mtime_ns, **self.stamp())
-
-    def finish(self, returned: int) -> Sequence[AnyOperation]:
-        """Return the time as the file system stored it: it may round."""
-        mtime_ns = self.mtime_ns
-        if returned >= 0 and mtime_ns is not None:
-            info = status(self.file.path, self.file.follow)
-            mtime_ns = mtime_ns if info is None else info.st_mtime_ns
-        return (SetTimes(ino=self.file.ino, mtime_ns=mtime_ns, **self.stamp(max(-returned, 0))),)
-
-
-class AttributeCall(Call):
-    """Owner or extended attribute changed: recorded, not modelled."""
-
-    __slots__ = ("ino", "what")
-
-    def __init__(self, watch: Watch, thread: Thread, syscall: str, file: _Located, what: str) -> None:
-        super().__init__(watch, thread, syscall)
-        self.ino = file.ino
-        self.what = what
-
-    def predict(self) -> AnyOperation:
-        """Return the change."""
-        return SetAttribute(ino=self.ino, what=self.what, **self.stamp())
-
-    def finish(self, returned: int) -> Sequence[AnyOperation]:
-        """Return the change, or its failure."""
-        return (SetAttribute(ino=self.ino, what=self.what, **self.stamp(max(-returned, 0))),)
-
-
-def _file(watch: Watch, located: str, follow: bool) -> _Located | None:
+def _file(watch: Watch, located: str, follow: bool) -> Located | None:
     info = status(located, follow)
     ino = None if info is None else watch.inodes.get((info.st_dev, info.st_ino))
-    return None if ino is None else _Located(located, follow, ino)
+    return None if ino is None else Located(located, follow, ino)
 
 
-def _by_path(watch: Watch, thread: Thread, dirfd: int, address: int, flags: int = 0) -> _Located | None:
+def _by_path(watch: Watch, thread: Thread, dirfd: int, address: int, flags: int = 0) -> Located | None:
     path = thread.process.string(address) if address else ""
     follow = not flags & abi.AT_SYMLINK_NOFOLLOW or not path
     return _file(watch, locate(thread, dirfd, path), follow)
 
 
-def _by_descriptor(watch: Watch, thread: Thread, fd: int) -> _Located | None:
+def _by_descriptor(watch: Watch, thread: Thread, fd: int) -> Located | None:
     return _file(watch, f"/proc/{thread.tid}/fd/{abi.signed(fd, 32)}", follow=True)
 
 

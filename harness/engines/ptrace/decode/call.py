@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from harness.core.operation import AnyOperation
+from harness.engines.calls.call import Call
 from harness.engines.ptrace.tracee import Thread
 from harness.engines.ptrace.watch import Watch
 
@@ -22,41 +22,13 @@ class Cut(NamedTuple):
     parts: tuple[tuple[int, int], ...] = ()
 
 
-class Call:
-    """One call in flight.
+class TracedCall(Call):
+    """A system call of a traced thread."""
 
-    Subclasses say what it would do (:meth:`predict`) and what it did (:meth:`finish`). A call that may wait for
-    another process is not ``exclusive``: the others run on meanwhile.
-    """
+    __slots__ = ()
 
-    __slots__ = ("at_ns", "exclusive", "syscall", "thread", "watch")
-
-    def __init__(self, watch: Watch, thread: Thread, syscall: str) -> None:
-        self.watch = watch
-        self.thread = thread
-        self.syscall = syscall
-        self.at_ns = watch.now()
-        self.exclusive = True
-
-    def predict(self) -> AnyOperation | None:
-        """Return the operation as it would be recorded if it succeeded as asked; ``None`` if nothing would be."""
-        return None
-
-    def finish(self, returned: int) -> Sequence[AnyOperation]:
-        """Return the operations that the call was, given its return value (``-errno`` for a failure)."""
-        raise NotImplementedError
-
-    def needs_space(self) -> bool:
-        """Whether the call fails on a full disk."""
-        return False
-
-    def cut(self) -> Cut | None:
-        """Return where the call's length can be shortened, ``None`` where it cannot."""
-        return None
-
-    def stamp(self, error: int = 0, ahead: int = 0) -> dict[str, Any]:
-        """Return the fields every operation of this call carries."""
-        return self.watch.stamp(self.thread, self.syscall, self.at_ns, ahead, error)
+    watch: Watch
+    thread: Thread
 
 
 Arguments = Sequence[int]

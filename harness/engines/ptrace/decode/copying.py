@@ -8,20 +8,20 @@ import struct
 from collections.abc import Sequence
 
 from harness.core.operation import AnyOperation, Truncate, Write
+from harness.engines.calls.call import Call, status
 from harness.engines.ptrace import abi
-from harness.engines.ptrace.decode.call import Arguments, Call, Cut
+from harness.engines.ptrace.decode.call import Arguments, Cut, TracedCall
 from harness.engines.ptrace.decode.reading import read_back
 from harness.engines.ptrace.decode.writing import CURRENT_POSITION
 from harness.engines.ptrace.descriptors import position
 from harness.engines.ptrace.filter import FICLONERANGE
-from harness.engines.ptrace.paths import status
 from harness.engines.ptrace.tracee import Thread
 from harness.engines.ptrace.watch import Watch
 
 _LENGTH_REGISTER = {"sendfile": abi.R10, "copy_file_range": abi.R8, "splice": abi.R8}
 
 
-class CopyCall(Call):
+class CopyCall(TracedCall):
     """A copy into a file. ``offset`` is -1 for "at the file position".
 
     The kernel refuses these calls for descriptors with O_APPEND.
@@ -73,7 +73,7 @@ class CopyCall(Call):
         return (Write(ino=self.ino, offset=offset, data=data, fd=self.fd, **self.stamp()),)
 
 
-class CloneCall(Call):
+class CloneCall(TracedCall):
     """FICLONE, FICLONERANGE: blocks shared with another file."""
 
     __slots__ = ("fd", "ino", "offset", "size")

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.core.operation import AnyOperation
-from harness.engines.ptrace.decode.call import Arguments, Call
+from harness.engines.calls.call import Call
+from harness.engines.ptrace.decode.call import Arguments, TracedCall
 from harness.engines.ptrace.tracee import Thread
 from harness.engines.ptrace.watch import Watch
 
 
-class EndingCall(Call):
+class EndingCall(TracedCall):
     """A call that may end threads, its own among them; it leaves no operation.
 
     It is not waited for: its own end may be reported only after the ends of others. The loop holds back new

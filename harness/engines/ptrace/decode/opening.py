@@ -8,11 +8,13 @@ import struct
 from collections.abc import Sequence
 
 from harness.core.operation import AnyOperation, Open, Outside
+from harness.engines.calls.call import Call, is_outside_file, status
+from harness.engines.inodes import Key
 from harness.engines.ptrace import abi
-from harness.engines.ptrace.decode.call import Arguments, Call
-from harness.engines.ptrace.descriptors import Description, Key
+from harness.engines.ptrace.decode.call import Arguments, TracedCall
+from harness.engines.ptrace.descriptors import Description
 from harness.engines.ptrace.filter import WRITE_INTENT
-from harness.engines.ptrace.paths import is_outside_file, locate, opened_name, status
+from harness.engines.ptrace.paths import locate, opened_name
 from harness.engines.ptrace.tracee import Thread
 from harness.engines.ptrace.watch import Watch
 
@@ -22,7 +24,7 @@ _EXCLUSIVE_CREATE = os.O_CREAT | os.O_EXCL
 _DELETED = " (deleted)"
 
 
-class OpenCall(Call):
+class OpenCall(TracedCall):
     """An open that may create, truncate or write.
 
     ``before`` is the file's status at entry, if there was one; ``known`` is what an earlier open of the same path

@@ -6,10 +6,12 @@ import os
 from collections.abc import Sequence
 
 from harness.core.operation import AnyOperation, Truncate, Write
+from harness.engines.calls.call import Call, status
+from harness.engines.calls.files import TruncateCall
 from harness.engines.ptrace import abi
-from harness.engines.ptrace.decode.call import Arguments, Call
+from harness.engines.ptrace.decode.call import Arguments, TracedCall
 from harness.engines.ptrace.decode.reading import read_back
-from harness.engines.ptrace.paths import locate, status
+from harness.engines.ptrace.paths import locate
 from harness.engines.ptrace.tracee import Thread
 from harness.engines.ptrace.watch import Watch
 
@@ -18,34 +20,7 @@ _COLLAPSE = 0x08
 _INSERT = 0x20
 
 
-class TruncateCall(Call):
-    """The size of a file set outright."""
-
-    __slots__ = ("before", "ino", "size")
-
-    def __init__(self, watch: Watch, thread: Thread, syscall: str, ino: int, size: int, before: int) -> None:
-        super().__init__(watch, thread, syscall)
-        self.ino = ino
-        self.size = size
-        self.before = before
-
-    def predict(self) -> AnyOperation:
-        """Return the truncation."""
-        return Truncate(ino=self.ino, size=self.size, **self.stamp())
-
-    def needs_space(self) -> bool:
-        """Whether the file grows."""
-        return self.size > self.before
-
-    def finish(self, returned: int) -> Sequence[AnyOperation]:
-        """Return the truncation, or its failure."""
-        if returned >= 0:
-            self.watch.check_size(self.size)
-            self.watch.sizes[self.ino] = self.size
-        return (Truncate(ino=self.ino, size=self.size, **self.stamp(max(-returned, 0))),)
-
-
-class AllocateCall(Call):
+class AllocateCall(TracedCall):
     """fallocate. A change of content (hole, zeroes, collapse, insert) is read back as one write."""
 
     __slots__ = ("before", "fd", "ino", "mode", "offset", "size")

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from harness.core.operation import AnyOperation, Sync, Write
-from harness.engines.ptrace.decode.call import Arguments, Call
+from harness.engines.calls.call import Call
+from harness.engines.ptrace.decode.call import Arguments, TracedCall
 from harness.engines.ptrace.tracee import Thread
 from harness.engines.ptrace.watch import Watch
 
@@ -31,7 +32,7 @@ class _Block(NamedTuple):
     data: bytes
 
 
-class SubmitCall(Call):
+class SubmitCall(TracedCall):
     """Several operations handed over in one call."""
 
     __slots__ = ("blocks",)

@@ -5,36 +5,16 @@ from __future__ import annotations
 import mmap
 from collections.abc import Sequence
 
-from harness.core.operation import AnyOperation, Map, Sync
-from harness.engines.ptrace.decode.call import Arguments, Call
+from harness.core.operation import AnyOperation, Map
+from harness.engines.calls.call import Call
+from harness.engines.calls.files import NO_INODE, SYNC_SCOPES, SyncCall
+from harness.engines.ptrace.decode.call import Arguments, TracedCall
 from harness.engines.ptrace.paths import canonical
 from harness.engines.ptrace.tracee import Thread
 from harness.engines.ptrace.watch import Watch
 
-_SCOPES = {"fsync": "file", "fdatasync": "data", "sync_file_range": "range"}
-_NO_INODE = -1
 
-
-class SyncCall(Call):
-    """A durability barrier."""
-
-    __slots__ = ("ino", "scope")
-
-    def __init__(self, watch: Watch, thread: Thread, syscall: str, ino: int, scope: str) -> None:
-        super().__init__(watch, thread, syscall)
-        self.ino = ino
-        self.scope = scope
-
-    def predict(self) -> AnyOperation:
-        """Return the barrier."""
-        return Sync(ino=self.ino, scope=self.scope, **self.stamp())
-
-    def finish(self, returned: int) -> Sequence[AnyOperation]:
-        """Return the barrier, or its failure."""
-        return (Sync(ino=self.ino, scope=self.scope, **self.stamp(max(-returned, 0))),)
-
-
-class MapCall(Call):
+class MapCall(TracedCall):
     """A shared mapping through which the file can be written, made or synchronised."""
 
     __slots__ = ("fd", "ino", "length", "what")
@@ -72,16 +52,16 @@ class MapCall(Call):
 def _sync_file(watch: Watch, thread: Thread, name: str, args: Arguments) -> Call | None:
     description = watch.descriptors.lookup(thread.process.descriptors, thread.tid, args[0] & 0xFFFFFFFF)
     ino = None if description is None else watch.inodes.get(description.key)
-    return None if ino is None else SyncCall(watch, thread, name, ino, _SCOPES[name])
+    return None if ino is None else SyncCall(watch, thread, name, ino, SYNC_SCOPES[name])
 
 
 def _sync_filesystem(watch: Watch, thread: Thread, name: str, args: Arguments) -> Call | None:
     if name == "sync":
-        return SyncCall(watch, thread, name, _NO_INODE, "all")
+        return SyncCall(watch, thread, name, NO_INODE, "all")
     description = watch.descriptors.lookup(thread.process.descriptors, thread.tid, args[0] & 0xFFFFFFFF)
     if description is None or description.key[0] != watch.inodes.device:
         return None
-    return SyncCall(watch, thread, name, _NO_INODE, "filesystem")
+    return SyncCall(watch, thread, name, NO_INODE, "filesystem")
 
 
 def _mmap(watch: Watch, thread: Thread, name: str, args: Arguments) -> Call | None:
@@ -102,7 +82,7 @@ def _msync(watch: Watch, thread: Thread, name: str, args: Arguments) -> Call | N
 
 
 DECODERS = {
-    **dict.fromkeys(_SCOPES, _sync_file),
+    **dict.fromkeys(SYNC_SCOPES, _sync_file),
     **dict.fromkeys(("sync", "syncfs"), _sync_filesystem),
     "mmap": _mmap,
     "msync": _msync,

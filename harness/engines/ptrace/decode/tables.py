@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from harness.core.operation import AnyOperation, Close, Lock
+from harness.core.operation import AnyOperation, Close
+from harness.engines.calls.call import Call
+from harness.engines.calls.files import LockCall
 from harness.engines.ptrace import filter as stops
-from harness.engines.ptrace.decode.call import Arguments, Call
+from harness.engines.ptrace.decode.call import Arguments, TracedCall
 from harness.engines.ptrace.descriptors import DescriptorTable
 from harness.engines.ptrace.tracee import Thread
 from harness.engines.ptrace.watch import Watch
@@ -38,7 +40,7 @@ def closed(watch: Watch, thread: Thread, syscall: str, table: DescriptorTable, f
             )
 
 
-class DuplicateCall(Call):
+class DuplicateCall(TracedCall):
     """A call that returns a second descriptor for ``source``."""
 
     __slots__ = ("source",)
@@ -55,26 +57,6 @@ class DuplicateCall(Call):
             if self.source in table.open:
                 self.watch.descriptors.install(table, returned, table.open[self.source])
         return ()
-
-
-class LockCall(Call):
-    """An advisory lock on a file of the state directory; one that may wait is not exclusive."""
-
-    __slots__ = ("ino", "what")
-
-    def __init__(self, watch: Watch, thread: Thread, syscall: str, ino: int, what: str, *, waits: bool) -> None:
-        super().__init__(watch, thread, syscall)
-        self.ino = ino
-        self.what = what
-        self.exclusive = not waits
-
-    def predict(self) -> AnyOperation:
-        """Return the lock request."""
-        return Lock(ino=self.ino, what=self.what, **self.stamp())
-
-    def finish(self, returned: int) -> Sequence[AnyOperation]:
-        """Return the lock, or its refusal."""
-        return (Lock(ino=self.ino, what=self.what, **self.stamp(max(-returned, 0))),)
 
 
 def _close(watch: Watch, thread: Thread, name: str, args: Arguments) -> Call | None:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from time import monotonic_ns
 
 from harness.core.operation import Ack, AnyOperation, Write
+from harness.engines.calls.call import Call
 from harness.engines.ptrace import abi
-from harness.engines.ptrace.decode.call import Arguments, Call, Cut
+from harness.engines.ptrace.decode.call import Arguments, Cut, TracedCall
 from harness.engines.ptrace.descriptors import Description, position
 from harness.engines.ptrace.tracee import Thread
 from harness.engines.ptrace.watch import Watch
@@ -22,7 +23,7 @@ _RWF_APPEND = 0x10
 CURRENT_POSITION = -1
 
 
-class WriteCall(Call):
+class WriteCall(TracedCall):
     """A write into a file of the state directory. ``offset`` is -1 for "at the file position"."""
 
     __slots__ = ("data", "description", "fd", "ino", "length", "offset")
@@ -110,7 +111,7 @@ class WriteCall(Call):
         return self.length
 
 
-class StdoutCall(Call):
+class StdoutCall(TracedCall):
     """A write to the target's standard output: the place of acknowledgements in the order."""
 
     __slots__ = ("data",)
@@ -124,9 +125,7 @@ class StdoutCall(Call):
         if returned <= 0:
             return ()
         watch = self.watch
-        ids = watch.acks.feed(self.data if returned >= len(self.data) else self.data[:returned])
-        if watch.acks.armed and watch.armed_ns is None:
-            watch.armed_ns = watch.now()
+        ids = watch.take_output(self.data if returned >= len(self.data) else self.data[:returned])
         return [Ack(id=name, batch=index, **self.stamp(ahead=index)) for index, name in enumerate(ids)]
 
 

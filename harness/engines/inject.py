@@ -1,4 +1,4 @@
-"""From a fault plan to decisions at the entry and exit of calls.
+"""From a fault plan to decisions at the entry and exit of calls: the same for every engine that watches operations.
 
 Operations are counted by :class:`PointCounter` over the tree as it stands, exactly as an explorer counts over
 the stored trace; so a crash point found by exploring strikes the same operation here. The model tree is kept
@@ -20,6 +20,7 @@ from harness.core.tree import Tree
 from harness.engines.base import UnsupportedFaultError
 
 PointFault = Kill | Signal | Short | Errno
+FAULT_NAMES = {Kill: "kill", Signal: "signal", Short: "short", Errno: "errno"}
 
 
 class Decision(NamedTuple):
@@ -47,13 +48,13 @@ def _same_place(at: CrashPoint, point: CrashPoint) -> bool:
 class Injector:
     """Watches operations go by and says when a fault strikes."""
 
-    def __init__(self, plan: FaultPlan, start: Tree) -> None:
+    def __init__(self, plan: FaultPlan, start: Tree, engine: str = "ptrace") -> None:
         self._waiting: list[PointFault] = []
         for fault in plan.faults:
             if isinstance(fault, PowerLoss):
-                raise UnsupportedFaultError("the ptrace engine cuts no power; use the block engine")
+                raise UnsupportedFaultError(f"the {engine} engine cuts no power; use the block engine")
             if isinstance(fault, Timed | Damaged):
-                raise UnsupportedFaultError("the ptrace engine strikes crash points; use the timed engine")
+                raise UnsupportedFaultError(f"the {engine} engine strikes crash points; use the timed engine")
             if isinstance(fault, Signal) and fault.at.phase != "after":
                 raise UnsupportedFaultError("a signal needs a crash point of phase after")
             if isinstance(fault, Short) and fault.at.phase != "torn":
@@ -90,6 +91,11 @@ class Injector:
             if fault.at.phase == "torn" and fault.at.bytes == 0 and isinstance(fault, Kill):
                 return Decision(fault)
         return None
+
+    @property
+    def strikes_after(self) -> bool:
+        """Whether a fault waits that strikes when an operation is done."""
+        return any(isinstance(fault, Kill | Signal) and fault.at.phase == "after" for fault in self._waiting)
 
     def delivered(self, fault: PointFault) -> None:
         """Note that a fault struck: it strikes once; what it leaves behind begins now."""

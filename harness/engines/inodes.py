@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 
 from harness.core.tree import Tree
-from harness.engines.ptrace.descriptors import Key
+
+Key = tuple[int, int]
+"""(st_dev, st_ino)."""
 
 
 class Inodes:

@@ -1,0 +1,23 @@
+"""The shim of Python targets: every mutating file operation is reported to the engine, and waits for its answer.
+
+Standard library only, any Python from 3.10; imports as little as it can, for it is part of every start of a target.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def install(connect: bool = True) -> Any:
+    """Watch this process from now on, for the engine that the environment names; return the connection.
+
+    Without ``connect`` all goes on as if nobody watched, until it is connected.
+    """
+    from . import channel, files, names, processes, streams
+
+    if connect:
+        channel.LINK.connect()
+    processes.watch_signals()
+    for module in (files, names, streams, processes):
+        module.patch()
+    return channel.LINK
