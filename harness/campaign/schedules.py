@@ -22,6 +22,8 @@ from harness.campaign.streams import stream
 from harness.campaign.trials import Result, Trial, broken_row, harness_failure
 from harness.core.fault import FaultPlan
 from harness.core.schedule import AnySchedule, Prefix, Scheduled, Search, schedule_of
+from harness.engines import SchedulingEngine
+from harness.engines import engine as engine_named
 from harness.explore.schedule import Systematic, contended, pct_bound, strands
 
 DEFAULT_SCHEDULES = 40
@@ -92,23 +94,27 @@ class ScheduleSearch:
 def schedule_phase(ctx: Context, cases: Iterable[Measured]) -> None:
     """Search each case that asks for it, one after the other: a batch has all workers."""
     ctx.ledger.begin_phase()
-    for measured in cases:
+    for measured in ctx.split.of(cases, "states"):
         case = measured.case
         if not case.schedules:
+            continue
+        if not isinstance(engine_named(ctx.engine), SchedulingEngine):
+            ctx.notice(f"no schedules were searched: the {ctx.engine} engine decides nothing, ptrace does", case)
             continue
         ctx.phase("schedules", case, case.schedules)
         search = ScheduleSearch(case.policy, ctx.seed, case.id)
         spent: list[float] = []
-        first = 0
+        first, cut = 0, ""
         while search.tried < case.schedules and not first:
             if ctx.expired():
-                ctx.notice(f"{search.spelt()}; the budget is used up", case)
+                cut = "; the budget is used up"
+                ctx.leave_out(case, "concurrency", case.schedules - search.tried)
                 break
             orders = list(search.orders(min(BATCH, case.schedules - search.tried)))
             if not orders:
                 break
             first = _run_batch(ctx, measured, search, orders, spent)
-        text = search.spelt() + (f"; the first violation under number {first}" if first else "")
+        text = search.spelt() + cut + (f"; the first violation under number {first}" if first else "")
         ctx.notice(text + _cost(spent, measured.explored.recording.cpu_ms), case)
 
 
