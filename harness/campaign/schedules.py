@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import msgspec
 
@@ -23,21 +22,24 @@ from harness.campaign.streams import stream
 from harness.campaign.trials import Result, Trial, broken_row, harness_failure
 from harness.core.fault import FaultPlan
 from harness.core.schedule import AnySchedule, Prefix, Scheduled, Search, schedule_of
+from harness.engines import SchedulingEngine
+from harness.engines import engine as engine_named
 from harness.explore.schedule import Systematic, contended, pct_bound, strands
 
 DEFAULT_SCHEDULES = 40
 """Schedules per variant where they are asked for and nobody says how many."""
-DEPTH = 4
-"""Orderings that a bug may need: three change points. A lost update needs two, and has more chances with four."""
+DEPTH = 3
+"""Orderings that a bug may need: two change points."""
 PREEMPTIONS = 2
 BATCH = 4
 """Schedules that are tried before it is looked whether one of them found something; whatever the number of workers."""
-_STEPS_GUESSED = 20
-"""Contended operations before a run has shown how many there are; a low guess puts the change points close together."""
 
 
 class ScheduleSearch:
-    """What to try next, given what the runs so far have shown."""
+    """What to try next, given what the runs so far have shown.
+
+    ``pct`` has to know how many steps there are: its first run is a random walk, which meets what is easily met.
+    """
 
     def __init__(self, policy: str, seed: int, name: str) -> None:
         self.policy = policy
@@ -59,13 +61,17 @@ class ScheduleSearch:
                 continue
             seed = stream(self._seed, "schedules", self._name, self._index).getrandbits(63)
             self._index += 1
-            policy: Any = self.policy
-            yield Search(policy=policy, seed=seed, depth=DEPTH, steps=self._steps or _STEPS_GUESSED)
+            if self.policy == "random" or not self._steps:
+                yield Search(policy="random", seed=seed)
+                if self.policy == "pct":
+                    return
+            else:
+                yield Search(policy="pct", seed=seed, depth=DEPTH, steps=self._steps)
 
     def ran(self, order: AnySchedule, scheduled: Scheduled) -> None:
         """Take what a run showed. One that did not follow its prefix shows nothing of what lies behind it."""
         self.tried += 1
-        self._steps = max(self._steps, contended(scheduled.offered))
+        self._steps = max(self._steps, contended(scheduled.offered), 1)
         self._strands = max(self._strands, strands(scheduled.offered))
         if isinstance(order, Prefix) and not scheduled.problem:
             self._systematic.ran(order.begin.decisions, scheduled.schedule.decisions, scheduled.offered)
@@ -75,35 +81,45 @@ class ScheduleSearch:
         if self.policy == "systematic":
             left = self._systematic.waiting
             known = f"; {left:,} more are known and not tried" if left else ", all there are"
-            return f"{self.tried:,} interleavings with at most {PREEMPTIONS} preemptions{known}"
-        text = f"{self.tried:,} schedules by {self.policy}: {self._strands} actors, {self._steps} contended operations"
+            orders = _count(self.tried, "interleaving of file operations", "interleavings of file operations")
+            return f"{orders} with at most {PREEMPTIONS} preemptions{known}"
+        text = _count(self.tried, f"schedule by {self.policy}", f"schedules by {self.policy}")
+        text += f": {self._strands} actors, {self._steps} contended operations"
         if self.policy == "pct":
             bound = pct_bound(self._strands, self._steps, DEPTH)
-            text += f"; a bug of depth {DEPTH} is met by one with probability {bound:.2g} or more"
+            text += f"; the first is a random walk, each other meets a bug of depth {DEPTH} with p ≥ {bound:.2g}"
         return text
 
 
 def schedule_phase(ctx: Context, cases: Iterable[Measured]) -> None:
     """Search each case that asks for it, one after the other: a batch has all workers."""
     ctx.ledger.begin_phase()
-    for measured in cases:
+    for measured in ctx.split.of(cases, "states"):
         case = measured.case
         if not case.schedules:
+            continue
+        if not isinstance(engine_named(ctx.engine), SchedulingEngine):
+            ctx.notice(f"no schedules were searched: the {ctx.engine} engine decides nothing, ptrace does", case)
             continue
         ctx.phase("schedules", case, case.schedules)
         search = ScheduleSearch(case.policy, ctx.seed, case.id)
         spent: list[float] = []
-        first = 0
+        first, cut = 0, ""
         while search.tried < case.schedules and not first:
             if ctx.expired():
-                ctx.notice(f"{search.spelt()}; the budget is used up", case)
+                cut = "; the budget is used up"
+                ctx.leave_out(case, "concurrency", case.schedules - search.tried)
                 break
             orders = list(search.orders(min(BATCH, case.schedules - search.tried)))
             if not orders:
                 break
             first = _run_batch(ctx, measured, search, orders, spent)
-        text = search.spelt() + (f"; the first violation under number {first}" if first else "")
+        text = search.spelt() + cut + (f"; the first violation under number {first}" if first else "")
         ctx.notice(text + _cost(spent, measured.explored.recording.cpu_ms), case)
+
+
+def _count(number: int, one: str, more: str) -> str:
+    return f"{number:,} {one if number == 1 else more}"
 
 
 def _cost(spent: list[float], recorded: float) -> str:

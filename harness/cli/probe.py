@@ -21,6 +21,7 @@ from harness.cli.options import (
     jobs_option,
     out_option,
     profile_option,
+    schedules_option,
     seed_option,
     split_words,
 )
@@ -70,6 +71,7 @@ timeout_option = click.option(
 @ack_option
 @timeout_option
 @faults_option
+@schedules_option
 @profile_option
 @confirm_power_option
 @block_vm_option
@@ -89,6 +91,7 @@ def command(
     ack: str | None,
     timeout: float,
     faults: tuple[str, ...] | None,
+    schedules: str | None,
     profiles: tuple[str, ...] | None,
     confirm_power: bool | None,
     block_vm: bool,
@@ -131,6 +134,7 @@ def command(
         engine=engine_name,
         seed=seed,
         faults=faults,
+        schedules=schedules,
         profiles=profiles,
         confirm_power=confirm_power,
         block_vm=block_vm or None,

@@ -30,12 +30,16 @@ from harness.explore.schedule import Scheduler
 from harness.explore.schedule.schedulers import Replay
 
 PATIENCE_S = 10.0
-"""How long a replay waits for the actor whose turn it is, and anybody for a program that waits for itself."""
+"""How long a replay waits for the actor whose turn it is, and anybody for a program that waits for itself.
+
+Counted while everybody is at rest: what a busy machine has not let run yet is no reason to give up.
+"""
 _SPIN_NS = 200_000_000
 """Processor time after which a thread that comes to no operation is taken for one that spins; no load changes it."""
 _SETTLING_S = 8.0
 """The longest wait for anybody else, whatever it does."""
-_LOOK_S = 0.0001
+_LOOK_S, _LONGEST_LOOK_S = 0.0001, 0.003
+"""How long it is until the next look, at first and at last: waiting for tools to start must not cost a processor."""
 _WATCH_S = 0.25
 _SECCOMP_STATUS = abi.EVENT_SECCOMP << 16 | signal.SIGTRAP << 8 | 0x7F
 
@@ -138,13 +142,17 @@ class ScheduledSupervisor(Supervisor):
     # -- deciding -------------------------------------------------------------------------------------------
 
     def _next_stop(self, block: bool) -> tuple[int, int]:
+        pause = _LOOK_S
         while block and (self._held or self._is_fed()) and not self._dying:
             found = super()._next_stop(False)
             if found[0]:
                 self._move()
                 return found
-            if not self._attend():
-                time.sleep(_LOOK_S)
+            if self._attend():
+                pause = _LOOK_S
+            else:
+                time.sleep(pause)
+                pause = min(pause * 1.3, _LONGEST_LOOK_S)
         return super()._next_stop(block)
 
     def _attend(self) -> bool:
@@ -231,13 +239,20 @@ class ScheduledSupervisor(Supervisor):
 
     def _guard(self) -> None:
         """The body of a thread that ends a run whose next actor does not come."""
+        rested = time.monotonic()
         while not self._over.wait(_WATCH_S):
-            if time.monotonic() - self._decided < PATIENCE_S:
-                continue
             with self.lock:
-                problem = "" if self._dying else self._why_stuck()
+                resting = not self._dying and self._nobody_is_on_the_way()
+                rested = max(rested, self._decided) if resting else time.monotonic()
+                waited_enough = time.monotonic() - rested >= PATIENCE_S
+                problem = self._why_stuck() if waited_enough else ""
             if problem:
                 self._give_up(problem)
+
+    def _nobody_is_on_the_way(self) -> bool:
+        others = [tid for tid in self._threads if tid not in self._held]
+        fed = self._beside is not None and self._is_fed() and not is_through(self._beside.pid)
+        return not self._unborn and not fed and self._at_rest(others)
 
     def _why_stuck(self) -> str:
         due, waiting = self._scheduler.due(), self._waiting()

@@ -39,6 +39,8 @@ class Session:
     def __init__(self, spec: RunSpec, plan: FaultPlan, start: Starter | None = None) -> None:
         self._start = start
         refused = refuse_on_windows(plan.faults)
+        if plan.schedule is not None:
+            refused = "the shim engine decides nothing; ptrace carries out schedules"
         if refused:
             raise UnsupportedFaultError(refused)
         self.spec = spec
