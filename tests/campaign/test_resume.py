@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="campaigns need the ptrace engine of Linux"),
 ]
 
-KILLS = 50 if os.environ.get("TORNWRITE_EVIDENCE") else 3
+KILLS = 50 if os.environ.get("TORNWRITE_EVIDENCE") else 2
 _CHANCE = random.Random(5)
 _FRACTIONS = [_CHANCE.random() for _ in range(KILLS)]
 _DAEMON_KILLS = max(1, KILLS // 5)

@@ -22,15 +22,7 @@ ALWAYS = {
     "01_heal_only_in_run",
     "02_heal_splitlines",
     "05_fixed_temporary",
-    "08_new_document_in_place",
-    "09_old_moved_away",
-    "12_short_write_restarted",
-    "13_sync_error_ignored",
     "15_lister_stops",
-    "registry_06_pin_not_reported",
-    "registry_10_acknowledged_with_the_message",
-    "sessions_index_12_damaged_index_not_kept",
-    "transcript_07_placeholder_is_no_answer",
     "transcript_08_lister_stops",
 }
 """Of the bugs, which take minutes together, those that every run of the suite plants."""
