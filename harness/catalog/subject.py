@@ -97,13 +97,8 @@ def compile_subject(
         "package": package,
         "seed": str(seed),
     }
-    commands: dict[str, Command] = {}
-    for key in ("run", "setup", "recover", "list_command", "read", "resume", "check"):
-        try:
-            commands[key] = _command(getattr(variant, key), values)
-        except ProgramNotFoundError as error:
-            commands[key] = ()
-            reason = reason or str(error)
+    commands, missing = _commands(variant, values)
+    reason = reason or missing
     now_ms = workload.now_ms if index is None else life[index]["now_ms"]
     extra = {"TORNWRITE_NOW": str(now_ms)}
     if index is not None:
@@ -136,6 +131,19 @@ def compile_subject(
         not_available=reason,
         **commands,
     )
+
+
+def _commands(variant: Variant, values: Mapping[str, str]) -> tuple[dict[str, Command], str]:
+    """Return the commands of a variant, and why one of them cannot be had."""
+    commands: dict[str, Command] = {}
+    reason = ""
+    for key in ("run", "setup", "recover", "list_command", "read", "resume", "check"):
+        try:
+            commands[key] = _command(getattr(variant, key), values)
+        except ProgramNotFoundError as error:
+            commands[key] = ()
+            reason = reason or str(error)
+    return commands, reason
 
 
 def _command(argv: Command, values: Mapping[str, str]) -> Command:
