@@ -23,7 +23,7 @@ from harness.checks.invariant import Scope
 from harness.core.fault import NO_FAULTS, FaultClass
 from harness.core.operation import AnyOperation, Lock, Open, Outside, Sync
 from harness.core.point import is_strikeable
-from harness.core.run import Recording
+from harness.core.run import NO_ACKNOWLEDGEMENT, Recording
 from harness.core.trace import Trace
 from harness.core.tree import Tree
 from harness.core.verdict import TrialRow, Verdict, Violation
@@ -228,6 +228,8 @@ def _say_what_is_not_measured(ctx: Context, case: Case, explored: Explored) -> N
     if explored.unsteady:
         differing = ", ".join(sorted(explored.unsteady)[:_UNDECIDED_SHOWN])
         ctx.notice(f"two undisturbed runs differ in {differing}: only its form is judged after a fault", case)
+    if not explored.recording.acks:
+        ctx.notice(NO_ACKNOWLEDGEMENT, case)
     if opaque:
         ctx.notice(f"not judged, because nobody said what form it has: {', '.join(opaque[:4])}; --check can", case)
     if not case.subject.check:

@@ -18,6 +18,7 @@ from harness.core.baseline import PLACEHOLDER, Cause, Known
 from harness.core.verdict import fingerprint_of
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_LINK = re.compile(r"https?://[!-~]{1,500}|[#A-Za-z0-9][#A-Za-z0-9_./-]{0,100}")
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 
 
@@ -52,6 +53,10 @@ def load_baseline(path: str) -> tuple[Known, ...]:
         seen[item.fingerprint] = number
         if not item.link.strip() or item.link == PLACEHOLDER:
             raise ManifestError(f"{where} link: not filled in; say where {item.fingerprint} is tracked")
+        if not _LINK.fullmatch(item.link):
+            raise ManifestError(
+                f"{where} link: {item.link[:60]!r} is not one; valid: https://… or a name as #7 or CORE-12"
+            )
         if item.cause is not None and fingerprint_of(**msgspec.structs.asdict(item.cause)) != item.fingerprint:
             raise ManifestError(f"{where} cause: not the one that {item.fingerprint} is the fingerprint of")
         out.append(

@@ -13,7 +13,7 @@ from harness.cli.output import json_option, print_line
 @out_option
 @json_option
 def command(run: str, out: str, as_json: bool) -> int:
-    """Print a baseline of what surprised in RUN, for 'tornwrite run --baseline FILE'.
+    """Print a baseline of what surprised in RUN, for --baseline FILE of 'tornwrite run' or 'tornwrite probe'.
 
     Each entry needs a link to where it is tracked and a day on which it expires: until they are filled in, the file is
     refused. What a target's manifest expects is no surprise, and not listed.

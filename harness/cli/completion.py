@@ -23,5 +23,7 @@ def command(shell: str) -> int:
 
     kind = get_completion_class(shell)
     assert kind is not None
-    print_line(kind(app, {}, "tornwrite", "_TORNWRITE_COMPLETE").source().rstrip())
+    script = kind(app, {}, "tornwrite", "_TORNWRITE_COMPLETE").source().rstrip()
+    # What is no command or option of ours is mostly a file: leave those to the shell.
+    print_line(script.replace("complete -o nosort -F", "complete -o nosort -o bashdefault -o default -F"))
     return 0

@@ -108,6 +108,11 @@ def chosen_engine(asked: str | None) -> str:
 
 seed_option = click.option("--seed", type=Number(0, (1 << 63) - 1), help="Seed of every random choice.")
 jobs_option = click.option("--jobs", type=Number(1, 256), help="Workers; default: one per processor.")
+baseline_option = click.option(
+    "--baseline",
+    metavar="FILE",
+    help="Known findings, no failure until they expire; 'tornwrite baseline RUN' begins one.",
+)
 budget_option = click.option(
     "--budget", callback=_duration, metavar="TIME", help="Wall time for what is optional, e.g. 30s or 5m."
 )

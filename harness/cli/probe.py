@@ -10,6 +10,7 @@ from harness.cli.options import (
     ALLOW_COMMAND,
     TIMEOUT_MAX_S,
     Number,
+    baseline_option,
     block_vm_option,
     budget_option,
     chosen_engine,
@@ -76,6 +77,7 @@ timeout_option = click.option(
 @confirm_power_option
 @block_vm_option
 @budget_option
+@baseline_option
 @engine_option
 @seed_option
 @jobs_option
@@ -96,6 +98,7 @@ def command(
     confirm_power: bool | None,
     block_vm: bool,
     budget: float | None,
+    baseline: str | None,
     engine_name: str | None,
     seed: int | None,
     jobs: int | None,
@@ -117,10 +120,11 @@ def command(
     from harness.campaign.plan import Plan, plan_probe
     from harness.campaign.probe import Probe, ack_pattern, environment_of
     from harness.campaign.store import RunStore
-    from harness.cli.campaigns import campaign, options_from, rehearse
+    from harness.cli.campaigns import campaign, options_from, read_baseline, rehearse
     from harness.core.run import DEFAULT_ACK
     from harness.sandbox.workspace import Workspace
 
+    known = read_baseline(baseline)
     probe = Probe(
         command=words,
         check=check,
@@ -149,5 +153,5 @@ def command(
 
     rehearse(make_plan)
     with RunStore.create(out) as store:
-        finished, _ = campaign("probe", store, make_plan, options, as_json, out)
+        finished, _ = campaign("probe", store, make_plan, options, as_json, out, known=known)
     return finished.exit_code

@@ -64,14 +64,17 @@ def command(
     from harness.report.json_document import result_document
 
     record = decode(token)
+    in_a_test = "of a test: pytest --tornwrite-replay TOKEN"
     notes: tuple[str, ...] = ()
     engine_name = chosen_engine(engine_name)
     with scratch_workspace() as workspace:
         if record.kind == "probe":
             if not words:
-                raise click.UsageError("this token is of a probe: give its command again after '--'")
+                raise click.UsageError(f"this token is of a probe: give its command again after '--'; {in_a_test}")
             if record.invariant == CHECK_INVARIANT and not check:
-                raise click.UsageError("this token is of a state that --check rejected: give --check again")
+                raise click.UsageError(
+                    f"this token is of a state that --check rejected: give --check again; {in_a_test}"
+                )
             probe = Probe(
                 command=words,
                 check=check,

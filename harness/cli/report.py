@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -85,8 +86,21 @@ def _write_pages(found: Sequence[Loaded], path: str, content: bool) -> None:
     from harness.report.pooled import page_names
 
     for name, run in zip(page_names(path, [run.view for run in found]), found, strict=True):
+        _refuse_to_replace(name, run)
         write_page(name, run.view, *run.stores, content=content)
         print_line(name)
+
+
+def _refuse_to_replace(path: str, run: Loaded) -> None:
+    """Raise :class:`click.UsageError` unless ``path`` is new in a directory, or a page that was written before."""
+    parent = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(parent):
+        raise click.UsageError(f"--html: no directory {parent}")
+    if os.path.lexists(path) and (os.path.islink(path) or not os.path.isfile(path)):
+        raise click.UsageError(f"--html: {path} is no regular file; it is not replaced")
+    mine = [store.directory for store in run.stores if os.path.samefile(store.directory, parent)]
+    if mine and os.path.basename(path) != "report.html":
+        raise click.UsageError(f"--html: {path} is a place for files of the run; only its report.html is a page")
 
 
 def _print_one(run: Loaded, code: int, markdown: bool, junit: bool, content: bool, as_json: bool) -> None:

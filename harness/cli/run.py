@@ -6,6 +6,7 @@ import click
 
 from harness.cli.options import (
     Number,
+    baseline_option,
     block_vm_option,
     budget_option,
     chosen_engine,
@@ -41,11 +42,7 @@ from harness.core.shard import Shard
     help="Go on with a run; default: the newest that was interrupted.",
 )
 @click.option("--require-all", is_flag=True, help="Exit 3 when a target is not available.")
-@click.option(
-    "--baseline",
-    metavar="FILE",
-    help="Known findings, no failure until they expire; 'tornwrite baseline RUN' begins one.",
-)
+@baseline_option
 @faults_option
 @schedules_option
 @profile_option

@@ -22,10 +22,19 @@ class Loaded(NamedTuple):
 
 
 def events_of(store: RunStore) -> list[AnyEvent]:
-    """Return the events of a stored run; also of one that was interrupted before it had a plan."""
+    """Return the events of a stored run; also of one that was interrupted before it had a plan.
+
+    Raises :class:`StoreError` for one that lacks a finding.
+    """
     planned = store.read_artifact("run.json") is not None
     run_data = store.read_run() if planned else {"run_id": store.run_id}
-    return list(replay_events(run_data, store.rows(), store.findings().values()))
+    rows, findings = list(store.rows()), store.findings()
+    lost = sorted({name for row in rows for name in row.findings} - set(findings))
+    if lost:  # a run without them would read as one in which they were not seen
+        raise StoreError(
+            f"the run {store.directory!r} is damaged: findings/{lost[0]}, which its rows name, is missing"
+        )
+    return list(replay_events(run_data, rows, findings.values()))
 
 
 def _started(events: Iterable[AnyEvent]) -> CampaignStarted:

@@ -7,7 +7,7 @@ transcript is private; an outline of it can be pasted into a bug tracker.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -87,7 +87,7 @@ def _file(path: str, content: Content, in_focus: bool) -> EntryOutline:
     if not data.strip(b"\0"):
         return EntryOutline(path=path, form="nul", size=size, digest=digest)
     lines = list(_lines(data))
-    if len(lines) < 2 and not data.endswith(b"\n"):
+    if (len(lines) < 2 and not data.endswith(b"\n")) or _is_document(data, lines):
         return EntryOutline(path=path, form="document", size=size, digest=digest)
     shown = lines if len(lines) <= RECORDS_KEPT else [*lines[: RECORDS_KEPT // 2], *lines[-RECORDS_KEPT // 2 :]]
     return EntryOutline(
@@ -98,6 +98,26 @@ def _file(path: str, content: Content, in_focus: bool) -> EntryOutline:
         record_count=len(lines),
         records=tuple(_record(data, *line) for line in shown),
     )
+
+
+def _is_document(data: bytes, lines: Sequence[tuple[int, int, int]]) -> bool:
+    """Whether these lines are those of one JSON value, whole or torn, and not records of their own.
+
+    The first line of a record file is a value. One that is none, as the brace that a pretty-printed document begins
+    with, is no record; a damaged first record is told from it by the lines after it, which are.
+    """
+    if len(lines) < 2:
+        return False
+    return not any(_is_value(data[start:end]) for _, start, end in lines[: RECORDS_KEPT // 2]) and (
+        data.lstrip()[:1] in (b"{", b"[")
+    )
+
+
+def _is_value(line: bytes) -> bool:
+    try:
+        return isinstance(parse_json(line), dict)
+    except RecordError:
+        return False
 
 
 def _lines(data: bytes) -> Iterator[tuple[int, int, int]]:

@@ -19,6 +19,12 @@ _SIGINT_EXIT = 130
 
 DEFAULT_ACK = r"^ACK (?P<id>\S+)"
 
+NO_ACKNOWLEDGEMENT = (
+    "no acknowledgement was seen: whether an update that was finished is lost again was not judged; print "
+    "'ACK <id>' when something is saved"
+)
+"""What is said of a run that acknowledged nothing: its old version is as good as its new one at any moment."""
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of one run. Passing one ends the run; it is then *inconclusive*, and says which bound it was."""

@@ -1,6 +1,7 @@
 """Two runs held against each other: what is new, what is gone, what happens more often. Pure.
 
-*Gone* needs a second run that could have seen it (:mod:`harness.report.measured`); else it was *not measured in B*, and
+*Gone* needs a second run that could have seen it (:mod:`harness.report.measured`), under the same engine and seed; else
+it was *not measured in B*, and
 the same the other way round for what is new. Crash states, and runs under planned faults (errno, short, damage, power),
 are enumerated: a difference there is one. Kills at random moments, signals and plain runs are drawn: what one run shows
 and the other does not is told apart from chance by Fisher's exact test, two-sided and unpaired, and Holm's correction
@@ -260,7 +261,7 @@ def _plain_status(
     """Return what a finding is in the other run, but for what chance says of it."""
     if b is None:
         assert a is not None
-        reason = why_not_seen(view_b, pair.b, a)
+        reason = why_not_seen(view_b, pair.b, a) or _elsewhere(view_a, view_b)
         return ("not measured in B", reason) if reason else ("gone", _sampled(pair.b, a))
     if a is None:
         reason = why_not_seen(view_a, pair.a, b)
@@ -273,6 +274,16 @@ def _plain_status(
     if a.is_confirmed != b.is_confirmed:
         notes.append("confirmed by real runs only in " + ("A" if a.is_confirmed else "B"))
     return ("changed" if notes else "unchanged"), "; ".join(notes)
+
+
+def _elsewhere(view_a: RunView, view_b: RunView) -> str:
+    """Return what B did otherwise, so that what it does not show need not be gone; empty for nothing."""
+    engines = [str(view.started.environment.get("engine", "")) for view in (view_a, view_b)]
+    if engines[0] != engines[1]:
+        return f"B ran under the engine {engines[1] or 'unknown'}, A under {engines[0] or 'unknown'}"
+    if view_a.started.seed != view_b.started.seed:
+        return f"B has the seed {view_b.started.seed} and another workload by it, A has {view_a.started.seed}"
+    return ""
 
 
 def _sampled(case: CaseView | None, finding: Finding) -> str:

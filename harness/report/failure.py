@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from harness.core.advice import Advice
 from harness.core.json_record import RecordError, parse_json
+from harness.core.run import NO_ACKNOWLEDGEMENT
 from harness.core.verdict import Finding
 from harness.report.advice import advice_sentences
 from harness.report.causes import Cause, causes
@@ -159,7 +160,7 @@ def replay_failure(name: str, text: str, finding: Finding) -> str:
     """Return what replaying a token showed."""
     lines = [f"{plain(name)} does not survive a crash: {plain(text)}.", ""]
     return "\n".join(
-        [*lines, *_field("crash point", _point(finding)), *_field("broken", plain(finding.invariant))]
+        [*lines, *_field("crash point", _point(finding)), *_field("violated", plain(finding.invariant))]
     )
 
 
@@ -167,7 +168,9 @@ def what_held(view: RunView) -> str:
     """Return under what a writer held, in a sentence."""
     case = view.cases[0]
     under = ", ".join(classes_in_words(case, list(case.classes)))
-    return f"held under {under}: {view.states[1]:,} distinct crash states"
+    told = f"held under {under}: {view.states[1]:,} distinct crash states"
+    silent = any(notice.text == NO_ACKNOWLEDGEMENT for notice in view.notices)
+    return f"{told}; {NO_ACKNOWLEDGEMENT}" if silent else told
 
 
 def _field(label: str, text: str) -> list[str]:

@@ -194,6 +194,10 @@ _BY_DAMAGE: Mapping[tuple[str, str], str] = {
         "Enter {record} again: of what was acknowledged {file} holds only a part; the rest is lost without a "
         "backup."
     ),
+    ("M1", "missing"): (
+        "Restore {file} from a backup, or from a temporary that is left beside it: it is gone, and what only it held "
+        "is lost without one."
+    ),
     ("B7", "missing"): (
         "Enter what you saved last once more: after a recovery no new record of it was found in {file}; what "
         "was there before is not touched."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from conducting import DURABLE, IN_PLACE, probe_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.campaign.durable import StoreError
 from harness.campaign.executor import Executor
 from harness.campaign.merging import MergeError, merge_shards
 from harness.campaign.plan import Options, Plan, plan_probe
@@ -225,3 +227,11 @@ def _case(name: str = "0") -> Any:
         lives: tuple[str, ...] = ()
 
     return Stub(id=f"t/{name}")
+
+
+def test_a_run_that_lacks_a_finding_is_damaged(stores: dict[str, RunStore], tmp_path: Path) -> None:
+    copy = shutil.copytree(stores["whole"].directory, tmp_path / "copy")
+    events_of(RunStore.open(str(copy), writable=False))
+    shutil.rmtree(min((copy / "findings").iterdir()))
+    with pytest.raises(StoreError, match="is damaged: findings/"):
+        events_of(RunStore.open(str(copy), writable=False))

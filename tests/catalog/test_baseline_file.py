@@ -10,7 +10,7 @@ import pytest
 from harness.catalog import ManifestError
 from harness.catalog.baseline import load_baseline
 
-ENTRY = '[[known]]\nfingerprint = "{0}"\nlink = "x"\nexpires = {1}\n'
+ENTRY = '[[known]]\nfingerprint = "{0}"\nlink = "https://x"\nexpires = {1}\n'
 NAME = "0" * 32
 
 
@@ -44,7 +44,12 @@ def test_dates_of_toml_and_as_text(tmp_path: Path) -> None:
         (entry(expires="20270131"), "[known 1] expires: Expected a string, got an integer"),
         (entry(expires="2027-01-31T10:00:00"), "is not a date; valid: YYYY-MM-DD"),
         (entry(expires='""'), "[known 1] expires: not filled in"),
-        (entry().replace('"x"', '" "'), "[known 1] link: not filled in"),
+        (entry().replace('"https://x"', '" "'), "[known 1] link: not filled in"),
+        (
+            entry().replace('"https://x"', '"javascript:alert(1)"'),
+            "[known 1] link: 'javascript:alert(1)' is not one",
+        ),
+        (entry().replace('"https://x"', '"\\n::error::x"'), "[known 1] link: '\\n::error::x' is not one"),
         (entry(more="lnk = 1\n"), "unknown key 'lnk'; did you mean 'link'?"),
         (entry(more='cause = { target = "t" }\n'), "lacks the key 'variant'"),
         (

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.content import content_of
 from harness.core.json_record import encode_record
 from harness.core.outline import ENTRIES_KEPT, RECORDS_KEPT, EntryOutline, entry_outline, outline_of
-from harness.core.tree import File, build_tree
+from harness.core.tree import File, build_tree, tree_of
 
 
 def _outline(data: bytes) -> EntryOutline:
@@ -55,3 +56,16 @@ def test_no_content_is_in_an_outline(data: bytes) -> None:
     told = encode_record(_outline(json.dumps({"type": secret, "text": secret}).encode() + b"\n" + data))
     assert secret not in told
     assert data.hex() not in told
+
+
+@pytest.mark.parametrize("cut", [0, 1, 40])
+def test_a_pretty_printed_document_is_one_and_no_records(cut: int) -> None:
+    whole = json.dumps({"theme": "dark", "list": [1, 2], "more": {"a": 1}}, indent=2).encode()
+    outline = outline_of(tree_of({"settings.json": whole[: len(whole) - cut]}), "settings.json")
+    assert outline.entries[0].form == "document"
+    assert outline.entries[0].record_count == 0
+
+
+def test_a_damaged_first_record_leaves_the_others_records() -> None:
+    outline = outline_of(tree_of({"log.jsonl": b'{"a": 1\n{"b": 2}\n{"c": 3}\n'}), "log.jsonl")
+    assert [record.state for record in outline.entries[0].records] == ["not JSON", "whole", "whole"]

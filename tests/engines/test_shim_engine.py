@@ -193,3 +193,28 @@ fs.promises.writeFile('g', 'x').then(() => console.log('written'));
     run = shimmed(node, "-e", code, "{dir}", plan=FaultPlan(faults=(Errno(at=at, errno=28),)))
     assert run.stdout_tail == b"ENOSPC -28 openat\nwritten\n", run.stderr_tail.decode()
     assert sorted(run.final.names) == ["g"] and run.differences == ()
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "os.system(command)",
+        "subprocess.run(['sh', '-c', command])",
+        "os.waitpid(os.posix_spawn('/bin/sh', ['sh', '-c', command], os.environ), 0)",
+        "os.waitpid(os.fork() or os.execv('/bin/sh', ['sh', '-c', command]), 0)",
+        "ctypes.CDLL(None).truncate(path.encode(), 0)",
+    ],
+)
+def test_what_somebody_else_wrote_over_in_between_is_not_passed_over(shimmed: Run, start: str) -> None:
+    """The tree in the end is that of the operations that were seen: it proves nothing."""
+    code = f"""
+import ctypes, os, subprocess
+path = "s.json"
+command = "echo torn > " + path
+open(path, "w").write("one")
+{start}
+os.replace(open(path + ".tmp", "w").name, path)
+"""
+    recording = shimmed(*python(code))
+    assert recording.ending == "limit"
+    assert "what the shim cannot see" in recording.ending_detail

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from two_runs import case, finding, line, run, started
 
-from harness.core.event import CampaignFinished, Notice
+from harness.core.event import CampaignFinished, CampaignStarted, Notice
 from harness.core.shard import Shard
 from harness.core.verdict import Confirmation
 from harness.report.compare import EXIT_CODES, Comparison, compare
@@ -77,6 +77,14 @@ def test_what_was_not_measured_is_never_gone(name: str) -> None:
     # And the other way round: what A did not look for is not new.
     assert statuses(compare(NOT_MEASURED[name], BAD)) == ["not measured in A"]
     assert compare(NOT_MEASURED[name], BAD).answer == "undecided"
+
+
+@pytest.mark.parametrize("other", [started(engine="shim"), msgspec.structs.replace(started(), seed=9)])
+def test_under_other_conditions_nothing_is_gone(other: CampaignStarted) -> None:
+    comparison = compare(BAD, run(case(line()), started=other))
+    assert (comparison.answer, statuses(comparison)) == ("undecided", ["not measured in B"])
+    # What is there is there: it is new under whatever conditions.
+    assert statuses(compare(run(case(line()), started=other), BAD)) == ["new"]
 
 
 def test_a_class_that_held_and_was_not_measured_again_is_undecided() -> None:

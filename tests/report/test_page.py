@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -259,7 +260,7 @@ def test_many_trials_and_findings_stay_small(tmp_path: Path) -> None:
 
 
 def test_a_view_of_nothing() -> None:
-    assert "No violation was found" in page(RunView(started=every_kind_view().started))
+    assert "nothing was found before it stopped" in page(RunView(started=every_kind_view().started))
 
 
 def test_a_long_replay_command_is_whole(tmp_path: Path) -> None:
@@ -298,6 +299,14 @@ def test_the_report_command_makes_the_page_anew(run: str, tmp_path: Path) -> Non
     told = report(run, "--html", str(elsewhere))
     assert (told.returncode, told.stdout, told.stderr) == (0, f"{elsewhere}\n", "")
     assert elsewhere.read_bytes() == made.read_bytes()
+    link, pipe = tmp_path / "link.html", tmp_path / "pipe.html"
+    link.symlink_to(elsewhere)
+    os.mkfifo(pipe)
+    for place in (link, pipe, tmp_path, tmp_path / "no" / "page.html", Path(run, "run.json")):
+        told = report(run, "--html", str(place))
+        assert told.returncode == 2, place
+        assert len(told.stderr.strip().splitlines()) <= 3
+    assert link.is_symlink() and pipe.is_fifo()
     copy = shutil.copytree(run, tmp_path / "copy")
     (copy / "report.html").unlink()
     (copy / "report.html" / "in the way").mkdir(parents=True)

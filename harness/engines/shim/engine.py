@@ -29,8 +29,9 @@ class ShimEngine:
     def run(self, spec: RunSpec, plan: FaultPlan = NO_FAULTS, *, verify: bool = True) -> Recording:
         """Run the target once under ``plan``; see :class:`harness.engines.base.Engine`.
 
-        A run that does not verify, and has met a blind spot that announces itself, has the ending ``limit``: nothing
-        is wrong with it, but it cannot be built upon.
+        A verified run that has met a blind spot which announces itself has the ending ``limit``: nothing is wrong with
+        it, but it cannot be built upon. That its tree is the one on disk proves nothing: what came unseen in between
+        may have been written over.
         """
         cpu = _cpu_s()
         session = Session(spec, plan)
@@ -51,7 +52,7 @@ def recorded(session: Session, *, verify: bool, wall_ms: float, cpu_ms: float) -
     if verify and ending != "limit":
         different, trace = verified(trace, final, frozenset(watch.mapped))
         unseen = unwatched(session)
-        if different and unseen:
+        if unseen:
             different, ending, detail = (), "limit", f"did what the shim cannot see: {unseen}"
     return Recording(
         spec=spec,
@@ -78,7 +79,7 @@ def recorded(session: Session, *, verify: bool, wall_ms: float, cpu_ms: float) -
 
 
 def unwatched(session: Session) -> str:
-    """Return which blind spots a run has met that may explain why it does not verify; empty for none."""
+    """Return which blind spots a run has met, each of which may have written unseen; empty for none."""
     programs = sorted(set(session.server.started.values()))
     met = list(session.server.blind)
     if programs:

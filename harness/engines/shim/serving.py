@@ -219,6 +219,9 @@ class Server:
 
     def _blind(self, connection: Connection, frame: Frame) -> None:
         what, path = frame.fields[1].decode(), os.fsdecode(frame.fields[2])
+        if not path:
+            self.blind[f"what {what} writes"] = None
+            return
         inside = self.watch.root.relative(os.path.realpath(path))
         if inside is not None:
             self.blind[f"what {what} writes to {inside}"] = None

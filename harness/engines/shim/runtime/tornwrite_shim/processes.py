@@ -132,10 +132,39 @@ _READ_ONLY_MAPS = (1, 3)
 """ACCESS_READ and ACCESS_COPY of mmap."""
 
 
+_STARTS = ("os.exec", "os.posix_spawn", "os.system")
+"""Events of programs that no function of :func:`_start` starts. One without the shim never says hello."""
+_OF_FILES = frozenset(
+    (
+        *(
+            "write",
+            "writev",
+            "pwrite",
+            "open",
+            "openat",
+            "creat",
+            "fopen",
+            "fwrite",
+            "rename",
+            "renameat",
+            "renameat2",
+        ),
+        *("unlink", "unlinkat", "truncate", "ftruncate", "link", "symlink", "mkdir", "syscall", "copy_file_range"),
+    )
+)
+"""Functions of the C library that change files: whoever asks ctypes for one may go round the shim."""
+
+
 def _heard(event: str, args: tuple[Any, ...]) -> None:
-    if not LINK.active:
+    if not LINK.active or LINK.busy:
         return
-    if event == "sqlite3.connect":
+    if event in _STARTS:
+        program = "sh" if event == "os.system" else os.path.basename(os.fsdecode(args[0]))
+        if event != "os.exec" or not program.startswith(("python", "pypy", "node")):
+            _birth_of(program)
+    elif event == "ctypes.dlsym" and args[1] in _OF_FILES:
+        LINK.note(b"blind", b"ctypes", b"")
+    elif event == "sqlite3.connect":
         name = os.fsdecode(args[0]) if isinstance(args[0], (str, bytes)) else ""
         if name and name != ":memory:" and LINK.pid == REAL["getpid"]():
             LINK.note(b"blind", b"sqlite3", os.path.abspath(name))
