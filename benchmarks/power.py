@@ -23,7 +23,7 @@ from harness.explore.script import Script
 
 PROFILES = ("posix", "ext4", "xfs")
 UPDATES = 16
-ROUNDS = 7
+ROUNDS = 15
 BAR_STATES = 20_000
 BAR_LONG_S = 60.0
 UNSYNCED = 200

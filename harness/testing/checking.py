@@ -9,6 +9,7 @@ Non-goals: several writers at once; anything that needs a terminal.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import tempfile
@@ -155,7 +156,9 @@ def check_writer(
             check=None if holds is None else program_of(holds, "check", scratch),
             start=_start_of(start, scratch),
             given=start is not None,
-            options=_options(tuple(faults), profiles, budget, seed, jobs, engine),
+            options=_options(
+                _words(faults), None if profiles is None else _words(profiles), budget, timeout, seed, jobs, engine
+            ),
             timeout_s=timeout,
             environment=dict(env or {}),
             torn_tail=torn_tail,
@@ -182,17 +185,30 @@ def _usage() -> Iterator[None]:
         raise UsageError(str(error)) from None
 
 
+def _words(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names given one by one, or in one text with commas between."""
+    return tuple(word.strip() for word in names.split(",")) if isinstance(names, str) else tuple(names)
+
+
 def _options(
-    faults: tuple[str, ...], profiles: Iterable[str] | None, budget: float, seed: int, jobs: int, engine: str
+    faults: Iterable[str],
+    profiles: Iterable[str] | None,
+    budget: float,
+    timeout: float,
+    seed: int,
+    jobs: int,
+    engine: str,
 ) -> Options:
+    faults = _words(faults)
     if not faults:
         raise UsageError(f"no faults; valid: {', '.join(FAULTS)}")
     for name in faults:
         if name not in FAULTS:
             raise UsageError(f"no fault {name!r}{suggestion(str(name), FAULTS)}; valid: {', '.join(FAULTS)}")
-    if budget <= 0:
-        raise UsageError(f"budget: {budget!r} is not a number of seconds")
-    names = None if profiles is None else tuple(profiles)
+    for what, seconds in (("budget", budget), ("timeout", timeout)):
+        if not 0 < seconds < math.inf:
+            raise UsageError(f"{what}: {seconds!r} is not a number of seconds")
+    names = None if profiles is None else _words(profiles)
     with _usage():
         load_profiles(names or ())
     return Options(

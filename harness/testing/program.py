@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 
 import msgspec
 
@@ -60,6 +61,8 @@ def program_of(given: Writer, what: str, directory: str) -> Program:
 
 
 def _of_callable(given: Callable[..., object], what: str, directory: str) -> Program:
+    if any(is_one(given) for is_one in (iscoroutinefunction, isgeneratorfunction, isasyncgenfunction)):
+        raise UsageError(f"the {what} {name_of(given)} is a coroutine or a generator: calling it runs none of it")
     arguments = arguments_of(given, what, "acked" if what == "check" else "ack")
     payload = os.path.join(directory, f"{what}.pickle")
     mode, rest = ("check", (DIRECTORY_WORD, "{acks}")) if what == "check" else ("write", (DIRECTORY_WORD,))

@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 
 from harness.testing.callables import CHILD, arguments_of, identity, name_of, pack
 from harness.testing.errors import UsageError
+from harness.testing.program import program_of
 
 
 def plain(dir: Path) -> None:
@@ -159,3 +160,17 @@ def test_names_and_identities() -> None:
     assert name_of(Store("x").save) == "Store.save"
     assert name_of(functools.partial(plain)) == "plain"
     assert identity(closure("x")) == identity(closure("y")) != identity(plain)
+
+
+async def _coroutine(dir: Path) -> None:
+    (dir / "f").write_text("never")
+
+
+def _generator(dir: Path) -> Iterator[None]:
+    yield
+
+
+@pytest.mark.parametrize("writer", [_coroutine, _generator])
+def test_what_a_call_does_not_run_is_refused(writer: Callable[[Path], object], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="runs none of it"):
+        program_of(writer, "writer", str(tmp_path))

@@ -156,11 +156,12 @@ def explore_power(
         if state.seq != at:
             at, points = state.seq, points + 1
         identity = (state.tree.key, state.acked)
-        if identity not in seen:
+        bad = seen.get(identity)
+        if bad is None:
             sampler.take(state)
             violations = predicate(state.tree, state.acked, "power")
-            seen[identity] = bool(violations) and _note(found, state, violations)
-        tallies.add(max(0, state.seq), "after" if state.seq >= 0 else "before", seen[identity])
+            bad = seen[identity] = bool(violations) and _note(found, state, violations)
+        tallies.add(max(0, state.seq), "after" if state.seq >= 0 else "before", bad)
     places = Places(trace)
     return PowerExploration(
         profile=profile.name,
