@@ -89,6 +89,7 @@ def verdicts(name: str, engine_name: str, base: Path) -> dict[str, dict[str, Any
 
 
 @pytest.mark.real
+@pytest.mark.timeout(1200)  # two campaigns of up to four minutes and more, one after the other
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_scenario_has_the_verdicts_that_it_has_under_ptrace(name: str, evidence: bool, tmp_path: Path) -> None:
     if not evidence:
