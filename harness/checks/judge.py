@@ -185,6 +185,8 @@ class Judge:
         self._views[path] = entry.view
         if binding.holds_lines:
             self._lines[path] = entry.view
+        else:
+            self._lines.pop(path, None)  # a link may have stood there, which is judged as text
         if entry.violations:
             self._wrong[path] = entry.violations
         elif path in self._wrong:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from harness.cli.options import out_option
-from harness.cli.output import OutputLostError, json_option, print_line
+from harness.cli.output import json_option, print_drawn, print_line
 
 
 @click.command("compare")
@@ -35,7 +33,6 @@ def command(run_a: str, run_b: str, markdown: bool, out: str, as_json: bool) -> 
     from harness.report.compare_text import markdown as in_markdown
     from harness.report.compare_text import print_comparison
     from harness.report.json_document import result_document
-    from harness.report.terminal import console_for, lost_output
 
     comparison = compare(load_run(run_a, out), load_run(run_b, out))
     code = EXIT_CODES[comparison.answer]
@@ -44,9 +41,5 @@ def command(run_a: str, run_b: str, markdown: bool, out: str, as_json: bool) -> 
     elif markdown:
         print_line(in_markdown(comparison))
     else:
-        console = console_for(sys.stdout)
-        print_comparison(console, comparison)
-        lost = lost_output(console)
-        if lost is not None:
-            raise OutputLostError(lost)
+        print_drawn(lambda console: print_comparison(console, comparison))
     return code

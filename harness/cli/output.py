@@ -10,8 +10,13 @@ import contextlib
 import os
 import sys
 import textwrap
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 WIDTH = 80
 
@@ -36,6 +41,17 @@ def print_line(text: str) -> None:
     except OSError as error:
         forget_standard_output()
         raise OutputLostError(error) from None
+
+
+def print_drawn(draw: Callable[[Console], object]) -> None:
+    """Have ``draw`` print a report to the console of standard output. Raises :class:`OutputLostError`."""
+    from harness.report.terminal import console_for, lost_output
+
+    console = console_for(sys.stdout)
+    draw(console)
+    lost = lost_output(console)
+    if lost is not None:
+        raise OutputLostError(lost)
 
 
 def print_folded(label: str, text: str, indent: int = 0) -> None:

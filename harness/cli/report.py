@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 
 import click
 
 from harness.cli.options import content_option, jobs_option, out_option
-from harness.cli.output import OutputLostError, json_option, print_line, say
+from harness.cli.output import json_option, print_drawn, print_line, say
 from harness.cli.stored import Loaded
 
 
@@ -109,7 +108,7 @@ def _print_one(run: Loaded, code: int, markdown: bool, junit: bool, content: boo
     from harness.report.json_document import campaign_result, result_document
     from harness.report.junit import junit as in_junit
     from harness.report.markdown import report
-    from harness.report.terminal import console_for, lost_output, print_view
+    from harness.report.terminal import print_view
 
     view = run.view
     if as_json:
@@ -124,18 +123,13 @@ def _print_one(run: Loaded, code: int, markdown: bool, junit: bool, content: boo
                 write_page(run.stores[0].path("report.html"), view, *run.stores, content=content)
             except StoreError as error:  # of a run that may only be read; what is printed is whole all the same
                 say(f"report.html was not made anew: {error}")
-        console = console_for(sys.stdout)
-        print_view(console, view)
-        lost = lost_output(console)
-        if lost is not None:
-            raise OutputLostError(lost)
+        print_drawn(lambda console: print_view(console, view))
 
 
 def _print_systems(found: Sequence[Loaded], code: int, markdown: bool, as_json: bool) -> None:
     from harness.report.json_document import result_document
     from harness.report.pooled import pool
     from harness.report.pooled_text import pooled_markdown, print_pooled
-    from harness.report.terminal import console_for, lost_output
 
     result = pool([run.view for run in found])
     if as_json:
@@ -143,8 +137,4 @@ def _print_systems(found: Sequence[Loaded], code: int, markdown: bool, as_json: 
     elif markdown:
         print_line(pooled_markdown(result))
     else:
-        console = console_for(sys.stdout)
-        print_pooled(console, result)
-        lost = lost_output(console)
-        if lost is not None:
-            raise OutputLostError(lost)
+        print_drawn(lambda console: print_pooled(console, result))

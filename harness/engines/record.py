@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 from harness.core.content import MAX_FILE_BYTES
 from harness.core.operation import AnyOperation
-from harness.core.run import RunSpec
+from harness.core.run import Delivered, RunSpec
 from harness.core.trace import Actor, Trace
 from harness.engines.acks import AckReader, looks_buffered
 from harness.engines.base import Observer
-from harness.engines.inject import Injector
+from harness.engines.inject import FAULT_NAMES, Injector, PointFault
 from harness.engines.inodes import Inodes
 
 
@@ -92,6 +92,18 @@ class Record:
                 raise LimitReachedError(f"made more than {self.spec.limits.operations} file operations")
         if self._observer is not None and len(self.operations) > before:
             self._observer.recorded(len(self.operations))
+
+    def struck(self, fault: PointFault, pid: int, op: AnyOperation | None, returned: int | None) -> Delivered:
+        """Note that a fault struck process ``pid`` at ``op`` (``None``: at none that is recorded); return the proof."""
+        self.injector.delivered(fault)
+        return Delivered(
+            fault=FAULT_NAMES[type(fault)],
+            seq=len(self.operations) if op is None else op.seq,
+            pid=pid,
+            operation=op,
+            returned=returned,
+            at_us=self.now() // 1000,
+        )
 
     def noted(self, op: AnyOperation) -> None:
         """Bring up to date what a subclass remembers of the tree."""

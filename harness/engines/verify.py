@@ -1,4 +1,4 @@
-"""The end of a recording: the tree read from disk, and whether replaying the trace gives it."""
+"""The end of a recording: the tree read from disk, whether replaying the trace gives it, and what it cost."""
 
 from __future__ import annotations
 
@@ -10,6 +10,19 @@ from harness.core.run import Ending, RunSpec
 from harness.core.trace import Trace
 from harness.core.tree import EMPTY_TREE, Tree, differences
 from harness.sandbox.snapshot import UnreadableStateError, read_tree
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+
+def cpu_s() -> float:
+    """Return the CPU seconds of this process and of its dead children; 0 where the system does not tell."""
+    if resource is None:
+        return 0.0
+    own, dead = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return float(own.ru_utime + own.ru_stime + dead.ru_utime + dead.ru_stime)
 
 
 def read_final(spec: RunSpec, ending: Ending, detail: str) -> tuple[Tree, Ending, str]:

@@ -56,6 +56,15 @@ LOOKED_AT = REPLACED.replace(
 PYTHON = (sys.executable, "-BEsS")
 
 
+def target_of(directory: Path, manifest: str, writer: str) -> str:
+    """Make a target of one program, ``w.py``, below ``directory``; return its folder."""
+    place = directory / "mine"
+    place.mkdir()
+    (place / "target.toml").write_text(manifest)
+    (place / "w.py").write_text(writer)
+    return str(place)
+
+
 class Conducted(NamedTuple):
     """A campaign that was carried out."""
 

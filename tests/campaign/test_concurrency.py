@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from conducting import target_of
 
 from harness.campaign.executor import Executor
 from harness.campaign.plan import DEFAULT_RUNS, Options, plan_scenario
@@ -66,11 +67,7 @@ expect = { concurrency = "held" }
 
 @pytest.fixture
 def target(tmp_path: Path) -> str:
-    place = tmp_path / "mine"
-    place.mkdir()
-    (place / "target.toml").write_text(TARGET)
-    (place / "w.py").write_text(LOSSY)
-    return str(place)
+    return target_of(tmp_path, TARGET, LOSSY)
 
 
 def test_a_plan_can_be_of_the_class_without_a_fault() -> None:

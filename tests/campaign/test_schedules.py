@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conducting import target_of
 
 from harness.campaign.executor import Executor
 from harness.campaign.plan import Options, plan_scenario
@@ -70,11 +71,7 @@ expect = { concurrency = "held" }
 
 @pytest.fixture
 def target(tmp_path: Path) -> str:
-    place = tmp_path / "mine"
-    place.mkdir()
-    (place / "target.toml").write_text(TARGET)
-    (place / "w.py").write_text(WRITER)
-    return str(place)
+    return target_of(tmp_path, TARGET, WRITER)
 
 
 def test_pct_learns_how_many_steps_there_are_and_repeats_itself() -> None:

@@ -203,6 +203,8 @@ fs.promises.writeFile('g', 'x').then(() => console.log('written'));
         "os.waitpid(os.posix_spawn('/bin/sh', ['sh', '-c', command], os.environ), 0)",
         "os.waitpid(os.fork() or os.execv('/bin/sh', ['sh', '-c', command]), 0)",
         "ctypes.CDLL(None).truncate(path.encode(), 0)",
+        # While another thread is in the middle of an operation.
+        "import tornwrite_shim.channel as c; c.LINK.busy = True; ctypes.CDLL(None).truncate(path.encode(), 0)",
     ],
 )
 def test_what_somebody_else_wrote_over_in_between_is_not_passed_over(shimmed: Run, start: str) -> None:

@@ -8,7 +8,7 @@ import time
 from harness.core.fault import NO_FAULTS, FaultPlan
 from harness.core.run import Recording, RunSpec
 from harness.engines.base import Beside, Observer
-from harness.engines.verify import read_final, verified
+from harness.engines.verify import cpu_s, read_final, verified
 
 
 class PtraceEngine:
@@ -41,12 +41,12 @@ class PtraceEngine:
         """
         from harness.engines.ptrace.session import Session  # noqa: PLC0415 - Linux only
 
-        cpu = _cpu_s()
+        cpu = cpu_s()
         session = Session(spec, plan, observer, beside)
         begun = time.monotonic()
         session.run()
         wall_ms = (time.monotonic() - begun) * 1000
-        cpu_ms = (_cpu_s() - cpu) * 1000
+        cpu_ms = (cpu_s() - cpu) * 1000
         trace = session.trace()
         final, ending, detail = read_final(spec, session.ending, session.detail)
         begun = time.monotonic()
@@ -77,11 +77,3 @@ class PtraceEngine:
             cpu_ms=cpu_ms,
             verify_ms=(time.monotonic() - begun) * 1000 if verify else 0.0,
         )
-
-
-def _cpu_s() -> float:
-    """Return the CPU seconds of this process and of its dead children."""
-    import resource  # noqa: PLC0415 - POSIX only
-
-    own, dead = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime + dead.ru_utime + dead.ru_stime

@@ -19,7 +19,7 @@ from harness.core.operation import AnyOperation
 from harness.core.run import Delivered, RunSpec
 from harness.engines.base import LINGER_S
 from harness.engines.calls.call import Call
-from harness.engines.inject import FAULT_NAMES, Decision, Injector, PointFault
+from harness.engines.inject import Decision, Injector, PointFault
 from harness.engines.ptrace import abi
 from harness.engines.ptrace.decode import DECODERS
 from harness.engines.ptrace.decode.lifecycle import EndingCall
@@ -332,17 +332,7 @@ class Supervisor:
         return True
 
     def _prove(self, fault: PointFault, call: Call, op: AnyOperation | None, returned: int | None) -> None:
-        self._injector.delivered(fault)
-        self.delivered.append(
-            Delivered(
-                fault=FAULT_NAMES[type(fault)],
-                seq=len(self.watch.operations) if op is None else op.seq,
-                pid=call.thread.process.pid,
-                operation=op,
-                returned=returned,
-                at_us=self.watch.now() // 1000,
-            )
-        )
+        self.delivered.append(self.watch.struck(fault, call.thread.process.pid, op, returned))
 
     def _carry_out(self, kill: Kill, call: Call) -> None:
         if kill.victim == "tree" or not kill.grace_ms:

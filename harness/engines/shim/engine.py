@@ -7,12 +7,7 @@ import time
 from harness.core.fault import NO_FAULTS, FaultPlan
 from harness.core.run import Recording, RunSpec
 from harness.engines.shim.session import Session
-from harness.engines.verify import read_final, verified
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
+from harness.engines.verify import cpu_s, read_final, verified
 
 
 class ShimEngine:
@@ -33,12 +28,12 @@ class ShimEngine:
         it, but it cannot be built upon. That its tree is the one on disk proves nothing: what came unseen in between
         may have been written over.
         """
-        cpu = _cpu_s()
+        cpu = cpu_s()
         session = Session(spec, plan)
         begun = time.monotonic()
         session.run()
         wall_ms = (time.monotonic() - begun) * 1000
-        cpu_ms = (_cpu_s() - cpu) * 1000
+        cpu_ms = (cpu_s() - cpu) * 1000
         return recorded(session, verify=verify, wall_ms=wall_ms, cpu_ms=cpu_ms)
 
 
@@ -85,11 +80,3 @@ def unwatched(session: Session) -> str:
     if programs:
         met.append(f"what {', '.join(programs[:3])} wrote, which the shim is not in")
     return "; ".join(met)
-
-
-def _cpu_s() -> float:
-    """Return the CPU seconds of this process and of its dead children; 0 where the system does not tell."""
-    if resource is None:
-        return 0.0
-    own, dead = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return float(own.ru_utime + own.ru_stime + dead.ru_utime + dead.ru_stime)

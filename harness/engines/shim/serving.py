@@ -7,6 +7,7 @@ a request's answer and its result nobody else is answered; a lock that may wait 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from harness.core.fault import Errno, Kill, Short, Signal
 from harness.core.operation import AnyOperation
 from harness.core.run import Delivered
 from harness.engines.calls.call import Call
-from harness.engines.inject import FAULT_NAMES, Decision, PointFault
+from harness.engines.inject import Decision, PointFault
 from harness.engines.record import LimitReachedError
 from harness.engines.shim.decode import DECODERS, OutputCall
 from harness.engines.shim.doors import Frame, Line
@@ -335,25 +336,13 @@ class Server:
         self.watch.injector.struck_after = None
         self._prove(struck, call, last[-1] if last else None, returned)
         if isinstance(struck, Signal):  # its handler runs when the operation is over: before anything else it does
-            import signal  # noqa: PLC0415 - only here
-
             os.kill(call.thread.process.pid, signal.Signals[struck.signal])
             return False
         self._carry_out(struck, call)
         return True
 
     def _prove(self, fault: PointFault, call: Call, op: AnyOperation | None, returned: int | None) -> None:
-        self.watch.injector.delivered(fault)
-        self.delivered.append(
-            Delivered(
-                fault=FAULT_NAMES[type(fault)],
-                seq=len(self.watch.operations) if op is None else op.seq,
-                pid=call.thread.process.pid,
-                operation=op,
-                returned=returned,
-                at_us=self.watch.now() // 1000,
-            )
-        )
+        self.delivered.append(self.watch.struck(fault, call.thread.process.pid, op, returned))
 
     def _carry_out(self, kill: Kill, call: Call) -> None:
         process = call.thread.process

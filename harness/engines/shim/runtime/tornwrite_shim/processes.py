@@ -156,7 +156,7 @@ _OF_FILES = frozenset(
 
 
 def _heard(event: str, args: tuple[Any, ...]) -> None:
-    if not LINK.active or LINK.busy:
+    if not LINK.active:
         return
     if event in _STARTS:
         program = "sh" if event == "os.system" else os.path.basename(os.fsdecode(args[0]))
