@@ -25,7 +25,7 @@ from harness.campaign.record import explore_request, judges_states, null_violati
 from harness.campaign.sharding import ELSEWHERE
 from harness.campaign.store import RunStore
 from harness.campaign.trials import harness_failure
-from harness.campaign.work import Explored, ExploreRequest, explore_recording
+from harness.campaign.work import Explored, ExploreRequest, explore_recording, judged_of
 from harness.core.apply import replay
 from harness.core.fault import NO_FAULTS, FaultClass
 from harness.core.run import Recording
@@ -105,7 +105,8 @@ def _recording(case: Case, trace: Trace) -> Recording:
 
 def judge_again(recording: Recording, request: ExploreRequest) -> Explored:
     """Explore a stored recording; what a worker does."""
-    return explore_recording(recording, request, masked=bool(request.masked))
+    assert recording.trace is not None  # it was made of one
+    return explore_recording(recording, judged_of(recording.trace, request), request)
 
 
 def rejudge(store: RunStore, plan: Plan, executor: Executor) -> Rejudged:

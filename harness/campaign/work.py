@@ -29,6 +29,7 @@ from harness.core.fault import NO_FAULTS, FaultClass, FaultPlan
 from harness.core.role import path_role
 from harness.core.run import Recording, RunSpec
 from harness.core.schedule import leaves_alone
+from harness.core.trace import Trace
 from harness.core.tree import Tree
 from harness.core.verdict import Violation
 from harness.engines import SchedulingEngine
@@ -169,37 +170,35 @@ def record_and_explore(engine_name: str, spec: RunSpec, request: ExploreRequest)
     if trace is None or recording.differences or not _ended(recording):
         judged = Judged(bindings=request.bindings, inferred=False, masked=False, invariants=request.invariants)
         return Explored(recording=recording, judged=judged)
-    masked, bindings = request.masked, request.bindings or infer_bindings(trace, request.torn_tail)
+    judged = judged_of(trace, request, case_sensitive=is_case_sensitive(os.path.dirname(spec.root)))
     unsteady: frozenset[str] = frozenset()
-    if masked is None or not _BY_OTHER_RUNS.isdisjoint(request.scopes):
+    if request.masked is None or not _BY_OTHER_RUNS.isdisjoint(request.scopes):
         again = run_once(engine_name, spec, verify=False)
-        masked = not _same_outcome(recording, again) if masked is None else masked
-        unsteady = unsteady_roles(recording, again, bindings)
-        unsteady |= unsteady_versions(recording, again, bindings, masked)
-    case_sensitive = is_case_sensitive(os.path.dirname(spec.root))
-    return explore_recording(recording, request, masked=masked, unsteady=unsteady, case_sensitive=case_sensitive)
+        if request.masked is None:
+            judged = msgspec.structs.replace(judged, masked=not _same_outcome(recording, again))
+        unsteady = unsteady_roles(recording, again, judged.bindings)
+        unsteady |= unsteady_versions(recording, again, judged.bindings, judged.masked)
+    return explore_recording(recording, judged, request, unsteady)
+
+
+def judged_of(trace: Trace, request: ExploreRequest, *, case_sensitive: bool = True) -> Judged:
+    """Return how the states of a recorded run are judged; not masked where only a second run could decide that."""
+    return Judged(
+        bindings=request.bindings or infer_bindings(trace, request.torn_tail),
+        inferred=not request.bindings,
+        masked=bool(request.masked),
+        invariants=request.invariants,
+        case_sensitive=case_sensitive,
+    )
 
 
 def explore_recording(
-    recording: Recording,
-    request: ExploreRequest,
-    *,
-    masked: bool,
-    unsteady: frozenset[str] = frozenset(),
-    case_sensitive: bool = True,
+    recording: Recording, judged: Judged, request: ExploreRequest, unsteady: frozenset[str] = frozenset()
 ) -> Explored:
     """Judge a null recording and explore the crash states that the request asks for. Starts nothing."""
     trace = recording.trace
     if trace is None:
         raise ValueError("crash states are explored from a recording with a trace")
-    bindings = request.bindings or infer_bindings(trace, request.torn_tail)
-    judged = Judged(
-        bindings=bindings,
-        inferred=not request.bindings,
-        masked=masked,
-        invariants=request.invariants,
-        case_sensitive=case_sensitive,
-    )
     expectation = expectation_for(recording, judged)
     judge = judge_for(expectation, judged)
     incomparable = why_incomparable(expectation, unsteady)
@@ -217,7 +216,7 @@ def explore_recording(
         not_judged=tuple(item.undecided for item in expectation.records.values() if item.undecided),
         not_measured={name: _not_measured(judge, request, name, incomparable) for name in request.scopes},
         null_violations=judge.judge(replay(trace.start, trace.operations), acked, "none"),
-        trace_violations=judge_trace(trace, bindings, request.invariants or None),
+        trace_violations=judge_trace(trace, judged.bindings, request.invariants or None),
         explorations=explorations,
         explore_cpu_ms=spent_ms,
     )
