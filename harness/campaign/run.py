@@ -242,6 +242,7 @@ def _finish(ctx: Context, plan: Plan, options: Options, phases: _Phases) -> Camp
     if not options.shard.whole:
         data["not_measured"] = {item.what: item.reason for item in plan.not_measured}
         data["damages"] = {key: sorted(kinds) for key, kinds in ctx.ledger.damages.items() if len(kinds) > 1}
+    data["findings"] = sorted(ctx.ledger.by_key())
     data["parts"] = msgspec.to_builtins(plan.parts)
     data["required"] = [item.what for item in plan.not_available] if options.require_all else []
     return CampaignFinished(verdict=verdict, exit_code=code, summary=data)

@@ -56,7 +56,8 @@ def _start_worker(control: socket.socket, base: str, canonical: str) -> int:
     """Fork a worker, pass its connection to main, and return its process id."""
     ours, theirs = Pipe()
     me = os.getpid()
-    pid = os.fork()
+    with processes.deferring_interrupts():
+        pid = os.fork()
     if pid == 0:
         processes.die_with_parent(me)
         control.close()

@@ -9,7 +9,7 @@ from harness.campaign.durable import StoreError
 from harness.campaign.latest import find_run
 from harness.campaign.merging import MergeError, merge_shards
 from harness.campaign.store import RunStore
-from harness.core.event import AnyEvent, CampaignStarted
+from harness.core.event import AnyEvent, CampaignFinished, CampaignStarted
 from harness.report.replay import replay_events
 from harness.report.view import RunView, collect
 
@@ -28,13 +28,13 @@ def events_of(store: RunStore) -> list[AnyEvent]:
     """
     planned = store.read_artifact("run.json") is not None
     run_data = store.read_run() if planned else {"run_id": store.run_id}
-    rows, findings = list(store.rows()), store.findings()
-    lost = sorted({name for row in rows for name in row.findings} - set(findings))
-    if lost:  # a run without them would read as one in which they were not seen
-        raise StoreError(
-            f"the run {store.directory!r} is damaged: findings/{lost[0]}, which its rows name, is missing"
-        )
-    return list(replay_events(run_data, rows, findings.values()))
+    findings = store.findings()
+    events = list(replay_events(run_data, store.rows(), findings.values()))
+    ended_with = next((event.summary for event in events if isinstance(event, CampaignFinished)), {})
+    for name in ended_with.get("findings", ()):
+        if name not in findings:  # without it the run would read as one in which it was not seen
+            raise StoreError(f"the run {store.directory!r} is damaged: findings/{name}, of its end, is missing")
+    return events
 
 
 def _started(events: Iterable[AnyEvent]) -> CampaignStarted:

@@ -362,6 +362,23 @@ def test_an_interrupt_of_main_stops_everything_in_order(tmp_path: Path, mark: st
     assert out == "stopped in order\n" or main.returncode == -signal.SIGINT
 
 
+def test_a_supervisor_that_is_told_to_end_while_it_forks_hears_it() -> None:
+    """An exception raised inside a hook of fork is printed and lost: the supervisor would go on."""
+    code = """
+import os, signal, socket
+from harness.campaign import supervisor
+os.register_at_fork(after_in_parent=lambda: signal.raise_signal(signal.SIGTERM))
+signal.signal(signal.SIGTERM, supervisor._on_sigterm)
+ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+try:
+    supervisor._start_worker(ours, os.getcwd(), os.getcwd())
+except supervisor._StopError:
+    print("heard")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert (done.stdout, done.stderr) == ("heard\n", "")
+
+
 def test_a_spawned_worker_serves_dies_and_is_replaced(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What other systems use runs here too, without a supervisor."""
     monkeypatch.setattr(executor_module, "_open_seat", lambda _base, canonical, _spare: SpawnedSeat(canonical))

@@ -230,7 +230,15 @@ def _case(name: str = "0") -> Any:
 
 
 def test_a_run_that_lacks_a_finding_is_damaged(stores: dict[str, RunStore], tmp_path: Path) -> None:
-    copy = shutil.copytree(stores["whole"].directory, tmp_path / "copy")
+    whole = stores["whole"]
+    finished = events_of(whole)[-1]
+    assert isinstance(finished, CampaignFinished)
+    assert finished.summary["findings"] == sorted(whole.findings())
+    copy = shutil.copytree(whole.directory, tmp_path / "copy")
+    # A row may name a finding that was joined with another: chance met again what an exact run had shown.
+    joined = msgspec.structs.replace(whole.rows()[0], trial_id="t/timed/0", findings=("0" * 32,))
+    with open(copy / "trials.jsonl", "a", encoding="ascii") as stream:
+        stream.write(encode_record(joined) + "\n")
     events_of(RunStore.open(str(copy), writable=False))
     shutil.rmtree(min((copy / "findings").iterdir()))
     with pytest.raises(StoreError, match="is damaged: findings/"):
