@@ -1,0 +1,301 @@
+"""From a token to what an exported file must say: the writer is run again under the finding's own plan.
+
+The check that goes into the file is the first of ``parts.damage`` that finds something in what this run left, and
+nothing in what a run without a fault leaves: it is known to tell the two apart before anybody else runs it. What
+cannot be made again by one file is a :class:`NotExportableError` of one line. Non-goals: power losses, damage found
+by a start on a damaged file, and what chance decides.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+import harness
+from harness.campaign.context import Case, Measured
+from harness.campaign.executor import Call, Executor
+from harness.campaign.programs import Examined, run_and_examine
+from harness.campaign.proof import confirms, programs_for, real_path
+from harness.campaign.record import explore_request, null_problem, prepare_cases
+from harness.campaign.replay import finding_of
+from harness.campaign.token import ReplayRecord
+from harness.campaign.work import record_and_explore
+from harness.catalog import Subject
+from harness.checks import INVARIANTS
+from harness.core.fault import CrashPoint, Damaged, Errno, FaultPlan, Kill, PowerLoss, Short, Signal, Timed
+from harness.core.role import path_role
+from harness.core.run import Recording
+from harness.core.schedule import Prefix, Schedule, schedule_of
+from harness.core.tree import Tree
+from harness.core.verdict import Finding, Violation
+from harness.export.document import Check, Reproduction
+from harness.export.parts import damage
+from harness.export.parts.strikes import LENGTH
+from harness.export.parts.tracer import is_like
+from harness.export.sources import NotExportableError
+from harness.report.escape import plain
+from harness.report.sentence import headline
+
+ENGINE = "ptrace"
+ATTEMPTS = 3
+"""Runs that are made to see the finding again before it is said that it does not show."""
+_TOKEN_SHOWN = 1000
+_CUTTABLE = {1: "write", 18: "pwrite64", 40: "sendfile", 326: "copy_file_range"}
+_FIRST: Mapping[str, tuple[str, ...]] = {
+    "lost": ("saved_records_are_there",),
+    "missing": ("saved_records_are_there", "files_are_there"),
+    "rejected": ("calls_are_answered",),
+    "unlinked": ("records_are_linked",),
+    "silent": ("success_is_true",),
+}
+"""By damage, what is looked at first."""
+_ORDER = (
+    "documents_are_whole",
+    "lines_are_whole",
+    "files_hold_something",
+    "saved_records_are_there",
+    "calls_are_answered",
+)
+_LAST = ("records_are_linked", "files_are_there", "success_is_true", "files_are_not_these")
+
+
+class Startable(msgspec.Struct, frozen=True, kw_only=True):
+    """How an exported file starts the writer: words that name nothing of this machine, and the files they need."""
+
+    run: tuple[str, ...]
+    set_up: tuple[str, ...] = ()
+    environment: Mapping[str, str] = {}
+    sources: Mapping[str, str] = {}
+    workload: Any = None
+    package: tuple[str, str, str] | None = None
+    install: str = ""
+    story: str = ""
+
+
+def why_not(plan: FaultPlan) -> str:
+    """Return why a plan cannot be made again by one file, an empty string if it can."""
+    if plan.concurrency:
+        return "chance decides when its own work meets; search for an order with --schedules and export that"
+    for fault in plan.faults:
+        if isinstance(fault, PowerLoss):
+            return "a power loss is no kill: no script can make one; tornwrite replay shows it"
+        if isinstance(fault, Timed):
+            return "its moment is random; the exact finding beside it can be exported"
+        if isinstance(fault, Damaged):
+            return "it is a start on a damaged file; tornwrite replay shows it"
+        if not fault.at.role and fault.at.operation != "sync":
+            return f"it strikes after an {fault.at.operation}, which is no file operation"
+    return "several faults strike" if len(plan.faults) > 1 else ""
+
+
+def reproduction(
+    executor: Executor, subject: Subject, record: ReplayRecord, start: Startable, token: str
+) -> Reproduction:
+    """Run the writer under the token's plan, and return the file that does the same. Raises NotExportableError."""
+    if reason := why_not(record.plan):
+        raise NotExportableError(f"this finding cannot be exported: {reason}")
+    finding = finding_of(record)
+    measured, examined, violation = _seen_again(executor, subject, record, finding)
+    recording, null = examined.recording, measured.explored.recording
+    paths = sorted({path for tree in (null.spec.start, null.final, recording.final) for path in tree.names})
+    order = record.plan.schedule
+    turns = zip(order.turns[::2], order.turns[1::2], strict=True) if isinstance(order, Schedule) else ()
+    actors = order.actors if isinstance(order, Schedule) else ()
+    for label in actors:
+        role_of(label.partition(":")[2].rpartition(" ")[0], paths)
+    check = _check(executor, measured, examined, finding, violation, paths)
+    strike, point = _strike(record.plan, examined, paths)
+    return Reproduction(
+        title=headline(finding, plain),
+        story=(*([f"The writer is {start.story}."] if start.story else ()), *_story(record.plan)),
+        case={
+            "run": list(start.run),
+            "set_up": list(start.set_up),
+            "environment": dict(start.environment),
+            "workload": start.workload,
+            "saved": subject.spec.ack,
+            "expected": _expected(check, finding.role),
+        },
+        check=check,
+        sources=start.sources,
+        made_by=f"Made by tornwrite {harness.__version__}. Its token: {token[:_TOKEN_SHOWN]}",
+        strike=strike,
+        point=point,
+        order=tuple((actors[index], count) for index, count in turns),
+        install=start.install,
+        package=start.package,
+    )
+
+
+def _seen_again(
+    executor: Executor, subject: Subject, record: ReplayRecord, finding: Finding
+) -> tuple[Measured, Examined, Violation]:
+    classes = (record.fault_class,) if record.fault_class != "none" else ()
+    case = Case(subject=subject, faults=classes, invariants=frozenset(INVARIANTS), sample_max=1, check_max=0)
+    (case,) = prepare_cases(executor, [case])
+    request = explore_request(case, states=False)
+    (outcome,) = executor.run([Call(record_and_explore, (ENGINE, case.subject.spec, request))])
+    measured = Measured(case, outcome.result())
+    if problem := null_problem(measured.explored.recording):
+        raise NotExportableError(f"this finding cannot be exported: {problem[1]}")
+    request_programs = programs_for(measured, [finding], proof=False)
+    for attempt in range(ATTEMPTS):
+        call = Call(run_and_examine, (ENGINE, case.subject.spec, record.plan, request_programs), attempt)
+        (run,) = executor.run([call])
+        examined: Examined = run.result()
+        violation = confirms(measured, examined, record.plan, finding)
+        if violation is not None:
+            return measured, examined, violation
+    raise NotExportableError(
+        f"{finding.invariant} did not show in {ATTEMPTS} runs here: is it fixed? (tornwrite replay)"
+    )
+
+
+def _story(plan: FaultPlan) -> Iterator[str]:
+    does = {
+        Kill: "kills it with a real SIGKILL at the operation that POINT names",
+        Signal: "sends it a signal right after the operation that POINT names",
+        Short: "has the write that POINT names accept only a part of its bytes",
+        Errno: "has the operation that POINT names fail",
+    }
+    doing = [text for kind, text in does.items() if any(isinstance(fault, kind) for fault in plan.faults)]
+    if plan.schedule is not None:
+        doing.insert(
+            0, "holds its threads before each of their file operations, lets them go in the order that ORDER gives"
+        )
+    what = ", ".join(["starts the real writer", *doing, "and looks at the files that are left"])
+    yield f"This file {what}. Tools that the writer calls answer at once."
+    yield "To test a fix, change the writer at the end of this file (or install another version) and run it again."
+
+
+# -- where it strikes -------------------------------------------------------------------------------------------
+
+
+def role_of(role: str, paths: Iterable[str]) -> str:
+    """Return a role as the file has it. Raises NotExportableError where its simpler pattern means other paths."""
+    if any(is_like(role, path) != (path_role(path) == role) for path in paths):
+        raise NotExportableError(
+            f"this finding cannot be exported: the names of its files are too much like {role!a}"
+        )
+    return role
+
+
+def _strike(plan: FaultPlan, examined: Examined, paths: Iterable[str]) -> tuple[str, dict[str, Any]]:
+    """Return the function of ``parts.strikes``, and where it strikes."""
+    if not plan.faults:
+        return "", {}
+    (fault,) = plan.faults
+    assert isinstance(fault, Kill | Signal | Short | Errno)
+    at = fault.at
+    point = {"word": at.operation, "path": role_of(at.role, paths), "number": at.occurrence}
+    if at.actor != "p0":
+        point["process"] = int(at.actor[1:])
+    if isinstance(fault, Errno):
+        return "failed", point | {"amount": fault.errno} | ({"lasts": fault.errno} if fault.persistent else {})
+    if isinstance(fault, Signal):
+        return "signalled", point | {"amount": int(signal.Signals[fault.signal])}
+    if at.phase != "torn" or at.bytes == 0:
+        return "killed_after" if at.phase == "after" else "killed_before", point
+    _must_be_cuttable(examined, at)
+    if isinstance(fault, Kill) or fault.kill:
+        return "killed_within", point | {"amount": at.bytes}
+    return "cut_short", point | {"amount": at.bytes} | ({"lasts": fault.then_errno} if fault.then_errno else {})
+
+
+def _must_be_cuttable(examined: Examined, at: CrashPoint) -> None:
+    struck = examined.recording.delivered[0].operation
+    call = struck.syscall if struck is not None else ""
+    if call not in {_CUTTABLE[number] for number in LENGTH}:
+        raise NotExportableError(
+            f"this finding cannot be exported: it cuts a {call or at.operation}, and only plain writes are cut"
+        )
+
+
+# -- what is looked at ------------------------------------------------------------------------------------------
+
+
+def _check(
+    executor: Executor,
+    measured: Measured,
+    examined: Examined,
+    finding: Finding,
+    violation: Violation,
+    paths: list[str],
+) -> Check:
+    """Return the first check that finds something in what the run left, and nothing where the writer was left alone."""
+    left, whole = _files(examined.recording.final), _files(measured.explored.recording.final)
+    path = real_path(examined.recording, violation.path)
+    able = [
+        check
+        for check in _candidates(measured, finding, path, left, whole, paths)
+        if found_by(check, examined.recording)
+    ]
+    alone = [measured.explored.recording]
+    for check in able:
+        if not found_by(check, alone[0]):
+            return check
+    if (
+        finding.fault_class == "concurrency"
+    ):  # where tools meet by chance, an undisturbed run may be damaged as well
+        in_turn = FaultPlan(schedule=Prefix(begin=schedule_of(())))
+        (run,) = executor.run([Call(run_and_examine, (ENGINE, measured.case.subject.spec, in_turn))])
+        alone.append(run.result().recording)
+    for check in able:
+        if not all(found_by(check, recording) for recording in alone):
+            return check
+    raise NotExportableError(
+        f"this finding cannot be exported: no check that is small enough sees its damage ({finding.invariant})"
+    )
+
+
+def found_by(check: Check, recording: Recording) -> list[str]:
+    """Return what a check finds in what a run left: the same function that goes into the file."""
+    exit_code = recording.exit_code if recording.signal is None and recording.exit_code is not None else -1
+    told: dict[str, Any] = {"saved": list(recording.acks), "exit_code": exit_code}
+    given = (told[check.given],) if check.given else ()
+    found: list[str] = getattr(damage, check.function)(_files(recording.final), *check.fixed, *given)
+    return found
+
+
+def _candidates(
+    measured: Measured,
+    finding: Finding,
+    path: str,
+    left: dict[str, bytes],
+    whole: dict[str, bytes],
+    paths: list[str],
+) -> Iterator[Check]:
+    first = _FIRST.get(finding.damage, ())
+    names = [*first, *(name for name in (*_ORDER, *_LAST) if name not in first)]
+    changed = [path_role(each) for each in sorted({*left, *whole}) if left.get(each) != whole.get(each)]
+    binding = measured.expectation.bindings.of(path)
+    steady = path in whole and measured.explored.judged.masked is False
+    for name in names:
+        if name == "files_are_there":
+            if path in whole:
+                yield Check(function=name, fixed=([path],))
+        elif name == "success_is_true":
+            if steady and finding.fault_class in ("errno", "short"):
+                yield Check(function=name, fixed=({path: damage.state_of(whole, path)},), given="exit_code")
+        elif name == "files_are_not_these":
+            if path and not measured.explored.judged.masked:
+                yield Check(function=name, fixed=({path: damage.state_of(left, path)},))
+        elif name == "saved_records_are_there":
+            if binding is not None and binding.id_key and binding.holds_records:
+                yield Check(function=name, fixed=(role_of(finding.role, paths), binding.id_key), given="saved")
+        else:
+            for role in dict.fromkeys((finding.role, *changed)):
+                if role:
+                    yield Check(function=name, fixed=(role_of(role, paths),))
+
+
+def _expected(check: Check, role: str) -> str:
+    text = str(getattr(damage, check.function).__doc__).splitlines()[0].rstrip(".")
+    return f"{text[0].lower()}{text[1:]}: {role}" if role else text
+
+
+def _files(tree: Tree) -> dict[str, bytes]:
+    return {path: file.content.to_bytes() for path, file in tree.files()}
