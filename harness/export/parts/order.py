@@ -101,6 +101,8 @@ class OrderedWriter(Writer):
                 del self.held[tid]
                 self.turn += 1
                 self.let_go(thread, operation)
+                if self.turn == len(self.order) and self.strike is None:
+                    self.struck = f"{self.turn} file operations went in the recorded order"
                 return True
         return False
 

@@ -76,13 +76,14 @@ def reproduce(case: dict[str, Any], writer: Writer, damage: Damage, base: str) -
     said, errors = read(f"{base}/output"), read(f"{base}/output.errors").split("\n")
     saved = [found["id"] for line in said.split("\n") if (found := re.search(case["saved"], line))]
     wrong = damage(files_of(writer.root), saved, exit_code)
+    missed = writer.missed()
     how = f"died of signal {os.WTERMSIG(status)}" if exit_code < 0 else f"ended with exit code {exit_code}"
+    how = "was stopped by this program" if missed and writer.dying and exit_code < 0 else how
     print(f"the writer, pid {writer.pid}, {how}" + (f": {writer.struck}" if writer.struck else ""))
     if exit_code > 0 and len(errors) > 1:
         print(f"its last words: {errors[-2]!a}")
     for line in (f"expected: {case['expected']}", *(f"observed: {line}" for line in wrong or ["as expected"])):
         print(line)
-    missed = writer.missed()
     print(f"not reproduced: {missed}" if missed else "REPRODUCED" if wrong else "not reproduced")
     return 1 if wrong and not missed else 0
 

@@ -211,7 +211,7 @@ class Writer:
         self.seen += same and is_like(self.path, operation.path)
         if not same or self.strike is None or self.struck or self.seen != self.number:
             return self.through(thread)
-        self.struck = f"number {self.seen} of its operations {operation.word} on {operation.path!a}"
+        self.struck = f"{operation.word} number {self.seen} of {operation.path!a}"
         return self.strike(self, thread, operation)
 
     def through(self, thread: Thread, resume: bool = True) -> int | None:
