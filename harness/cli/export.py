@@ -49,10 +49,14 @@ def command(
     from harness.campaign.probe import Probe, ack_pattern, environment_of
     from harness.campaign.scratch import scratch_workspace
     from harness.campaign.token import decode
+    from harness.cli.failures import NothingToMeasureError
     from harness.core.run import DEFAULT_ACK
+    from harness.engines import engine
     from harness.export.exporting import exported
 
     record = decode(token)
+    if reason := engine("ptrace").available():
+        raise NothingToMeasureError(f"export runs the writer under ptrace, which is not available: {reason}")
     is_probe = record.kind == "probe"
     if is_probe and not words:
         raise click.UsageError("this token is of a probe: give its command again after '--'")

@@ -7,6 +7,7 @@ cut out of :mod:`harness.export.parts`, with only the functions and imports that
 from __future__ import annotations
 
 import ast
+import functools
 import textwrap
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
@@ -146,7 +147,7 @@ def _literal(value: Any, indent: int = 0) -> str:
     """Return plain data as ASCII text of Python, broken into lines where it is long."""
     value = dict(value) if isinstance(value, Mapping) else value
     flat = _string(value) if isinstance(value, str) else ascii(value)
-    if len(flat) + indent < _WIDTH - 12 or not isinstance(value, dict | list | tuple):
+    if len(flat) + indent < _WIDTH or not isinstance(value, dict | list | tuple):
         return (
             flat.replace("'", '"') if not isinstance(value, str) and '"' not in flat and "\\" not in flat else flat
         )
@@ -201,10 +202,7 @@ def _source(text: str) -> str:
 
 def _code(around: str) -> tuple[str, str]:
     """Return what of the parts ``around`` uses, and the import lines for all of it."""
-    parts = [
-        (title, files("harness.export.parts").joinpath(f"{name}.py").read_text("utf-8")) for name, title in _PARTS
-    ]
-    trees = [ast.parse(source) for _, source in parts]
+    parts, trees = _parsed()
     defined = {name: node for tree in trees for node in tree.body for name in _defines(node)}
     used = _used(ast.parse(around))
     left = list(used)
@@ -218,6 +216,14 @@ def _code(around: str) -> tuple[str, str]:
         kept = [node for node in tree.body if not used.isdisjoint(_defines(node))]
         text += f"\n\n{_rule(title)}\n{_cut_out(source, kept)}" if kept else ""
     return text, _imports(trees, used)
+
+
+@functools.cache
+def _parsed() -> tuple[list[tuple[str, str]], list[ast.Module]]:
+    """Return title and source of each part, and what the sources are."""
+    folder = files("harness.export.parts")
+    parts = [(title, folder.joinpath(f"{name}.py").read_text(encoding="utf-8")) for name, title in _PARTS]
+    return parts, [ast.parse(source) for _, source in parts]
 
 
 def _defines(node: ast.stmt) -> set[str]:
@@ -237,10 +243,11 @@ def _cut_out(source: str, nodes: Iterable[ast.stmt]) -> str:
     lines = source.splitlines()
     out = ""
     for node in nodes:
-        begin = node.lineno - 1
+        begin = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))]) - 1
+        first = begin
         while lines[begin - 1].startswith("#"):
             begin -= 1
-        spaced = isinstance(node, ast.FunctionDef | ast.ClassDef) or begin < node.lineno - 1 or not out
+        spaced = isinstance(node, ast.FunctionDef | ast.ClassDef) or begin < first or not out
         body = "\n".join(lines[begin : node.end_lineno]).replace("  # fmt: skip", "")
         out += (
             ("\n\n" if isinstance(node, ast.FunctionDef | ast.ClassDef) and out else "\n" if spaced else "")

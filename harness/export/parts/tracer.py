@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import re
 import signal
@@ -25,7 +26,7 @@ ON_FILE = {
 }  # fmt: skip
 # What a call does to a name: number -> (word, argument with the directory or none, argument with the name).
 ON_NAME: dict[int, tuple[str, int | None, int]] = {
-    2: ("open", None, 0), 85: ("open", None, 0), 257: ("open", 0, 1), 437: ("open", 0, 1), 76: ("truncate", None, 0),
+    2: ("open", None, 0), 85: ("open", None, 0), 257: ("open", 0, 1), 76: ("truncate", None, 0),
     82: ("rename", None, 1), 264: ("rename", 2, 3), 316: ("rename", 2, 3), 86: ("link", None, 1), 265: ("link", 2, 3),
     88: ("mknod", None, 1), 266: ("mknod", 1, 2), 133: ("mknod", None, 0), 259: ("mknod", 0, 1),
     87: ("unlink", None, 0), 84: ("unlink", None, 0), 263: ("unlink", 0, 1), 83: ("mkdir", None, 0),
@@ -34,13 +35,17 @@ ON_NAME: dict[int, tuple[str, int | None, int]] = {
     **dict.fromkeys((132, 235), ("utimens", None, 0)), **dict.fromkeys((261, 280), ("utimens", 0, 1)),
 }  # fmt: skip
 
-libc = ctypes.CDLL(None, use_errno=True)
+
+@functools.cache
+def libc() -> ctypes.CDLL:
+    """Return the C library."""
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def ptrace(request: int, tid: int, address: int = 0, data: int = 0) -> None:
     """Ask the kernel; ProcessLookupError where the thread was killed meanwhile."""
     words = [ctypes.c_ulong(word & 2**64 - 1) for word in (request, tid, address, data)]
-    if libc.ptrace(*words) == -1:
+    if libc().ptrace(*words) == -1:
         raise OSError(ctypes.get_errno(), f"ptrace: {os.strerror(ctypes.get_errno())}")
 
 
@@ -179,9 +184,7 @@ class Writer:
         if call not in self.on_name:
             return None
         word, directory, at = self.on_name[call]
-        flags = arguments[2 if call == 257 else 1] if word == "open" else 0
-        if call in (85, 437):
-            flags = os.O_CREAT if call == 85 else int.from_bytes(memory(thread.pid, arguments[2], 8), "little")
+        flags = (os.O_CREAT if call == 85 else arguments[2 if call == 257 else 1]) if word == "open" else 0
         if word == "open" and not (self.reads or may_write(flags)):
             return None
         name = text(thread.pid, arguments[at])
@@ -264,21 +267,11 @@ def link(path: str) -> str:
         return ""
 
 
-def memory(pid: int, address: int, size: int) -> bytes:
-    """Return bytes of a process; nothing where its memory ends."""
-    with open(f"/proc/{pid}/mem", "rb", buffering=0) as stream:
-        try:
-            return os.pread(stream.fileno(), size, address)
-        except (OSError, OverflowError):
-            return b""
-
-
 def text(pid: int, address: int) -> str:
-    """Return a string of a process; it is read up to the end of each page, behind which there may be nothing."""
+    """Return a string of a process; it is read to the end of each page, behind which there may be nothing."""
     collected = b""
-    while b"\0" not in collected and len(collected) < 4096:
-        more = memory(pid, address + len(collected), 256 - (address + len(collected)) % 256)
-        if not more:
-            break
-        collected += more
+    with contextlib.suppress(OSError, OverflowError), open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        while b"\0" not in collected and len(collected) < 4096:
+            memory.seek(address + len(collected))
+            collected += memory.read(256 - (address + len(collected)) % 256)
     return os.fsdecode(collected.partition(b"\0")[0])
