@@ -36,9 +36,9 @@ def exported(
 ) -> Exported:
     """Return the file of a token; ``probe`` is the command of a probe's. Raises :class:`NotExportableError`."""
     if reason := why_not(record.plan):
-        raise NotExportableError(f"this finding cannot be exported: {reason}")
+        raise NotExportableError(reason)
     if record.invariant == CHECK_INVARIANT:
-        raise NotExportableError("this finding cannot be exported: only its own --check sees it")
+        raise NotExportableError("only its own --check sees it")
     if probe is not None:
         subject, start = (
             probe_subject(probe, workspace, record.seed),
@@ -48,6 +48,8 @@ def exported(
         subject = subject_of(record, workspace)
         start = start_of_target(record, subject)
     text = document(reproduction(executor, subject, record, start, token))
+    if workspace.base in text:
+        raise NotExportableError("its text would name a directory of this machine")
     said = _tried_out(text, workspace, _package_directory(record))
     return Exported(text, said, probe is None or probe.digest == record.digest)
 

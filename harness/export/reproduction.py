@@ -96,7 +96,7 @@ def reproduction(
 ) -> Reproduction:
     """Run the writer under the token's plan, and return the file that does the same. Raises NotExportableError."""
     if reason := why_not(record.plan):
-        raise NotExportableError(f"this finding cannot be exported: {reason}")
+        raise NotExportableError(reason)
     finding = finding_of(record)
     measured, examined, violation = _seen_again(executor, subject, record, finding)
     recording, null = examined.recording, measured.explored.recording
@@ -140,7 +140,7 @@ def _seen_again(
     (outcome,) = executor.run([Call(record_and_explore, (ENGINE, case.subject.spec, request))])
     measured = Measured(case, outcome.result())
     if problem := null_problem(measured.explored.recording):
-        raise NotExportableError(f"this finding cannot be exported: {problem[1]}")
+        raise NotExportableError(f"{problem[1]}")
     request_programs = programs_for(measured, [finding], proof=False)
     for attempt in range(ATTEMPTS):
         call = Call(run_and_examine, (ENGINE, case.subject.spec, record.plan, request_programs), attempt)
@@ -177,9 +177,7 @@ def _story(plan: FaultPlan) -> Iterator[str]:
 def role_of(role: str, paths: Iterable[str]) -> str:
     """Return a role as the file has it. Raises NotExportableError where its simpler pattern means other paths."""
     if any(is_like(role, path) != (path_role(path) == role) for path in paths):
-        raise NotExportableError(
-            f"this finding cannot be exported: the names of its files are too much like {role!a}"
-        )
+        raise NotExportableError(f"the names of its files are too much like {role!a}")
     return role
 
 
@@ -209,9 +207,7 @@ def _must_be_cuttable(examined: Examined, at: CrashPoint) -> None:
     struck = examined.recording.delivered[0].operation
     call = struck.syscall if struck is not None else ""
     if call not in {_CUTTABLE[number] for number in LENGTH}:
-        raise NotExportableError(
-            f"this finding cannot be exported: it cuts a {call or at.operation}, and only plain writes are cut"
-        )
+        raise NotExportableError(f"it cuts a {call or at.operation}, and only plain writes are cut")
 
 
 # -- what is looked at ------------------------------------------------------------------------------------------
@@ -242,9 +238,7 @@ def _check(
     for check in able:
         if not all(found_by(check, recording) for recording in alone):
             return check
-    raise NotExportableError(
-        f"this finding cannot be exported: no check that is small enough sees its damage ({finding.invariant})"
-    )
+    raise NotExportableError(f"no check that is small enough sees its damage ({finding.invariant})")
 
 
 def found_by(check: Check, recording: Recording) -> list[str]:

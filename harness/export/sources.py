@@ -19,6 +19,9 @@ _SCRIPT = re.compile(r"""(?:from|import)\s*\(?\s*["'](\.{1,2}/[^"']+)["']""")
 class NotExportableError(Exception):
     """Why a finding cannot be one file; one line."""
 
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"this finding cannot be exported: {reason}")
+
 
 def sources_of(directory: str, names: Iterable[str]) -> dict[str, str]:
     """Return the text of ``names`` and of all that they import from ``directory``, by name in order of discovery.

@@ -15,6 +15,7 @@ from harness.catalog.manifest import LATEST, Package
 from harness.export.reproduction import Startable
 from harness.export.sources import NotExportableError, sources_of
 
+_EVERYWHERE = ("/bin", "/usr/bin", "/usr/local/bin")
 _IN_TARGET = re.compile(r"\{target\}/([^{}]+)")
 
 
@@ -50,11 +51,20 @@ def start_of_probe(words: Sequence[str], environment: Mapping[str, str]) -> Star
     """Return how a probe's command is started: files that it names travel, and what they import from beside them."""
     program, *rest = words
     sources: dict[str, str] = {}
-    run = ["{python}" if program in ("python", "python3") else _named(program, sources)]
+    run = [_program(program, sources)]
     run += [_named(word, sources) if os.path.exists(word) else word for word in rest]
     if any(os.path.isabs(word) for word in run):
-        raise NotExportableError("this finding cannot be exported: its command names a path of this machine")
-    return Startable(run=tuple(run), environment=environment, sources=sources, story=shlex.join(words))
+        raise NotExportableError("its command names a path of this machine")
+    shown = shlex.join(run).replace("{target}/", "").replace("{python}", "python")
+    return Startable(run=tuple(run), environment=environment, sources=sources, story=shown)
+
+
+def _program(word: str, sources: dict[str, str]) -> str:
+    """Return the word for a program: interpreters and what every system has are found where the file runs."""
+    directory, name = os.path.split(word)
+    if re.fullmatch(r"python(3(\.\d+)?)?", name):
+        return "{python}"
+    return name if directory in ("", *_EVERYWHERE) or name == "node" else _named(word, sources)
 
 
 def _named(word: str, sources: dict[str, str]) -> str:
@@ -62,10 +72,10 @@ def _named(word: str, sources: dict[str, str]) -> str:
     if not os.path.dirname(word) and not os.path.isfile(word):
         return word  # a program on the PATH
     if not os.path.isfile(word):
-        raise NotExportableError(f"this finding cannot be exported: its command names {word!r}, which is no file")
+        raise NotExportableError(f"its command names {word!r}, which is no file")
     directory, name = os.path.split(os.path.abspath(word))
     found = sources_of(directory, [name])
     if any(sources.get(each, text) != text for each, text in found.items()):
-        raise NotExportableError(f"this finding cannot be exported: two of its files have the name {name!r}")
+        raise NotExportableError(f"two of its files have the name {name!r}")
     sources |= found
     return f"{{target}}/{name}"
