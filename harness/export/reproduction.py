@@ -1,9 +1,7 @@
 """From a token to what an exported file must say: the writer is run again under the finding's own plan.
 
-The check that goes into the file is the first of ``parts.damage`` that finds something in what this run left, and
-nothing in what a run without a fault leaves: it is known to tell the two apart before anybody else runs it. What
-cannot be made again by one file is a :class:`NotExportableError` of one line. Non-goals: power losses, damage found
-by a start on a damaged file, and what chance decides.
+What cannot be made again by one file is a :class:`NotExportableError` of one line. Non-goals: power losses, damage
+found by a start on a damaged file, and what chance decides.
 """
 
 from __future__ import annotations
@@ -26,15 +24,11 @@ from harness.campaign.work import record_and_explore
 from harness.catalog import Subject
 from harness.checks import INVARIANTS
 from harness.core.fault import CrashPoint, Damaged, Errno, FaultPlan, Kill, PowerLoss, Short, Signal, Timed
-from harness.core.role import path_role
 from harness.core.run import Recording
 from harness.core.schedule import Prefix, Schedule, schedule_of
-from harness.core.tree import Tree
 from harness.core.verdict import Finding, Violation
+from harness.export.choice import Left, candidates, choose, expectation, files_of, left_by, means_the_same
 from harness.export.document import Check, Reproduction
-from harness.export.parts import damage
-from harness.export.parts.strikes import LENGTH
-from harness.export.parts.tracer import is_like
 from harness.export.sources import NotExportableError
 from harness.report.escape import plain
 from harness.report.sentence import headline
@@ -42,24 +36,8 @@ from harness.report.sentence import headline
 ENGINE = "ptrace"
 ATTEMPTS = 3
 """Runs that are made to see the finding again before it is said that it does not show."""
-_TOKEN_SHOWN = 1000
-_CUTTABLE = {1: "write", 18: "pwrite64", 40: "sendfile", 326: "copy_file_range"}
-_FIRST: Mapping[str, tuple[str, ...]] = {
-    "lost": ("saved_records_are_there",),
-    "missing": ("saved_records_are_there", "files_are_there"),
-    "rejected": ("calls_are_answered",),
-    "unlinked": ("records_are_linked",),
-    "silent": ("success_is_true",),
-}
-"""By damage, what is looked at first."""
-_ORDER = (
-    "documents_are_whole",
-    "lines_are_whole",
-    "files_hold_something",
-    "saved_records_are_there",
-    "calls_are_answered",
-)
-_LAST = ("records_are_linked", "files_are_there", "success_is_true", "files_are_not_these")
+_CUTTABLE = ("write", "pwrite64", "sendfile", "copy_file_range")
+"""The calls whose length ``parts.strikes`` knows."""
 
 
 class Startable(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,17 +73,14 @@ def reproduction(
     executor: Executor, subject: Subject, record: ReplayRecord, start: Startable, token: str
 ) -> Reproduction:
     """Run the writer under the token's plan, and return the file that does the same. Raises NotExportableError."""
-    if reason := why_not(record.plan):
-        raise NotExportableError(reason)
     finding = finding_of(record)
     measured, examined, violation = _seen_again(executor, subject, record, finding)
-    recording, null = examined.recording, measured.explored.recording
-    paths = sorted({path for tree in (null.spec.start, null.final, recording.final) for path in tree.names})
+    paths = _paths_of((examined.recording, measured.explored.recording))
     order = record.plan.schedule
     turns = zip(order.turns[::2], order.turns[1::2], strict=True) if isinstance(order, Schedule) else ()
     actors = order.actors if isinstance(order, Schedule) else ()
     for label in actors:
-        role_of(label.partition(":")[2].rpartition(" ")[0], paths)
+        _role(label.partition(":")[2].rpartition(" ")[0], paths)
     check = _check(executor, measured, examined, finding, violation, paths)
     strike, point = _strike(record.plan, examined, paths)
     return Reproduction(
@@ -117,11 +92,11 @@ def reproduction(
             "environment": dict(start.environment),
             "workload": start.workload,
             "saved": subject.spec.ack,
-            "expected": _expected(check, finding.role),
+            "expected": expectation(check),
         },
         check=check,
         sources=start.sources,
-        made_by=f"Made by tornwrite {harness.__version__}. Its token: {token[:_TOKEN_SHOWN]}",
+        made_by=f"Made by tornwrite {harness.__version__}. Its token: {token}",
         strike=strike,
         point=point,
         order=tuple((actors[index], count) for index, count in turns),
@@ -140,7 +115,7 @@ def _seen_again(
     (outcome,) = executor.run([Call(record_and_explore, (ENGINE, case.subject.spec, request))])
     measured = Measured(case, outcome.result())
     if problem := null_problem(measured.explored.recording):
-        raise NotExportableError(f"{problem[1]}")
+        raise NotExportableError(problem[1])
     request_programs = programs_for(measured, [finding], proof=False)
     for attempt in range(ATTEMPTS):
         call = Call(run_and_examine, (ENGINE, case.subject.spec, record.plan, request_programs), attempt)
@@ -174,11 +149,22 @@ def _story(plan: FaultPlan) -> Iterator[str]:
 # -- where it strikes -------------------------------------------------------------------------------------------
 
 
-def role_of(role: str, paths: Iterable[str]) -> str:
-    """Return a role as the file has it. Raises NotExportableError where its simpler pattern means other paths."""
-    if any(is_like(role, path) != (path_role(path) == role) for path in paths):
+def _role(role: str, paths: Iterable[str]) -> str:
+    if not means_the_same(role, paths):
         raise NotExportableError(f"the names of its files are too much like {role!a}")
     return role
+
+
+def _paths_of(recordings: Iterable[Recording]) -> list[str]:
+    """Return all names that files had at any time."""
+    found: set[str] = set()
+    for recording in recordings:
+        found |= {*recording.spec.start.names, *recording.final.names}
+        operations = recording.trace.operations if recording.trace is not None else ()
+        found |= {
+            name for op in operations for name in (getattr(op, "path", None), getattr(op, "to", None)) if name
+        }
+    return sorted(found)
 
 
 def _strike(plan: FaultPlan, examined: Examined, paths: Iterable[str]) -> tuple[str, dict[str, Any]]:
@@ -188,7 +174,7 @@ def _strike(plan: FaultPlan, examined: Examined, paths: Iterable[str]) -> tuple[
     (fault,) = plan.faults
     assert isinstance(fault, Kill | Signal | Short | Errno)
     at = fault.at
-    point = {"word": at.operation, "path": role_of(at.role, paths), "number": at.occurrence}
+    point = {"word": at.operation, "path": _role(at.role, paths), "number": at.occurrence}
     if at.actor != "p0":
         point["process"] = int(at.actor[1:])
     if isinstance(fault, Errno):
@@ -206,7 +192,7 @@ def _strike(plan: FaultPlan, examined: Examined, paths: Iterable[str]) -> tuple[
 def _must_be_cuttable(examined: Examined, at: CrashPoint) -> None:
     struck = examined.recording.delivered[0].operation
     call = struck.syscall if struck is not None else ""
-    if call not in {_CUTTABLE[number] for number in LENGTH}:
+    if call not in _CUTTABLE:
         raise NotExportableError(f"it cuts a {call or at.operation}, and only plain writes are cut")
 
 
@@ -221,71 +207,20 @@ def _check(
     violation: Violation,
     paths: list[str],
 ) -> Check:
-    """Return the first check that finds something in what the run left, and nothing where the writer was left alone."""
-    left, whole = _files(examined.recording.final), _files(measured.explored.recording.final)
+    null = measured.explored.recording
+    left, whole = left_by(examined.recording), left_by(null)
     path = real_path(examined.recording, violation.path)
-    able = [
-        check
-        for check in _candidates(measured, finding, path, left, whole, paths)
-        if found_by(check, examined.recording)
-    ]
-    alone = [measured.explored.recording]
-    if finding.fault_class == "concurrency" and all(found_by(check, alone[0]) for check in able[:-1]):
-        # Where work meets by chance, the undisturbed run is damaged as well; one in which nobody is interrupted is not.
+    binding = measured.expectation.bindings.of(path)
+    able = list(candidates(finding, path, binding, measured.explored.judged.masked, left, whole, paths))
+    alone = [whole]
+    if finding.fault_class == "none":
+        alone = [Left(files=files_of(null.spec.start))]  # the undisturbed run is what shows it
+    elif finding.fault_class == "concurrency" and choose(able[:-1], left, alone) is None:
+        # Where work meets by chance the undisturbed run is damaged as well; one in which nobody is interrupted is not.
         in_turn = FaultPlan(schedule=Prefix(begin=schedule_of(())))
         (run,) = executor.run([Call(run_and_examine, (ENGINE, measured.case.subject.spec, in_turn))])
-        alone.append(run.result().recording)
-    for check in able:
-        if not all(found_by(check, recording) for recording in alone):
-            return check
-    raise NotExportableError(f"no check that is small enough sees its damage ({finding.invariant})")
-
-
-def found_by(check: Check, recording: Recording) -> list[str]:
-    """Return what a check finds in what a run left: the same function that goes into the file."""
-    exit_code = recording.exit_code if recording.signal is None and recording.exit_code is not None else -1
-    told: dict[str, Any] = {"saved": list(recording.acks), "exit_code": exit_code}
-    given = (told[check.given],) if check.given else ()
-    found: list[str] = getattr(damage, check.function)(_files(recording.final), *check.fixed, *given)
-    return found
-
-
-def _candidates(
-    measured: Measured,
-    finding: Finding,
-    path: str,
-    left: dict[str, bytes],
-    whole: dict[str, bytes],
-    paths: list[str],
-) -> Iterator[Check]:
-    first = _FIRST.get(finding.damage, ())
-    names = [*first, *(name for name in (*_ORDER, *_LAST) if name not in first)]
-    changed = [path_role(each) for each in sorted({*left, *whole}) if left.get(each) != whole.get(each)]
-    binding = measured.expectation.bindings.of(path)
-    steady = path in whole and measured.explored.judged.masked is False
-    for name in names:
-        if name == "files_are_there":
-            if path in whole:
-                yield Check(function=name, fixed=([path],))
-        elif name == "success_is_true":
-            if steady and finding.fault_class in ("errno", "short"):
-                yield Check(function=name, fixed=({path: damage.state_of(whole, path)},), given="exit_code")
-        elif name == "files_are_not_these":
-            if path and not measured.explored.judged.masked:
-                yield Check(function=name, fixed=({path: damage.state_of(left, path)},))
-        elif name == "saved_records_are_there":
-            if binding is not None and binding.id_key and binding.holds_records:
-                yield Check(function=name, fixed=(role_of(finding.role, paths), binding.id_key), given="saved")
-        else:
-            for role in dict.fromkeys((finding.role, *changed)):
-                if role:
-                    yield Check(function=name, fixed=(role_of(role, paths),))
-
-
-def _expected(check: Check, role: str) -> str:
-    text = str(getattr(damage, check.function).__doc__).splitlines()[0].rstrip(".")
-    return f"{text[0].lower()}{text[1:]}: {role}" if role else text
-
-
-def _files(tree: Tree) -> dict[str, bytes]:
-    return {path: file.content.to_bytes() for path, file in tree.files()}
+        alone.append(left_by(run.result().recording))
+    check = choose(able, left, alone)
+    if check is None:
+        raise NotExportableError(f"no check that is small enough sees its damage ({finding.invariant})")
+    return check

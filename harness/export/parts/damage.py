@@ -96,14 +96,14 @@ def records_are_linked(files: Files, role: str) -> list[str]:
 
 def files_are_not_these(files: Files, damaged: dict[str, str]) -> list[str]:
     """No file is byte for byte what the finding's own run left (sha256, or missing)."""
-    same = {path: hash_of for path, hash_of in damaged.items() if state_of(files, path) == hash_of}
-    return [f"{path!a} is {hash_of[:32]}" for path, hash_of in same.items()] if same == damaged else []
+    same = {path: known for path, known in damaged.items() if hash_of(files, path) == known}
+    return [f"{path!a} is {known[:32]}" for path, known in same.items()] if same == damaged else []
 
 
 def success_is_true(files: Files, whole: dict[str, str], exit_code: int) -> list[str]:
     """A run that reports success leaves what an undisturbed run leaves (sha256)."""
-    other = [path for path, hash_of in whole.items() if state_of(files, path) != hash_of]
-    return [f"exit code 0, and {path!a} is {state_of(files, path)[:16]}" for path in other if exit_code == 0]
+    other = [path for path, known in whole.items() if hash_of(files, path) != known]
+    return [f"exit code 0, and {path!a} is {hash_of(files, path)[:16]}" for path in other if exit_code == 0]
 
 
 def digest(data: bytes) -> str:
@@ -111,7 +111,7 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def state_of(files: Files, path: str) -> str:
+def hash_of(files: Files, path: str) -> str:
     """Return what a file is: the sha256 of its bytes, or that it is missing."""
     return digest(files[path]) if path in files else "missing"
 
