@@ -31,6 +31,12 @@ _ABOUT_ORDER = (
 )
 
 
+_OLD_PYTHON = """\
+if sys.version_info < (3, 11):
+    print("cannot run here: needs Python 3.11 or later")
+    sys.exit(2)"""
+
+
 class Check(msgspec.Struct, frozen=True, kw_only=True):
     """A function of ``parts.damage`` and what it is called with.
 
@@ -74,7 +80,8 @@ def document(item: Reproduction) -> str:
     facts, start = _facts(item), _start(item)
     code, imports = _code(facts + start)
     return (
-        f"#!/usr/bin/env python3\n{_header(item)}\n\nfrom __future__ import annotations\n\n{imports}\n\n"
+        f"#!/usr/bin/env python3\n{_header(item)}\n\nfrom __future__ import annotations\n\n"
+        f"{imports}\n\n{_OLD_PYTHON}\n\n"
         f"{_rule('What is reproduced')}\n\n{facts}{code}"
         f"\n\n{_rule('The writer')}\n\n{_sources(item.sources)}\n\n{start}"
     )

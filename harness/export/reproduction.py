@@ -6,6 +6,7 @@ found by a start on a damaged file, and what chance decides.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -32,8 +33,13 @@ from harness.export.document import Check, Reproduction
 from harness.export.sources import NotExportableError
 from harness.report.escape import plain
 from harness.report.sentence import headline
+from harness.sandbox.command import run_command
 
 ENGINE = "ptrace"
+_ORDER_BELONGS = (
+    "The order was recorded with {}. Another version may make other file operations; then this file says who did "
+    "not come."
+)
 ATTEMPTS = 3
 """Runs that are made to see the finding again before it is said that it does not show."""
 _CUTTABLE = ("write", "pwrite64", "sendfile", "copy_file_range")
@@ -81,11 +87,15 @@ def reproduction(
     actors = order.actors if isinstance(order, Schedule) else ()
     for label in actors:
         _role(label.partition(":")[2].rpartition(" ")[0], paths)
-    check = _check(executor, measured, examined, finding, violation, paths)
+    check = _check(executor, measured, examined, finding, violation, record.plan, paths)
     strike, point = _strike(record.plan, examined, paths)
     return Reproduction(
         title=headline(finding, plain),
-        story=(*([f"The writer is {start.story}."] if start.story else ()), *_story(record.plan)),
+        story=(
+            *([f"The writer is {start.story}."] if start.story else ()),
+            *_story(record.plan),
+            *([_ORDER_BELONGS.format(_interpreter(subject.spec.argv[0]))] if order is not None else ()),
+        ),
         case={
             "run": list(start.run),
             "set_up": list(start.set_up),
@@ -127,6 +137,15 @@ def _seen_again(
     raise NotExportableError(
         f"{finding.invariant} did not show in {ATTEMPTS} runs here: is it fixed? (tornwrite replay)"
     )
+
+
+def _interpreter(program: str) -> str:
+    """Return what a program calls its version, where it says so."""
+    home = os.path.dirname(program)
+    asked = run_command([program, "--version"], cwd=home, environment={"PATH": home})
+    said = asked.stdout.decode("utf-8", "replace").strip().splitlines()
+    name = os.path.basename(program)
+    return plain(said[0] if name.startswith("python") else f"{name} {said[0]}", 80) if said else name
 
 
 def _story(plan: FaultPlan) -> Iterator[str]:
@@ -205,6 +224,7 @@ def _check(
     examined: Examined,
     finding: Finding,
     violation: Violation,
+    plan: FaultPlan,
     paths: list[str],
 ) -> Check:
     null = measured.explored.recording
@@ -215,7 +235,7 @@ def _check(
     alone = [whole]
     if finding.fault_class == "none":
         alone = [Left(files=files_of(null.spec.start))]  # the undisturbed run is what shows it
-    elif finding.fault_class == "concurrency" and choose(able[:-1], left, alone) is None:
+    elif plan.schedule is not None:
         # Where work meets by chance the undisturbed run is damaged as well; one in which nobody is interrupted is not.
         in_turn = FaultPlan(schedule=Prefix(begin=schedule_of(())))
         (run,) = executor.run([Call(run_and_examine, (ENGINE, measured.case.subject.spec, in_turn))])

@@ -19,7 +19,7 @@ from harness.campaign.token import ReplayRecord
 from harness.campaign.work import run_once
 from harness.catalog import load_target
 from harness.core.fault import CrashPoint, Errno, Fault, FaultPlan, Kill, Short
-from harness.core.schedule import Search
+from harness.core.schedule import Prefix, Search, schedule_of
 from harness.core.tree import File
 from harness.engines import engine
 from harness.export.exporting import exported
@@ -222,12 +222,13 @@ def test_a_target_of_the_project_travels_with_its_set_up() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (("platform.machine()", "str(0)"), "needs Python 3.11 or later, on Linux, on x86_64"),
+        (("platform.machine()", "str(0)"), "needs Linux on x86_64"),
+        (("< (3, 11)", "< (9, 11)"), "needs Python 3.11 or later"),
         (("{python}", "no-such-program"), "needs the program 'no-such-program', which is not there"),
         (("SEIZE, self.pid, 0, OPTIONS", "SEIZE, 1 << 30, 0, OPTIONS"), "No such process"),
         (('"package": None', '"package": lambda: package_elsewhere("no-such", "1.0")'), "NameError"),
     ],
-    ids=["machine", "program", "ptrace", "bug"],
+    ids=["machine", "version", "program", "ptrace", "bug"],
 )
 def test_where_it_cannot_run_it_says_so(change: tuple[str, str], says: str) -> None:
     text = probed(IN_PLACE, FaultPlan(faults=(Kill(at=at("write", 1)),)), "M1", "state.json")
@@ -240,3 +241,23 @@ def test_what_does_not_show_here_is_not_exported() -> None:
     kill = FaultPlan(faults=(Kill(at=at("write", 1)),))
     with pytest.raises(NotExportableError, match="did not show in 3 runs"):
         probed(REPLACED, kill, "M1", "state.json")
+
+
+def test_a_kill_strikes_in_the_recorded_order(here: Path) -> None:
+    (here / "mine").mkdir()
+    (here / "mine" / "target.toml").write_text(MANIFEST, encoding="utf-8")
+    (here / "mine" / "w.py").write_text(RACING, encoding="utf-8")
+    kill = Kill(at=CrashPoint(operation="open", role="log.jsonl", occurrence=3, phase="after"))
+    record = ReplayRecord(target="./mine", variant="racing", invariant="B5", role="log.jsonl", damage="lost")
+    with scratch_workspace() as workspace:
+        spec = subject_of(record, workspace).spec
+        plan = FaultPlan(faults=(kill,), schedule=Prefix(begin=schedule_of(())))
+        scheduled = run_once("ptrace", spec, plan).scheduled
+    assert scheduled is not None
+    plan = FaultPlan(faults=(kill,), schedule=scheduled.schedule)
+    record = msgspec.structs.replace(record, plan=plan, fault_class="kill")
+    with scratch_workspace() as workspace, Executor(1, workspace.base) as executor:
+        text = exported(executor, workspace, record, "tw1.x").text
+    ran = run(text)
+    assert ran.code == 1 and ran.lines[-2:] == ["observed: 1 of 1 are lost: 'u0'", "REPRODUCED"], ran
+    assert "died of signal 9: SIGKILL after open number 3 of 'log.jsonl'" in ran.lines[0]

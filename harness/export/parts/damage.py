@@ -85,7 +85,7 @@ def records_are_linked(files: Files, role: str) -> list[str]:
     found = []
     for path, data in files.items():
         if is_like(role, path):
-            records = [record for line in data.split(b"\n") if (record := record_of(line)) is not None]
+            records = [record_of(line) or {} for line in data.split(b"\n")]
             there = {record.get("uuid") for record in records}
             parents = [record.get("parentUuid") for record in records]
             gone = [str(parent) for parent in parents if parent is not None and parent not in there]
