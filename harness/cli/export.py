@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.output import print_line, say
+from harness.cli.output import json_option, print_bytes, print_line, say
 from harness.cli.probe import ack_option, check_option, env_option, timeout_option, torn_tail_option
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _CONTEXT = {"ignore_unknown_options": False, "allow_interspersed_args": True}
 @env_option
 @ack_option
 @timeout_option
+@json_option
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD …]")
 def command(
     token: str,
@@ -36,6 +38,7 @@ def command(
     env: tuple[str, ...],
     ack: str | None,
     timeout: float,
+    as_json: bool,
     words: tuple[str, ...],
 ) -> int:
     """Write a finding as one Python file that reproduces it where there is no tornwrite.
@@ -53,6 +56,7 @@ def command(
     from harness.core.run import DEFAULT_ACK
     from harness.engines import engine
     from harness.export.exporting import exported
+    from harness.report.json_document import result_document
 
     record = decode(token)
     if reason := engine("ptrace").available():
@@ -65,6 +69,8 @@ def command(
             f"this token names the target {record.target!r}: no command, --check, --torn-tail, --env or --ack is taken"
         )
     _must_be_free(path, force)
+    if as_json and path == _STDOUT:
+        raise click.UsageError("--json prints its object where --to - would print the file; name a file")
     probe = Probe(
         command=words,
         check=check,
@@ -75,14 +81,22 @@ def command(
     )
     with scratch_workspace() as workspace, Executor(1, workspace.base) as executor:
         made = exported(executor, workspace, record, token, probe if is_probe else None)
-    if not made.same_command:
-        say("note: not the command and check this token was made for, or another --torn-tail")
+    note = "note: not the command and check this token was made for, or another --torn-tail"
+    notes = () if made.same_command else (note,)
+    data, lines = made.text.encode("utf-8"), len(made.text.splitlines())
     if path == _STDOUT:
-        print_line(made.text.rstrip("\n"))
+        print_bytes(data)
     else:
-        write_whole(path, made.text.encode("utf-8"))
-    where = "standard output" if path == _STDOUT else path
-    say(f"{where}: {len(made.text.splitlines()):,} lines, run here once: {made.said}")
+        write_whole(path, data)
+    if as_json:
+        result = {"path": path, "lines": lines, "sha256": hashlib.sha256(data).hexdigest(), "said": made.said}
+        print_line(result_document("export", 0, result, notes))
+        return 0
+    for text in (
+        *notes,
+        f"{path if path != _STDOUT else 'standard output'}: {lines:,} lines, run here: {made.said}",
+    ):
+        say(text)
     return 0
 
 

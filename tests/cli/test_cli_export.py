@@ -32,6 +32,7 @@ WRONG = [
     (("--to", "no/where.py", TARGET), ["'no/where.py': its directory does not exist"]),
     ((TARGET,), ["--to"]),
     (("--to", "r.py"), ["TOKEN"]),
+    (("--to", "-", "--json", TARGET), ["--json", "--to -"]),
     (("--to", "r.py", "tw9.x"), ["version tw9"]),
     (("--to", "r.py", PROBE), ["of a probe", "after '--'"]),
     (("--to", "r.py", TARGET, "--", "python", "w.py", "{dir}"), ["'reference'", "no command"]),
@@ -51,19 +52,19 @@ def test_what_is_refused(args: tuple[str, ...], fragments: list[str], here: Path
     (here / "directory").mkdir()
     ended = in_process("export", *args)
     assert ended.exit_code == 2, ended
-    line = one_line(ended)
+    line = one_line(ended) if "--json" not in args else ended.document["errors"][0]
     assert all(fragment in line for fragment in fragments), line
     assert sorted(os.listdir(here)) == ["directory", "there.bin", "there.py"]
     assert (here / "there.py").read_text(encoding="utf-8") == "mine"
 
 
 @pytest.mark.real
-def test_it_writes_over_nothing_and_to_standard_output(here: Path) -> None:
+def test_it_writes_a_file_or_to_standard_output(here: Path) -> None:
     words = ("--", "python", WRITER, "torn", "{dir}")
     (here / "r.py").write_text("mine", encoding="utf-8")
     made = tornwrite("export", PROBE, "--to", "r.py", "--force", *words, cwd=here)
     assert (made.exit_code, made.out) == (0, ""), made
-    assert "lines, run here once: REPRODUCED" in made.err
+    assert "lines, run here: REPRODUCED" in made.err
     text = (here / "r.py").read_text(encoding="utf-8")
     assert (
         text.startswith("#!/usr/bin/env python3\n")
@@ -71,3 +72,8 @@ def test_it_writes_over_nothing_and_to_standard_output(here: Path) -> None:
         and os.path.dirname(WRITER) not in text
     )
     assert os.listdir(here) == ["r.py"]
+    shown = tornwrite("export", PROBE, "--to", "-", *words, cwd=here)
+    assert (shown.exit_code, shown.out) == (0, text)
+    told = tornwrite("export", PROBE, "--to", "j.py", "--json", *words, cwd=here)
+    assert told.document["result"]["said"] == "REPRODUCED"
+    assert (here / "j.py").read_text(encoding="utf-8") == text

@@ -79,13 +79,12 @@ class OrderedWriter(Writer):
             if tid:
                 self.moved = time.monotonic()
                 return tid, status
-            if self.all_others_sleep() and self.let_next_go():
-                self.moved = time.monotonic()
+            if not self.all_others_sleep() or self.let_next_go():
+                self.moved = time.monotonic()  # somebody is on the way: a slow machine is no reason to give up
             elif time.monotonic() - self.moved > PATIENCE_S:
                 self.missing = self.order[self.turn] if self.turn < len(self.order) else "the end of the writer"
                 self.kill()
-            else:
-                time.sleep(0.0005)
+            time.sleep(0.0005)
         return super().wait()
 
     def ended(self, tid: int, status: int) -> None:
