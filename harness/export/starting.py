@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from harness.campaign.token import ReplayRecord
-from harness.catalog import Subject, find_variant, load_target
-from harness.catalog.manifest import LATEST, Package
+from harness.catalog import Subject, find_installed, find_variant, load_target
+from harness.catalog.manifest import Package
 from harness.export.reproduction import Startable
 from harness.export.sources import NotExportableError, sources_of
 
@@ -26,6 +26,8 @@ def start_of_target(record: ReplayRecord, subject: Subject) -> Startable:
     named = [name for word in (*variant.run, *variant.setup) for name in _IN_TARGET.findall(word)]
     (workload,) = subject.spec.files.values()
     package = variant.package
+    if package is not None:  # "latest" is a version by now
+        package = msgspec.structs.replace(package, version=find_installed(package).version)
     return Startable(
         run=variant.run,
         set_up=variant.setup,
@@ -43,8 +45,7 @@ def install_line(package: Package) -> str:
     if package.registry == "npm":
         return shlex.join(["npm", "install", "--ignore-scripts", f"{package.name}@{package.version}"])
     source = ["--no-binary", package.name] if package.sdist else []
-    wanted = package.name if package.version == LATEST else f"{package.name}=={package.version}"
-    return shlex.join(["python3", "-m", "pip", "install", *source, wanted])
+    return shlex.join(["python3", "-m", "pip", "install", *source, f"{package.name}=={package.version}"])
 
 
 def start_of_probe(words: Sequence[str], environment: Mapping[str, str]) -> Startable:

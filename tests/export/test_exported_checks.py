@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from harness.catalog.manifest import Package
 from harness.core.fault import CONCURRENCY, CrashPoint, Damaged, FaultPlan, Kill, PowerLoss, Timed
 from harness.export.exporting import NotExportableError
 from harness.export.parts import damage
+from harness.export.parts.reproduce import CannotRunError, npm_package, pypi_package
 from harness.export.reproduction import why_not
 from harness.export.sources import LARGEST_BYTES, sources_of
-from harness.export.starting import start_of_probe
+from harness.export.starting import install_line, start_of_probe
 
 AT = CrashPoint(operation="write", role="a.json", occurrence=1)
 
@@ -86,6 +88,37 @@ def test_what_is_no_script_is_said_in_one_line(plan: FaultPlan, word: str) -> No
 
 def test_a_kill_and_no_fault_can_be_exported() -> None:
     assert (why_not(FaultPlan(faults=(Kill(at=AT),))), why_not(FaultPlan())) == ("", "")
+
+
+def test_a_package_is_found_or_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("TORNWRITE_PACKAGE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for find in (npm_package, pypi_package):
+        with pytest.raises(CannotRunError, match=r"^@a/b 1\.0 is not installed; the install line"):
+            find("@a/b", "1.0")
+    (tmp_path / "node_modules" / "@a" / "b").mkdir(parents=True)
+    (tmp_path / "node_modules" / "@a" / "b" / "package.json").write_text(
+        '{"version": "2.0\\u001b"}', encoding="utf-8"
+    )
+    assert npm_package("@a/b", "1.0") == str(tmp_path)
+    directory = pypi_package("pytest", pytest.__version__)
+    assert Path(directory, "pytest").is_dir()
+    assert capsys.readouterr().out.splitlines() == [
+        "@a/b '2.0\\x1b'; the finding is of 1.0", f"pytest '{pytest.__version__}'",
+    ]  # fmt: skip
+    monkeypatch.setenv("TORNWRITE_PACKAGE", "/elsewhere")
+    assert pypi_package("no-such-package-zz", "1.0") == "/elsewhere"
+
+
+def test_a_package_is_installed_as_it_was_here() -> None:
+    sdist = Package(registry="pypi", name="a-b", version="1.0", sdist=True)
+    assert install_line(sdist) == "python3 -m pip install --no-binary a-b a-b==1.0"
+    assert (
+        install_line(Package(registry="npm", name="@a/b", version="1.0"))
+        == "npm install --ignore-scripts @a/b@1.0"
+    )
 
 
 def test_imports_travel(tmp_path: Path) -> None:

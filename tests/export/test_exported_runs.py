@@ -177,7 +177,7 @@ def met(record: ReplayRecord) -> FaultPlan:
     raise AssertionError("no order of 40 loses a record")
 
 
-def test_an_order_is_kept_and_a_lock_helps(here: Path) -> None:
+def test_an_order_is_kept_and_a_lock_helps(here: Path, evidence: bool) -> None:
     (here / "mine").mkdir()
     (here / "mine" / "target.toml").write_text(MANIFEST, encoding="utf-8")
     (here / "mine" / "w.py").write_text(RACING, encoding="utf-8")
@@ -185,7 +185,7 @@ def test_an_order_is_kept_and_a_lock_helps(here: Path) -> None:
     record = msgspec.structs.replace(record, plan=met(record), fault_class="concurrency")
     with scratch_workspace() as workspace, Executor(1, workspace.base) as executor:
         text = exported(executor, workspace, record, "tw1.x").text
-    for _ in range(2):
+    for _ in range(20 if evidence else 2):
         ran = run(text)
         assert ran.code == 1 and ran.lines[-1] == "REPRODUCED", ran
         assert "file operations went in the recorded order" in ran.lines[0]
