@@ -103,7 +103,9 @@ def _prose(text: str) -> str:
 def _header(item: Reproduction) -> str:
     paragraphs = [item.title, *item.story]
     if item.install:
-        paragraphs += ["Install first, for the interpreter that runs this file:", "    " + item.install]
+        npm = item.package is not None and item.package[0] == "npm"
+        where = "in the directory in which this file is run" if npm else "for the interpreter that runs this file"
+        paragraphs += [f"Install first, {where}:", "    " + item.install]
     paragraphs += [
         "Standard library only; Python 3.11 or later, on Linux, on x86_64. It writes in a temporary directory only. "
         "Exit code 1: reproduced, 0: not reproduced, 2: cannot run here.",
