@@ -192,14 +192,18 @@ def cause_headline(cause: Cause, show: Show) -> str:
 
 def headline(finding: Finding, show: Show) -> str:
     """Return one sentence: what breaks, and when."""
+    return f"{show(subject(finding))} {what_breaks(finding, show)}."
+
+
+def what_breaks(finding: Finding, show: Show) -> str:
+    """Return what a writer does that has the finding: ``leaves x.json torn when it is killed … (M1)``."""
     path = show(finding.role or finding.path) or "the state"
     if finding.fault_class == "none":  # judged on what it did, not on what was left
-        return f"{show(subject(finding))} breaks {show(finding.invariant)} in {path} with no fault at all."
+        return f"breaks {show(finding.invariant)} in {path} with no fault at all"
     if finding.invariant == CHECK:
-        return f"{show(subject(finding))} leaves a state that its check rejects {circumstance(finding, show)}."
+        return f"leaves a state that its check rejects {circumstance(finding, show)}"
     told = _BY_INVARIANT.get((finding.invariant, finding.damage)) or _DAMAGE.get(finding.damage, _DAMAGE["other"])
-    damage = told.format(path=path)
-    return f"{show(subject(finding))} {damage} {circumstance(finding, show)} ({show(finding.invariant)})."
+    return f"{told.format(path=path)} {circumstance(finding, show)} ({show(finding.invariant)})"
 
 
 def lines_of(view: RunView, finding: Finding) -> list[ClassLine]:
