@@ -121,5 +121,5 @@ class _Heard:
     def interrupted(self) -> KeyboardInterrupt:
         from harness.cli.failures import InterruptedRunError
 
-        done = f"{len(self._versions)} versions were tried; they stay in the cache, and the same command goes on faster"
+        done = f"versions tried: {len(self._versions)}; they stay in the cache, the same command goes on from there"
         return InterruptedRunError(done) if self._versions else KeyboardInterrupt()

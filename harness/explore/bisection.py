@@ -53,7 +53,8 @@ def next_try(count: int, answers: Answers, own: int | None = None) -> int | None
         return waiting
     if not known or (own is not None and answers.get(own) == "lacks"):
         return None  # nothing runs; or the finding's own version does not show it: there is nothing to look for
-    return _inwards(answers, oldest if waiting is None else min(oldest, waiting))
+    bottom = _inwards(answers, oldest if waiting is None else min(oldest, waiting))
+    return waiting if bottom is None and len(known) < 2 else bottom
 
 
 def _known(answers: Answers) -> list[int]:

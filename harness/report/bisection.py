@@ -23,7 +23,7 @@ def range_line(package: str, made_with: str, versions: Sequence[str], limit: int
 
 def tried_line(item: Tried, width: int = 0) -> tuple[str, str]:
     """Return the label of a version's line, and what is said behind it."""
-    seconds = f"{item.seconds:.1f} s" + (", installed" if item.installed and item.times else "")
+    seconds = f"{item.seconds:.{0 if item.seconds >= 10 else 1}f} s"
     if item.standing == "unknown":
         return f"{plain(item.version):{width}}  ", plain(f"skipped: {item.text} ({seconds})")
     answer = f"{_WORDS[item.standing]} {item.reproduced}/{item.times}"
