@@ -54,7 +54,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     variant: Variant
     package: Package
     made_with: str
-    """The version that the token was made with; of one made with "latest", the one that this was here at last."""
+    """The version that the token was made with; "latest" says not which."""
 
     def at(self, version: str) -> Package:
         """Return the package at another version."""
@@ -66,14 +66,8 @@ def published(record: ReplayRecord, name: str) -> Published:
     target = load_target(record.target)
     variant = named_variant(target, record.variant, record.version)
     check_name(name, target, variant)
-    made_with = record.version
     package = package_of(target, variant)
-    if made_with == LATEST:
-        try:
-            made_with = find_installed(msgspec.structs.replace(package, version=LATEST)).version
-        except NotAvailableError:
-            made_with = LATEST
-    return Published(target=target, variant=variant, package=package, made_with=made_with)
+    return Published(target=target, variant=variant, package=package, made_with=record.version)
 
 
 def installed_version(record: ReplayRecord, text: str, begin: Callable[[Package], None]) -> tuple[Published, str]:
@@ -223,8 +217,7 @@ def _concluded(
 ) -> Bisected:
     pair = turn_of(answers, own)
     known = [answer for answer in answers.values() if answer != "unknown"]
-    own_lacks = own is not None and answers.get(own) == "lacks"
-    turn: Turn = "undecided" if stopped or own_lacks or len(known) < 2 else "same"
+    turn: Turn = "undecided" if stopped or len(known) < 2 else "same"
     between: tuple[int, ...] = ()
     if pair is not None:
         turn = "fixed" if answers[pair[0]] == "shows" else "broken"

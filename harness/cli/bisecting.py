@@ -121,5 +121,7 @@ class _Heard:
     def interrupted(self) -> KeyboardInterrupt:
         from harness.cli.failures import InterruptedRunError
 
-        done = f"versions tried: {len(self._versions)}; they stay in the cache, the same command goes on from there"
+        done = (
+            f"versions tried: {len(self._versions)}; they stay in the cache, the same command goes on from there"
+        )
         return InterruptedRunError(done) if self._versions else KeyboardInterrupt()

@@ -3,7 +3,8 @@
 Versions are indices, 0 the oldest. An answer is *shows*, *lacks* or *unknown* (it could not be run); the same answers
 always lead to the same next try, so a search is a loop around :func:`next_try`. The newest version is tried first,
 then the one that the finding is of (``own``), or the oldest where the newest still shows it; then the halves. Where
-answers turn once and all versions answer, the turn is found in at most :func:`most_tries` tries.
+answers turn once and all versions answer, the turn is found in at most :func:`most_tries` tries, and one more where
+the finding's own version does not show it any more.
 
 A version without an answer is left for a neighbour, and the further away the more of them have none: whole stretches
 of a package's history may not run at all (no such module yet, a dependency that is gone).
@@ -46,14 +47,15 @@ def next_try(count: int, answers: Answers, own: int | None = None) -> int | None
     oldest, newest = (known[0], known[-1]) if known else (count, -1)
     mirrored = {count - 1 - index: answer for index, answer in answers.items()}
     if not known or answers[newest] == "shows":
-        top = _inwards(mirrored, count - 1 - max(newest, -1 if waiting is None else waiting))
+        limit = count - 1 - max(newest, -1 if waiting is None else waiting)
+        top = _inwards(mirrored, limit, None if own is None else count - 1 - own)
         if top is not None:
             return count - 1 - top
     if waiting is not None and (not known or answers[oldest] == "lacks"):
         return waiting
-    if not known or (own is not None and answers.get(own) == "lacks"):
-        return None  # nothing runs; or the finding's own version does not show it: there is nothing to look for
-    bottom = _inwards(answers, oldest if waiting is None else min(oldest, waiting))
+    if not known:
+        return None  # nothing runs
+    bottom = _inwards(answers, oldest if waiting is None else min(oldest, waiting), own)
     return waiting if bottom is None and len(known) < 2 else bottom
 
 
@@ -78,12 +80,14 @@ def _nearest(indices: Iterable[int], to: int) -> list[int]:
     return sorted(indices, key=lambda index: (abs(index - to), index))
 
 
-def _inwards(answers: Answers, end: int) -> int | None:
+def _inwards(answers: Answers, end: int, own: int | None) -> int | None:
     """Return the next version on the way from 0 to ``end`` (exclusive) until one answers, in growing steps.
 
-    What lies between those that gave no answer is taken to give none either.
+    What lies between those that gave no answer is taken to give none either; ``own`` is none of them, it was tried
+    for another reason.
     """
-    silent = max((index for index, answer in answers.items() if index < end and answer == "unknown"), default=-1)
-    if silent + 1 >= end:
-        return None
-    return min(2 * silent + 1, (silent + end) // 2) if silent >= 0 else 0
+    silent = max((i for i, answer in answers.items() if i < end and i != own and answer == "unknown"), default=-1)
+    index = min(2 * silent + 1, (silent + end) // 2) if silent >= 0 else 0
+    if index in answers:
+        index += 1
+    return index if silent < index < end and index not in answers else None

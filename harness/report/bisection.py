@@ -59,21 +59,20 @@ def _answer(result: Bisected, does: str) -> str:
     lacks = _listed([item.version for item in answered])
     if result.turn == "same":
         return f"no version tried {does}: {lacks} answer the same, nothing found"
-    if any(item.version == result.made_with and item.standing == "lacks" for item in answered):
-        made = f"{result.made_with}, with which the token was made, does not show it here"
-        return f"no version tried {does}, and {made}: not decided"
     others = f"; {lacks} answered" if lacks else ""
     return f"whether a version {does} is not decided: too few could be run{others}"
 
 
 def _gaps(result: Bisected) -> list[str]:
-    """Return which versions gave no answer, and which were not tried."""
+    """Return which versions gave no answer or were not tried, and whether the token shows nothing where it must."""
     parts = []
     skipped = [item.version for item in result.tried if item.standing == "unknown"]
     if skipped:
         parts.append(f"could not be run to an answer: {_listed(skipped)}")
     if result.untried:
         parts.append(f"not tried: {_listed(result.untried)}")
+    if any(item.version == result.made_with and item.standing == "lacks" for item in result.tried):
+        parts.append(f"{result.made_with}, with which the token was made, does not show it here")
     return parts
 
 

@@ -93,7 +93,9 @@ def test_versions_that_do_not_answer_make_the_answer_a_range(search: Callable[..
     assert (result.turn, result.before, result.after) == ("fixed", "1.14.0", "1.17.0")
     assert (result.between, result.untried) == (("1.15.0", "1.16.0"), ())
     assert "fixed after 1.14.0, in 1.17.0 at the latest (40 versions" in said(result)
-    assert said(result).endswith("could not be run to an answer: 1.15.0, 1.16.0)") or "1.16.0, 1.15.0" in said(result)
+    assert said(result).endswith("could not be run to an answer: 1.15.0, 1.16.0)") or "1.16.0, 1.15.0" in said(
+        result
+    )
 
 
 def test_the_installs_end_whatever_happens(search: Callable[..., Bisected]) -> None:
@@ -103,25 +105,28 @@ def test_the_installs_end_whatever_happens(search: Callable[..., Bisected]) -> N
     assert result.untried
     assert "not tried: " in said(result)
     assert go_on(result) == f"--from {result.before} --to {result.after}"
-    nothing = search({version: "unknown" for version in VERSIONS})
+    nothing = search(dict.fromkeys(VERSIONS, "unknown"))
     assert (nothing.turn, nothing.installs <= 8) == ("undecided", True)
     assert f"whether a version {DOES} is not decided: too few could be run (40 versions" in said(nothing)
 
 
 def test_ends_that_answer_the_same_are_said_so(search: Callable[..., Bisected]) -> None:
-    result = search({version: "shows" for version in VERSIONS})
+    result = search(dict.fromkeys(VERSIONS, "shows"))
     assert (result.turn, [item.version for item in result.tried]) == ("same", ["1.39.0", "1.0.0"])
     same = "the ends of the range answer the same, nothing found (40 versions, 2 installs)"
     assert said(result) == f"strands-agents: 1.39.0 {DOES}, and so does 1.0.0: {same}"
-    result = search({version: "lacks" for version in VERSIONS}, made_with="2.0.0")
+    result = search(dict.fromkeys(VERSIONS, "lacks"), made_with="2.0.0")
     assert result.turn == "same"
     assert f"no version tried {DOES}: 1.39.0, 1.0.0 answer the same, nothing found (" in said(result)
 
 
-def test_a_token_that_its_own_version_does_not_show_is_not_decided(search: Callable[..., Bisected]) -> None:
-    result = search({version: "lacks" for version in VERSIONS})
-    assert (result.turn, [item.version for item in result.tried]) == ("undecided", ["1.39.0", "1.14.0"])
-    assert "1.14.0, with which the token was made, does not show it here: not decided" in said(result)
+def test_a_token_that_its_own_version_does_not_show_is_told(search: Callable[..., Bisected]) -> None:
+    result = search(dict.fromkeys(VERSIONS, "lacks"))
+    assert (result.turn, [item.version for item in result.tried]) == ("same", ["1.39.0", "1.14.0", "1.0.0"])
+    assert said(result).endswith("; 1.14.0, with which the token was made, does not show it here)")
+    result = search(history(10))
+    assert (result.turn, result.after) == ("fixed", "1.10.0")
+    assert said(result).endswith("; 1.14.0, with which the token was made, does not show it here)")
 
 
 @pytest.fixture
@@ -173,7 +178,12 @@ def test_an_attempt_that_cannot_be_made_says_why(found: Published, monkeypatch: 
     ("answer", "reproduced", "text", "line"),
     [
         ("REPRODUCED", 2, "REPRODUCED 2/3", "REPRODUCED 2/3 (4.0 s)"),
-        ("REPRODUCED", 0, "REPRODUCED at another point: open #2", "REPRODUCED 0/3 at another point: open #2 (4.0 s)"),
+        (
+            "REPRODUCED",
+            0,
+            "REPRODUCED at another point: open #2",
+            "REPRODUCED 0/3 at another point: open #2 (4.0 s)",
+        ),
         ("FIXED", 0, "FIXED: crash point gone; 9 states", "FIXED 0/3: crash point gone; 9 states (4.0 s)"),
         ("FIXED", 0, "FIXED 0/3, the point was reached", "FIXED 0/3: the point was reached (4.0 s)"),
         ("CHANGED", 0, "CHANGED: the run failed", "skipped: the run failed (4.0 s)"),

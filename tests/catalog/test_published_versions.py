@@ -83,7 +83,9 @@ def test_pip_tells_the_versions_of_the_user_s_own_index(tmp_path: Path, monkeypa
     assert published_versions(PACKAGE) == ("0.1", "1.9", "1.10")
     assert published_versions(PACKAGE, pre=True) == ("0.1", "1.9", "1.10", "2.0rc1", "2.0rc2")
     assert published_versions(PACKAGE, also=("2.0rc2", "1.9", "3")) == ("0.1", "1.9", "1.10", "2.0rc2")
-    with pytest.raises(NotAvailableError, match=r"^sample-reader: its versions cannot be listed: .* does not have it"):
+    with pytest.raises(
+        NotAvailableError, match=r"^sample-reader: its versions cannot be listed: .* does not have it"
+    ):
         published_versions(Package(registry="pypi", name="sample-reader", version="1"))
 
 
@@ -110,7 +112,9 @@ class Answering:
         (["1.0.0", "1.0.0", "--prefix=/etc", ""], ("1.0.0",)),
     ],
 )
-def test_npm_tells_its_versions(answer: object, versions: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_npm_tells_its_versions(
+    answer: object, versions: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     npm = Answering(monkeypatch, CommandResult(exit_code=0, stdout=json.dumps(answer).encode()))
     assert published_versions(SCOPED) == versions
     assert npm.commands == [["npm", "view", "@scope/thing", "versions", "--json", "--loglevel=error"]]
@@ -128,7 +132,10 @@ def test_npm_s_pre_releases_are_told_on_request(monkeypatch: pytest.MonkeyPatch)
     [
         (CommandResult(exit_code=0, stdout=b"nothing"), "none was named"),
         (CommandResult(exit_code=0, stdout=b'{"error": 1}'), "none was named"),
-        (CommandResult(exit_code=1, stderr=b"ENOTFOUND https://u:pw@host/"), "the package index cannot be reached"),
+        (
+            CommandResult(exit_code=1, stderr=b"ENOTFOUND https://u:pw@host/"),
+            "the package index cannot be reached",
+        ),
         (CommandResult(exit_code=1, stderr=b"npm error code E404"), "the package index does not have it"),
         (CommandResult(signal=9, timed_out=True), "not done after 7 s"),
         (CommandResult(exit_code=2, stderr=b"ERROR: unknown command"), "ended with exit code 2"),
@@ -146,8 +153,12 @@ def test_a_registry_that_does_not_say_is_one_line(
     assert reason in str(caught.value) and "host" not in str(caught.value)
 
 
-def test_a_package_that_is_built_from_source_has_the_versions_that_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    pip = Answering(monkeypatch, CommandResult(exit_code=0, stdout=b"x (2)\nAvailable versions: 2.0, 1.0\n  LATEST: 2\n"))
+def test_a_package_that_is_built_from_source_has_the_versions_that_have_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pip = Answering(
+        monkeypatch, CommandResult(exit_code=0, stdout=b"x (2)\nAvailable versions: 2.0, 1.0\n  LATEST: 2\n")
+    )
     source = Package(registry="pypi", name="sample-writer", version="1.0", sdist=True)
     assert published_versions(source) == ("1.0", "2.0")
     (command,) = pip.commands

@@ -216,9 +216,7 @@ def test_a_registry_that_cannot_be_asked_is_one_line(here: Path, monkeypatch: py
     monkeypatch.setenv("PIP_FIND_LINKS", str(here))
     ended = in_process("replay", encode(STRANDS), "--bisect", "strands-agents")
     assert ended.exit_code == 2
-    assert one_line(ended) == (
-        "strands-agents: its versions cannot be listed: the package index does not have it"
-    )
+    assert one_line(ended) == ("strands-agents: its versions cannot be listed: the package index does not have it")
 
 
 @pytest.mark.real
@@ -243,12 +241,18 @@ def test_strands_agents_was_fixed_in_1_15(here: Path, evidence: bool, monkeypatc
         role=role,
         damage="empty",
     )
-    with start("replay", encode(record), "--bisect", "strands-agents", "--json", cwd=here, stdout=subprocess.PIPE) as it:
+    with start(
+        "replay", encode(record), "--bisect", "strands-agents", "--json", cwd=here, stdout=subprocess.PIPE
+    ) as it:
         out, _ = it.communicate(timeout=2800)
     ended = Ended(it.returncode, out.decode(), "")
     result = ended.document["result"]
     print(result["text"], *(f"{item['version']} {item['seconds']:.0f} s" for item in result["tried"]), sep="\n")
     assert ended.exit_code == 0
-    assert (result["turn"], result["before"], result["after"], result["between"]) == ("fixed", "1.14.0", "1.15.0", [])
+    assert (result["turn"], result["before"], result["after"], result["between"]) == (
+        "fixed",
+        "1.14.0",
+        "1.15.0",
+        [],
+    )
     assert result["installs"] <= result["limit"] == (len(result["versions"]) - 1).bit_length() + 2
-

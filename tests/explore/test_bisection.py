@@ -33,7 +33,7 @@ def monotone(draw: st.DrawFn) -> tuple[list[Standing], int]:
 
 
 def owners(history: list[Standing]) -> st.SearchStrategy[int | None]:
-    """The version that the finding is of: one that shows it, or one that is not in the range."""
+    """The version that the finding is of: one that shows it, or none of the range."""
     return st.none() | st.sampled_from([index for index, answer in enumerate(history) if answer == "shows"])
 
 
@@ -89,6 +89,20 @@ def test_a_hole_costs_little(data: st.DataObject, drawn: tuple[list[Standing], i
     assert len(answers) <= most_tries(len(whole)) + 2 * met
 
 
+@pytest.mark.parametrize("count", range(2, 40))
+def test_an_own_version_that_is_gone_costs_two_tries(count: int) -> None:
+    for turn in range(1, count):
+        for own in range(count):
+            if own in (turn - 1, turn):
+                continue
+            for old, new in (("shows", "lacks"), ("lacks", "shows")):
+                history: list[Standing] = [old] * turn + [new] * (count - turn)  # type: ignore[list-item]
+                history[own] = "unknown"
+                answers = search(history, own)
+                assert turn_of(answers, own) == (turn - 1, turn), (turn, own, old)
+                assert len(answers) <= most_tries(count) + 2
+
+
 @given(st.integers(2, 300), st.data())
 @example(92, None)
 def test_a_beginning_that_does_not_run_is_passed_in_growing_steps(count: int, data: st.DataObject | None) -> None:
@@ -110,7 +124,7 @@ def test_a_history_without_a_turn_ends_soon(answer: Standing, own: int | None) -
     if answer == "unknown":
         assert len(answers) <= 10
     else:
-        assert len(answers) == (1 if (answer, own) == ("lacks", 9) else 2)
+        assert len(answers) == (3 if (answer, own) == ("lacks", 5) else 2)
 
 
 def test_of_two_turns_the_one_behind_the_finding_is_told() -> None:
@@ -119,8 +133,13 @@ def test_of_two_turns_the_one_behind_the_finding_is_told() -> None:
     assert turn_of(search(history[:20], 15), 15) == (9, 10)
 
 
-def test_a_finding_that_its_own_version_does_not_show_is_not_looked_for() -> None:
-    assert search(["shows", "shows", "lacks", "lacks", "lacks"], 3) == {4: "lacks", 3: "lacks"}
+def test_a_finding_that_its_own_version_does_not_show_is_looked_for_before_it() -> None:
+    for count in range(2, 40):
+        for turn in range(1, count):
+            for own in range(turn, count):
+                answers = search([*["shows"] * turn, *["lacks"] * (count - turn)], own)  # type: ignore[list-item]
+                assert turn_of(answers, own) == (turn - 1, turn)
+                assert len(answers) <= most_tries(count) + 1
 
 
 def test_the_same_answers_lead_to_the_same_try() -> None:
