@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
-import msgspec
 
 from harness.cli.options import chosen_engine
 from harness.cli.output import print_folded, print_line, say
 
 if TYPE_CHECKING:
     from harness.campaign.token import ReplayRecord
-    from harness.core.bisected import Bisected, Tried
+    from harness.core.bisected import Tried
     from harness.core.profile import Profile
 
 EXIT_CODES = {"fixed": 0, "broken": 1, "undecided": 3, "same": 5}
@@ -40,11 +39,13 @@ class How(NamedTuple):
 def bisect_command(record: ReplayRecord, asked: Range, how: How) -> int:
     """Search, print a line per version and the answer, and return the exit code."""
     from harness.campaign.bisecting import attempt_with, bisect, check_decidable, published, versions_between
+    from harness.campaign.replay import finding_of
     from harness.campaign.run import worker_count
     from harness.campaign.scratch import scratch_workspace
+    from harness.catalog import cache_directory
     from harness.catalog.published import split_version
     from harness.explore.bisection import most_tries
-    from harness.report.bisection import range_line
+    from harness.report.bisection import bisection_result, go_on, range_line
     from harness.report.json_document import result_document
 
     name, version = split_version(asked.name)
@@ -72,30 +73,16 @@ def bisect_command(record: ReplayRecord, asked: Range, how: How) -> int:
         except KeyboardInterrupt:
             raise heard.interrupted() from None
     code = EXIT_CODES[result.turn]
+    answer = bisection_result(result, finding_of(record))
     if how.as_json:
-        values = {**msgspec.to_builtins(result), "installs": result.installs, "text": _sentence(result, record)}
-        print_line(result_document("replay", code, values))
+        print_line(result_document("replay", code, answer))
         return code
-    _say_the_end(result, record)
-    return code
-
-
-def _sentence(result: Bisected, record: ReplayRecord) -> str:
-    from harness.campaign.replay import finding_of
-    from harness.report.bisection import conclusion
-
-    return conclusion(result, finding_of(record))
-
-
-def _say_the_end(result: Bisected, record: ReplayRecord) -> None:
-    from harness.catalog import cache_directory
-    from harness.report.bisection import go_on
-
-    print_line(_sentence(result, record))
+    print_line(answer.text)
     if options := go_on(result):
         say(f"note: not all versions between them were tried; go on with {options}")
-    if result.installs:
+    if answer.installs:
         say(f"note: what was installed stays in {cache_directory()}")
+    return code
 
 
 class _Heard:

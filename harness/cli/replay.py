@@ -74,8 +74,8 @@ def command(
     Of a published package, --target runs the token on another version, and --bisect searches the versions that the
     registry of your pip or npm has: fixed in VERSION (exit 0), broken in VERSION (exit 1), not decided (exit 3), or
     both ends of the range answer the same (exit 5). Both put versions into the cache; a search of n versions
-    installs at most log2 n, rounded up, and 2. Where a version cannot be run, one beside it is tried, and the answer
-    may be a range.
+    installs at most 2 + log2 n of them (rounded up). Where a version cannot be run, one beside it is tried, and the
+    answer may be a range.
     """
     from harness.campaign.token import decode
 

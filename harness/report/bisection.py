@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from harness.core.bisected import Bisected, Tried
 from harness.core.verdict import Finding
 from harness.report.escape import plain
@@ -11,6 +13,19 @@ from harness.report.sentence import what_breaks
 
 _WORDS = {"shows": "REPRODUCED", "lacks": "FIXED"}
 _SHOWN = 6
+
+
+class BisectionResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The ``result`` of ``replay --bisect``: the answer as a sentence, how many installs it took, what was tried."""
+
+    text: str
+    installs: int
+    search: Bisected
+
+
+def bisection_result(result: Bisected, finding: Finding) -> BisectionResult:
+    """Return a search as the ``result`` of the command."""
+    return BisectionResult(text=conclusion(result, finding), installs=result.installs, search=result)
 
 
 def range_line(package: str, made_with: str, versions: Sequence[str], limit: int) -> str:

@@ -17,6 +17,8 @@ from command_line import Ended, in_process, one_line, start, tornwrite
 from harness.campaign.token import ReplayRecord, encode
 from harness.catalog import Workload
 from harness.core.fault import CrashPoint, FaultPlan, Kill, Timed
+from harness.schemas import schema
+from tests.report.json_schema_check import problems
 from tests.survivors import new_mark, survivors
 
 IN_PLACE = """
@@ -126,8 +128,10 @@ def test_the_first_fixed_version_is_found_with_one_that_does_not_run_beside_it(h
     words = ("replay", TOKEN, "--bisect", "notes/saved", "--to", "1.1", "--times", "1", "--json")
     again = tornwrite(*words, cwd=here)
     assert (again.exit_code, again.err) == (5, "")
-    result = again.document["result"]
-    assert (result["turn"], result["installs"], result["versions"]) == ("same", 0, ["1.0", "1.1"])
+    result, shape = again.document["result"], schema("bisection")
+    assert list(problems(result, shape, shape)) == []
+    assert (result["search"]["turn"], result["installs"]) == ("same", 0)
+    assert result["search"]["versions"] == ["1.0", "1.1"]
     assert f"1.1 {DOES}, and so does 1.0: the ends of the range answer the same" in result["text"]
 
     one = tornwrite("replay", TOKEN, "--target", "Sample_Notes@1.3", "--times", "1", cwd=here)
