@@ -51,6 +51,9 @@ def main(command, root, workload_path):
             for number in range(1, workload["updates"] + 1):
                 add(path, workload, f"{instance}-{number}")
         else:
+            for name in os.listdir(root):
+                if name.startswith("tmp"):  # what the library calls a document that is not finished
+                    os.unlink(os.path.join(root, name))
             add(path, workload, f"after-{len(read(path)['entries'])}-entries")
     except (OSError, ValueError) as error:
         sys.exit(f"error: {command}: {error}")
