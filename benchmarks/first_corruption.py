@@ -125,7 +125,8 @@ def _line(item: dict[str, Any]) -> str:
     ceiling = f"{item['ceiling']:.0f}" if item["ceiling"] else f"above {item['kills']}"
     return (
         f"{item['target']:<32} {item['hits']}/{item['kills']} kills = {item['rate']:.1%}; "
-        f"exact {item['exact_s']:.2f} s, random {item['random_s']:.2f} s of processor time: {item['ratio']:.1f} x (ceiling {ceiling})"
+        f"exact {item['exact_s']:.2f} s, random {item['random_s']:.2f} s of processor time: "
+        f"{item['ratio']:.1f} x (ceiling {ceiling})"
     )
 
 
