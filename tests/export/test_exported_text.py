@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.role import path_role
+from harness.export.choice import expectation
 from harness.export.document import Check, Reproduction, document
 from harness.export.parts import damage
 from harness.export.parts.tracer import is_like
@@ -112,6 +113,9 @@ def test_hostile_names_stay_literals() -> None:
     )
     assert_clean(text)
     assert constant(text, "CASE") == case
+    assert expectation(item.check).isprintable() and expectation(item.check).startswith(
+        "each of these files is one"
+    )
     assert constant(text, "SOURCES") == item.sources
     assert [tuple(turn) for turn in constant(text, "ORDER")] == list(item.order)
 
