@@ -82,7 +82,21 @@ class Prefix(msgspec.Struct, frozen=True, kw_only=True, tag="prefix"):
     begin: Schedule
 
 
-AnySchedule: TypeAlias = Schedule | Search | Prefix
+class Handover(msgspec.Struct, frozen=True, kw_only=True):
+    """When strand ``after`` has made ``made`` operations (an empty one: at the beginning), ``to`` goes if it waits."""
+
+    after: str
+    made: int
+    to: str
+
+
+class Handovers(msgspec.Struct, frozen=True, kw_only=True, tag="handovers"):
+    """Nobody is interrupted but at these places."""
+
+    turns: tuple[Handover, ...] = ()
+
+
+AnySchedule: TypeAlias = Schedule | Search | Prefix | Handovers
 
 
 def leaves_alone(order: AnySchedule | None) -> bool:

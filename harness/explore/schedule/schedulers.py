@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from harness.core.schedule import AnySchedule, Schedule, Search
+from harness.core.schedule import AnySchedule, Handovers, Schedule, Search
 from harness.explore.schedule.actors import strand_of
 from harness.explore.schedule.draws import Draws
 
@@ -176,6 +176,26 @@ class Begun:
         return False
 
 
+class HandedOver(Free):
+    """Nobody is interrupted but where a handover says so; one whose strand does not wait then is passed over."""
+
+    def __init__(self, order: Handovers) -> None:
+        self._turns = {(turn.after, turn.made): turn.to for turn in order.turns}
+        self._rest = Uninterrupted()
+        self._made: dict[str, int] = {}
+        self._last = ""
+
+    def choose(self, waiting: Sequence[str]) -> str:
+        """Return the label of the strand that the turn is handed to, else that of the one that goes on."""
+        to = self._turns.get((self._last, self._made.get(self._last, 0)), "")
+        handed = any(strand_of(label) == to for label in waiting)
+        chosen = first_of(to, waiting) if handed else self._rest.choose(waiting)
+        self._rest.went(chosen)
+        self._last = strand_of(chosen)
+        self._made[self._last] = self._made.get(self._last, 0) + 1
+        return chosen
+
+
 def first_of(strand: str, waiting: Sequence[str]) -> str:
     """Return the smallest label of a strand among those that wait: two of them are rare, and no order is better."""
     return min(label for label in waiting if strand_of(label) == strand)
@@ -189,7 +209,7 @@ def scheduler_for(order: AnySchedule) -> Scheduler:
         if order.policy == "natural":
             return Natural()
         return Random(order.seed) if order.policy == "random" else Pct(order.seed, order.depth, order.steps)
-    return Begun(order.begin)
+    return HandedOver(order) if isinstance(order, Handovers) else Begun(order.begin)
 
 
 def contended(offered: Sequence[Sequence[str]]) -> int:
