@@ -13,7 +13,7 @@ import msgspec
 
 from harness.campaign.context import Measured
 from harness.core.apply import trees_before
-from harness.core.fault import CrashPoint, Errno, Fault, FaultPlan, Kill, PowerLoss, Short, Signal
+from harness.core.fault import CrashPoint, Errno, Fault, FaultPlan, Kill, Short, Signal
 from harness.core.operation import Write
 from harness.core.point import ack_points, at_phase, crash_points
 from harness.core.role import path_role
@@ -28,17 +28,23 @@ _RUN = 6
 
 def known_place(measured: Measured, finding: Finding) -> Group | None:
     """Return what the exploration of a recording has found first that is this finding."""
-    for name, exploration in measured.explored.explorations.items():
-        for group in exploration.groups if name == finding.fault_class else ():
-            same = (group.invariant, group.operation, group.phase) == (
-                finding.invariant,
-                finding.operation,
-                finding.phase,
-            )
-            if same and path_role(group.violation.path) == finding.role and group.point is not None:
-                if group.severity == "violation" and finding.damage in ("", group.damage):
-                    return group
-    return None
+    groups = [
+        group
+        for name, exploration in measured.explored.explorations.items()
+        if name == finding.fault_class
+        for group in exploration.groups
+    ]
+    return next((group for group in groups if group.point is not None and _is_of(group, finding)), None)
+
+
+def _is_of(group: Group, finding: Finding) -> bool:
+    same = (group.invariant, group.operation, group.phase, path_role(group.violation.path)) == (
+        finding.invariant,
+        finding.operation,
+        finding.phase,
+        finding.role,
+    )
+    return same and group.severity == "violation" and finding.damage in ("", group.damage)
 
 
 def earliest_plans(measured: Measured, finding: Finding, plan: FaultPlan, explored: bool) -> list[FaultPlan]:
@@ -59,11 +65,6 @@ def earliest_plans(measured: Measured, finding: Finding, plan: FaultPlan, explor
     return [FaultPlan(faults=(msgspec.structs.replace(fault, at=each),)) for each in islice(places, _RUN)]
 
 
-def is_earlier(plan: FaultPlan, other: FaultPlan) -> bool:
-    """Whether a plan strikes at an earlier place than another of the same kind."""
-    return place_measure(plan) < place_measure(other)
-
-
 def place_measure(plan: FaultPlan) -> tuple[int, int]:
     """Return how early a plan strikes: the occurrence of its operation, and the bytes of it that land."""
     fault = plan.faults[-1] if plan.faults else None
@@ -78,11 +79,10 @@ def _like(measured: Measured, fault: Errno | Short) -> list[FaultPlan]:
 
 
 def _same_kind(fault: Fault, other: Errno | Short) -> bool:
-    if isinstance(fault, PowerLoss) or type(fault) is not type(other):
+    if not isinstance(fault, Errno | Short) or type(fault) is not type(other):
         return False
-    return msgspec.structs.replace(fault, at=_anywhere(fault.at)) == msgspec.structs.replace(  # type: ignore[union-attr]
-        other, at=_anywhere(other.at)
-    )
+    here, there = (msgspec.structs.replace(each, at=_anywhere(each.at)) for each in (fault, other))
+    return here == there
 
 
 def _anywhere(point: CrashPoint) -> CrashPoint:

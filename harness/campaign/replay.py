@@ -161,7 +161,8 @@ def replay(
     programs = programs_for(measured, [finding], proof=False)
     how = engine_for(record.plan, engine)
     calls = [
-        Call(run_and_examine, (how, measured.case.subject.spec, plan, programs), index) for index, plan in enumerate(plans)
+        Call(run_and_examine, (how, measured.case.subject.spec, plan, programs), index)
+        for index, plan in enumerate(plans)
     ]
     reached = reproduced = 0
     why = ""

@@ -73,8 +73,8 @@ class Shown(NamedTuple):
 
     @property
     def told(self) -> dict[str, int]:
-        """The measure in words."""
-        sizes = sizes_of(self.workload)._asdict()
+        """The measure by name."""
+        sizes = sizes_of(self.workload).told()
         if self.plan.schedule is not None:
             preempted, switches, _ = self.order
             sizes |= {"preemptions": preempted, "switches": switches}
@@ -83,9 +83,10 @@ class Shown(NamedTuple):
 
 
 class Shrinking(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it. ``token`` is empty where the finding did not show; ``verified`` is the replay that has the last word.
+    """What came of it. ``token`` is empty where the finding did not show; ``verified`` is the replay that was made last.
 
-    ``done``: nothing smaller was left to try; else a bound on runs or the budget ended it.
+    ``before`` and ``after`` are measures by name. ``done``: nothing smaller was left to try; else a bound on runs, or the
+    budget, ended it.
     """
 
     token: str
@@ -132,6 +133,7 @@ class Shrinker:
         self._engine = engine
         self._deadline = deadline
         self._explored = False
+        self._handed = Handovers()
 
     def first(self) -> Shown | None:
         """Return the token's own case, if a run shows it."""
@@ -160,7 +162,7 @@ class Shrinker:
         if null_problem(measured.explored.recording) is not None:
             return None
         if self._record.plan.schedule is not None:
-            return next((found for name, most in ORDERS if (found := self._searched(workload, measured, name, most))), None)
+            return self._in_some_order(workload, measured)
         plans = earliest_plans(measured, self.finding, self._record.plan, self._explored)
         return next(self._shown(workload, measured, plans), None)
 
@@ -182,13 +184,25 @@ class Shrinker:
     def _under(self, order: AnySchedule) -> FaultPlan:
         return msgspec.structs.replace(self._record.plan, schedule=order)
 
+    def keep(self, shown: Shown) -> None:
+        """Note the case that is gone on from: where its order was no run's own, a smaller one may need the same."""
+        self._handed = shown.handed
+
+    def _in_some_order(self, workload: Workload, measured: Measured) -> Shown | None:
+        before = [self._under(self._handed)] if self._handed.turns else []
+        shown = next(self._shown(workload, measured, before), None)
+        for policy, most in ORDERS:
+            shown = shown or self._searched(workload, measured, policy, most)
+        return shown
+
     def _searched(self, workload: Workload, measured: Measured, policy: str, most: int) -> Shown | None:
         search = ScheduleSearch(policy, self._record.seed, "shrink")
         while search.tried < most and self._in_time():
             orders = list(search.orders(min(_BATCH, most - search.tried)))
             if not orders:
                 return None
-            for order, examined in zip(orders, self._run(measured, [self._under(each) for each in orders]), strict=True):
+            ended = self._run(measured, [self._under(each) for each in orders])
+            for order, examined in zip(orders, ended, strict=True):
                 scheduled = _scheduled(examined)
                 search.ran(order, scheduled or Scheduled(schedule=schedule_of(()), problem="it was not run"))
                 found = self._case(workload, measured, self._under(order), examined)
@@ -214,11 +228,15 @@ class Shrinker:
             for index, plan in enumerate(plans)
         ]
         self.runs += len(calls)
-        ended = {outcome.key: None if harness_failure(outcome) else outcome.value for outcome in self._executor.run(calls)}
-        return [ended[index] for index in range(len(plans))]
+        ended: dict[int, Examined] = {
+            outcome.key: outcome.value for outcome in self._executor.run(calls) if not harness_failure(outcome)
+        }
+        return [ended.get(index) for index in range(len(plans))]
 
-    def _case(self, workload: Workload, measured: Measured, plan: FaultPlan, examined: Examined | None) -> Shown | None:
-        """Return the case that a run under ``plan`` shows; an order has to show it again as the decisions that it was."""
+    def _case(
+        self, workload: Workload, measured: Measured, plan: FaultPlan, examined: Examined | None
+    ) -> Shown | None:
+        """Return the case that a run under ``plan`` shows; an order has to show it again as its decisions."""
         if not self._shows(measured, plan, examined):
             return None
         scheduled = _scheduled(examined)
@@ -263,8 +281,10 @@ def shrink_token(
         return Shrinking(token="", verified=replay(executor, subject, record, times, engine), runs=shrinker.runs)
 
     def accepted(before: Shown, after: Shown) -> None:
+        shrinker.keep(after)
         tell(before.told, after.told)
 
+    shrinker.keep(start)
     smaller_one: Shrunk[Shown] = shrink(
         start, shrinker.workloads, shrinker.in_workload, _measure, WORKLOADS, accepted
     )

@@ -14,55 +14,67 @@ _BYTES_GRAIN = 512
 
 
 class Sizes(NamedTuple):
-    """``turns`` are the updates of a workload; ``bytes`` the most of one record, ``result_bytes`` of one tool."""
+    """``updates`` are turns where tools run; of a record's and a tool's bytes the most that it may have."""
 
+    instances: int
     tools: int
     interruptions: int
-    turns: int
+    updates: int
     sessions: int
-    bytes: int
+    record_bytes: int
     result_bytes: int
 
+    def told(self) -> dict[str, int]:
+        """Return the sizes by name, without those that a workload of one instance or without tools does not have."""
+        sizes = self._asdict()
+        absent = [name for name in ("instances",) if self.instances == 1]
+        absent += [name for name in ("tools", "interruptions", "result_bytes") if not self.tools]
+        return {name: size for name, size in sizes.items() if name not in absent}
 
-_LEAST = Sizes(tools=0, interruptions=0, turns=1, sessions=1, bytes=1, result_bytes=1)
+
+_LEAST = Sizes(instances=1, tools=0, interruptions=0, updates=1, sessions=1, record_bytes=1, result_bytes=1)
+_GRAINS = Sizes(1, 1, 1, 1, 1, _BYTES_GRAIN, _BYTES_GRAIN)
 
 
 def sizes_of(workload: Workload) -> Sizes:
     """Return the sizes of a workload."""
     played = 1 + max((step.at for step in workload.steps), default=-1)
     return Sizes(
+        instances=workload.instances,
         tools=workload.tools.parallel,
         interruptions=len(workload.interrupt),
-        turns=max(workload.updates, played),
+        updates=max(workload.updates, played),
         sessions=workload.sessions,
-        bytes=workload.record_bytes[1],
+        record_bytes=workload.record_bytes[1],
         result_bytes=workload.tools.result_bytes[1],
     )
 
 
 def parameters_of(workload: Workload) -> tuple[Parameter, ...]:
     """Return the sizes of a workload with the least that each can be."""
-    grains = Sizes(1, 1, 1, 1, _BYTES_GRAIN, _BYTES_GRAIN)
-    return tuple(map(Parameter, sizes_of(workload), _LEAST, grains))
+    return tuple(map(Parameter, sizes_of(workload), _LEAST, _GRAINS))
 
 
 def with_sizes(workload: Workload, sizes: Sizes) -> Workload | None:
     """Return the workload with these sizes, ``None`` where there is none.
 
-    A size that stays keeps its range; one that changes is exact, so that what is drawn from a range is not left to luck.
+    A size that stays keeps its range; one that changes is exact: nothing is left to what would be drawn.
     """
     before = sizes_of(workload)
-    tools = workload.tools
+    tools, record_bytes = workload.tools, workload.record_bytes
+    if sizes.record_bytes != before.record_bytes:
+        record_bytes = (sizes.record_bytes,) * 2
     if sizes.result_bytes != before.result_bytes:
         tools = msgspec.structs.replace(tools, result_bytes=(sizes.result_bytes,) * 2)
     made = msgspec.structs.replace(
         workload,
+        instances=sizes.instances,
         sessions=sizes.sessions,
-        updates=min(workload.updates, sizes.turns),
-        record_bytes=workload.record_bytes if sizes.bytes == before.bytes else (sizes.bytes,) * 2,
+        updates=min(workload.updates, sizes.updates),
+        record_bytes=record_bytes,
         tools=msgspec.structs.replace(tools, parallel=sizes.tools),
         interrupt=workload.interrupt[: sizes.interruptions],
-        steps=tuple(step for step in workload.steps if step.at < sizes.turns),
+        steps=tuple(step for step in workload.steps if step.at < sizes.updates),
     )
     emptied = workload.steps and not made.steps  # none at all means: made from the numbers
     return None if emptied or problem(made) else made

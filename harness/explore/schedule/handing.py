@@ -1,10 +1,13 @@
 """A run as the few places at which it did not go on by itself, and fewer of them: how a schedule is made simpler.
 
-Left to itself a run interrupts nobody: a strand goes on until it waits or has ended, then comes the one with the smallest
-label. What a run did otherwise are its *handovers*; they make it again, and with some of them left out it is a simpler
-run, whatever its program then does. What it is measured by: its preemptions (Musuvathi and Qadeer, PLDI 2007: the turn
-is taken from a strand that could go on), then all its switches, then its handovers. A switch that is no preemption is
-the program's own: a thread waits for another or has ended, a piece of a pool's work is done. Pure.
+Left to itself a run interrupts nobody: a strand goes on until it waits or has ended, then comes the one with the
+smallest label. What a run did otherwise are its *handovers*; they make it again, and with some of them left out it is a
+simpler run, whatever its program then does.
+
+What it is measured by: its preemptions (Musuvathi and Qadeer, PLDI 2007: the turn is taken from a strand that could go
+on), then all its switches, then its handovers. A switch that is no preemption is the program's own, whatever the
+schedule: a thread waits for another or has ended, a piece of a pool's work is done. So it is the preemptions that say
+how much a scheduler has to do to a program to break it. Pure.
 """
 
 from __future__ import annotations
