@@ -24,13 +24,6 @@ class Sizes(NamedTuple):
     record_bytes: int
     result_bytes: int
 
-    def told(self) -> dict[str, int]:
-        """Return the sizes by name, without those that a workload of one instance or without tools does not have."""
-        sizes = self._asdict()
-        absent = [name for name in ("instances",) if self.instances == 1]
-        absent += [name for name in ("tools", "interruptions", "result_bytes") if not self.tools]
-        return {name: size for name, size in sizes.items() if name not in absent}
-
 
 _LEAST = Sizes(instances=1, tools=0, interruptions=0, updates=1, sessions=1, record_bytes=1, result_bytes=1)
 _GRAINS = Sizes(1, 1, 1, 1, 1, _BYTES_GRAIN, _BYTES_GRAIN)
@@ -46,7 +39,7 @@ def sizes_of(workload: Workload) -> Sizes:
         updates=max(workload.updates, played),
         sessions=workload.sessions,
         record_bytes=workload.record_bytes[1],
-        result_bytes=workload.tools.result_bytes[1],
+        result_bytes=workload.tools.result_bytes[1] if workload.tools.parallel else 0,
     )
 
 
