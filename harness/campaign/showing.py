@@ -1,7 +1,7 @@
 """Runs that are to show one finding again: under plans and orders of which nobody knows yet whether they do.
 
-A case is *shown* by a real run that confirms the finding with the same damage. Of an order that was only hinted at, what
-counts is what the run really did; its decisions are then replayed, and have to show the finding once more.
+A case is *shown* by a real run that confirms the finding with the same damage. Of an order that was only hinted at,
+what counts is what the run really did; its decisions are then replayed, and have to show the finding once more.
 """
 
 from __future__ import annotations

@@ -60,9 +60,9 @@ def simplify_order(ctx: Context, measured: Measured, judge: Callable[[Trial, Exa
     names = ctx.ledger.observe(case, result.observations, trial.id, _FIRST)
     ctx.ledger.save(names)
     ctx.record(msgspec.structs.replace(result.row, findings=names))
-    (preempted, switches, _), (fewer_preempted, fewer_switches, _) = start.order, left.order
+    before, after = start.order, left.order
     ctx.notice(
-        f"its order made simpler in {showing.runs} runs: preemptions {preempted:,} → {fewer_preempted:,}, "
-        f"switches {switches:,} → {fewer_switches:,}",
+        f"the order that violates was made simpler in {showing.runs} runs: preemptions {before[0]:,} → {after[0]:,}, "
+        f"switches {before[1]:,} → {after[1]:,}",
         case,
     )

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from harness.core.schedule import Handover, Handovers
+from harness.core.schedule import Handover, Handovers, schedule_of
 from harness.explore.schedule.actors import strand_of
 from harness.explore.schedule.systematic import preemptions
 
@@ -38,7 +38,11 @@ def handovers(decisions: Sequence[str], offered: Sequence[Sequence[str]]) -> Han
 
 
 def fewer(order: Handovers) -> Iterator[Handovers]:
-    """Yield orders with some of the handovers, those with the fewest first: delta debugging (Zeller, Hildebrandt)."""
+    """Yield orders with fewer handovers, those with the fewest first.
+
+    Some are left out (delta debugging: Zeller, Hildebrandt 2002), or two become one, so that what stood between them is
+    put off: where the turn went from A to B and on to C, it goes from A to C.
+    """
     turns, size = order.turns, len(order.turns)
     kept: dict[tuple[Handover, ...], None] = {}
     if size <= _SINGLY:
@@ -46,15 +50,14 @@ def fewer(order: Handovers) -> Iterator[Handovers]:
     while size:
         kept |= dict.fromkeys(turns[:begin] + turns[begin + size :] for begin in range(0, len(turns), size))
         size //= 2
+    for index, (before, after) in enumerate(pairwise(turns)):
+        if before.to == after.after and before.after != after.to:
+            straight = Handover(after=before.after, made=before.made, to=after.to)
+            kept[(*turns[:index], straight, *turns[index + 2 :])] = None
     yield from (Handovers(turns=each) for each in sorted(kept, key=len) if len(each) < len(turns))
-
-
-def switches(decisions: Sequence[str]) -> int:
-    """Return how often the turn passes from one strand to another."""
-    return sum(before != after for before, after in pairwise(map(strand_of, decisions)))
 
 
 def order_measure(decisions: Sequence[str], offered: Sequence[Sequence[str]]) -> tuple[int, int, int]:
     """Return how simple a run was: preemptions, switches, handovers."""
     turns = handovers(decisions, offered).turns
-    return preemptions(decisions, offered), switches(decisions), len(turns)
+    return preemptions(decisions, offered), schedule_of(decisions).switches, len(turns)
