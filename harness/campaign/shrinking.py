@@ -72,8 +72,13 @@ class Shrinking(msgspec.Struct, frozen=True, kw_only=True):
     done: bool = False
 
 
-def why_not_shrinkable(record: ReplayRecord) -> str:
-    """Return why nothing of what a token names can be made smaller, or an empty string."""
+def check_shrinkable(record: ReplayRecord) -> None:
+    """Raise :class:`NotShrinkableError` where nothing of what a token names can be made smaller."""
+    if why := _why_not(record):
+        raise NotShrinkableError(f"this token cannot be shrunk: {why}")
+
+
+def _why_not(record: ReplayRecord) -> str:
     plan = record.plan
     if any(isinstance(fault, Timed) for fault in plan.faults):
         return "it is of a moment that chance chose: shrink the finding at a crash point that it belongs to"
@@ -193,8 +198,7 @@ def shrink_token(
 
     ``tell`` hears of each step, in measures by name. Raises :class:`NotShrinkableError`.
     """
-    if why := why_not_shrinkable(record):
-        raise NotShrinkableError(f"this token cannot be shrunk: {why}")
+    check_shrinkable(record)
     begun = time.monotonic()
     shrinker = Shrinker(executor, record, compiled, engine)
     start = shrinker.start()

@@ -54,7 +54,7 @@ def command(
     from harness.campaign.replay import subject_of
     from harness.campaign.run import worker_count
     from harness.campaign.scratch import scratch_workspace
-    from harness.campaign.shrinking import shrink_token
+    from harness.campaign.shrinking import check_shrinkable, shrink_token
     from harness.campaign.token import decode
     from harness.report.json_document import result_document
 
@@ -67,10 +67,13 @@ def command(
         if not silent:
             print_folded(f"{time.monotonic() - begun:6.1f} s  ", _changes(before, after))
 
-    with scratch_workspace() as workspace, Executor(worker_count(jobs or 0), workspace.base) as executor:
-        result = shrink_token(
-            executor, record, lambda of: subject_of(of, workspace), times, budget, engine_name, told
-        )
+    check_shrinkable(record)
+    with scratch_workspace() as workspace:
+        subject_of(record, workspace)  # what is wrong with it is said before anything is started
+        with Executor(worker_count(jobs or 0), workspace.base) as executor:
+            result = shrink_token(
+                executor, record, lambda of: subject_of(of, workspace), times, budget, engine_name, told
+            )
     replayed = result.verified
     code = EXIT_CODES[replayed.answer] if not result.token else 0 if replayed.reproduced else _NOT_VERIFIED
     if as_json:

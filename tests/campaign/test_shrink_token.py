@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,16 +12,28 @@ import msgspec
 import pytest
 from conducting import target_of
 
+from harness.campaign.context import Context, Measured
 from harness.campaign.executor import Executor
+from harness.campaign.ledger import Ledger
+from harness.campaign.observe import finding_plan
+from harness.campaign.programs import run_and_examine
 from harness.campaign.replay import finding_of, record_anew, subject_of
+from harness.campaign.schedules import judge_scheduled_run
 from harness.campaign.scratch import scratch_workspace
-from harness.campaign.showing import Showing
+from harness.campaign.sharding import Split
+from harness.campaign.showing import Showing, Shown
 from harness.campaign.shrinking import NotShrinkableError, Shrinking, shrink_token, with_workload
+from harness.campaign.simplifying import simplify_order
+from harness.campaign.store import RunStore
 from harness.campaign.token import ReplayRecord, decode
+from harness.campaign.trials import Trial
 from harness.catalog import Workload
 from harness.catalog.scenario import load_scenario
+from harness.core.event import AnyEvent, Notice
 from harness.core.fault import CONCURRENCY, CrashPoint, FaultPlan, Kill, PowerLoss, Timed
 from harness.core.schedule import Schedule, Search
+from harness.core.verdict import TrialRow
+from harness.sandbox.workspace import Workspace
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs the ptrace engine of Linux")
 
@@ -62,34 +76,39 @@ def workload_of(**sizes: Any) -> dict[str, Any]:
     return made
 
 
-def found_by_chance(executor: Executor, workspace: Any, record: ReplayRecord, walks: int = 20) -> ReplayRecord:
-    """Return the record with the order of the first random walk that shows its finding."""
+def racing(tmp_path: Path, **sizes: Any) -> ReplayRecord:
+    return ReplayRecord(
+        target=target_of(tmp_path, TARGET, WRITER),
+        variant="racing",
+        workload=workload_of(**sizes),
+        fault_class="concurrency",
+        invariant="B5",
+        role="log.jsonl",
+        damage="lost",
+    )
+
+
+def found_by_chance(executor: Executor, workspace: Workspace, record: ReplayRecord) -> tuple[Measured, Shown]:
+    """Return the case of the first random walk that shows the record's finding."""
     measured = record_anew(executor, subject_of(record, workspace), record.fault_class, "ptrace")
-    plans = [FaultPlan(schedule=Search(policy="random", seed=seed)) for seed in range(walks)]
+    plans = [FaultPlan(schedule=Search(policy="random", seed=seed)) for seed in range(20)]
     shown = Showing(executor, "ptrace", finding_of(record)).first(measured, plans)
     assert shown is not None
-    return msgspec.structs.replace(record, plan=shown.plan)
+    return measured, shown
 
 
 def shrunk(record: ReplayRecord, times: int = 2, budget_s: float = 60.0, walk: bool = False) -> Shrinking:
     with scratch_workspace() as workspace, Executor(2, workspace.base) as executor:
         if walk:
-            record = found_by_chance(executor, workspace, record)
+            _, shown = found_by_chance(executor, workspace, record)
+            record = msgspec.structs.replace(record, plan=shown.plan)
         return shrink_token(executor, record, lambda of: subject_of(of, workspace), times, budget_s)
 
 
 @pytest.mark.real
 @linux
 def test_a_race_of_many_threads_shrinks_to_two_and_one_preemption(tmp_path: Path) -> None:
-    record = ReplayRecord(
-        target=target_of(tmp_path, TARGET, WRITER),
-        variant="racing",
-        workload=workload_of(sessions=3, updates=2, record_bytes=(900, 900)),
-        fault_class="concurrency",
-        invariant="B5",
-        role="log.jsonl",
-        damage="lost",
-    )
+    record = racing(tmp_path, sessions=3, updates=2, record_bytes=(900, 900))
     result = shrunk(record, walk=True)
     assert (result.verified.answer, result.verified.reproduced) == ("REPRODUCED", 2)
     assert result.before["preemptions"] > 1
@@ -99,6 +118,45 @@ def test_a_race_of_many_threads_shrinks_to_two_and_one_preemption(tmp_path: Path
     assert isinstance(left.plan.schedule, Schedule)
     assert left.plan.schedule.switches == result.after["switches"] == 4
     assert msgspec.structs.replace(left, workload=record.workload, plan=record.plan) == record
+
+
+@pytest.mark.real
+@linux
+def test_a_campaign_makes_the_order_simpler_before_it_is_confirmed(tmp_path: Path) -> None:
+    """The finding is that of the simpler run from then on, and its row says what was run."""
+    notices: list[str] = []
+
+    def emit(event: AnyEvent) -> None:
+        if isinstance(event, Notice):
+            notices.append(event.text)
+
+    record = racing(tmp_path, sessions=4, updates=1)
+    with (
+        scratch_workspace() as workspace,
+        Executor(2, workspace.base) as executor,
+        RunStore.create(str(tmp_path / "out")) as store,
+    ):
+        measured, shown = found_by_chance(executor, workspace, record)
+        ledger = Ledger(store)
+        done: dict[str, TrialRow] = {}
+        ctx = Context(store, executor, emit, "ptrace", 1, math.inf, done, ledger, Split(), {})
+        ledger.begin_phase()
+        trial = Trial("first", measured, "schedule", run_and_examine, (), plan=shown.plan)
+        result = judge_scheduled_run(trial, shown.examined)
+        assert ledger.observe(measured.case, result.observations, trial.id, 0)
+        simplify_order(ctx, measured, judge_scheduled_run)
+        finding = next(iter(ledger))
+    assert shown.order[0] > 1
+    assert re.fullmatch(
+        rf"the order that violates was made simpler in \d+ runs: preemptions {shown.order[0]} → 1, .*", notices[0]
+    )
+    (row,) = done.values()
+    assert (row.trial_id, row.verdict) == ("mine/racing/order/simpler", "violated")
+    plan = finding_plan(finding)
+    assert plan is not None
+    assert isinstance(plan.schedule, Schedule)
+    assert plan.schedule.switches < shown.order[1]
+    assert finding.runs == 2
 
 
 ENTRY = CrashPoint(
