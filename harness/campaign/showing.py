@@ -82,13 +82,15 @@ class Showing:
         scheduled = scheduled_of(examined)
         if scheduled is None or plan.schedule is None:
             return Shown(measured, plan, examined)
-        made = scheduled.schedule
+        made, replayed = scheduled.schedule, scheduled
         if plan.schedule != made:
             plan = msgspec.structs.replace(plan, schedule=made)
             (again,) = self.run(measured, [plan])
             if again is None or not self._shows(measured, plan, again):
                 return None
-        decisions, offered = made.decisions, scheduled.offered
+            replayed = scheduled_of(again) or scheduled
+        # Where a line is said before anybody is asked who goes, nobody is seen to wait: a replay sees all alike.
+        decisions, offered = made.decisions, replayed.offered
         return Shown(measured, plan, examined, order_measure(decisions, offered), handovers(decisions, offered))
 
     def _shows(self, measured: Measured, plan: FaultPlan, examined: Examined) -> bool:

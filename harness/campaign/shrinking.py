@@ -40,6 +40,8 @@ FIRST_RUNS = 3
 """Runs that a token has to show its finding in the first place."""
 ORDERS = (("systematic", 12), ("pct", 6))
 """How many orders of a smaller workload are tried, and by which search."""
+FEWER = ("systematic", 24)
+"""How it is searched, at last, for an order with fewer preemptions where more than one is left."""
 WORKLOADS = 60
 """The most workloads that are tried."""
 SIMPLER = 120
@@ -165,10 +167,11 @@ class Shrinker:
         before = [self._under(self._handed)] if self._handed.turns else []
         shown = self.showing.first(measured, before)
         for policy, most in ORDERS:
-            shown = shown or self._searched(measured, policy, most)
+            shown = shown or self.searched(measured, policy, most)
         return shown
 
-    def _searched(self, measured: Measured, policy: str, most: int) -> Shown | None:
+    def searched(self, measured: Measured, policy: str, most: int) -> Shown | None:
+        """Return the first case that one of so many orders shows, as a search of schedules tries them."""
         search = ScheduleSearch(policy, self._record.seed, "shrink")
         not_run = Scheduled(schedule=schedule_of(()), problem="it was not run")
         while search.tried < most and self._in_time():
@@ -221,12 +224,19 @@ def shrink_token(
     shrinker.deadline = begun + budget_s
     simple = shrink(small.smallest, shrinker.simpler, under, measure_of, SIMPLER, accepted)
     left = simple.smallest
-    found = msgspec.structs.replace(record, plan=left.plan)
+    if (
+        left.order[0] > 1
+        and (found := shrinker.searched(measured, *FEWER))
+        and measure_of(found) < measure_of(left)
+    ):
+        accepted(left, found)
+        left = found
+    named = msgspec.structs.replace(record, plan=left.plan)
     if left.workload != start.workload:
-        found = with_workload(found, left.workload)
+        named = with_workload(named, left.workload)
     return Shrinking(
-        token=encode(found),
-        verified=replay(executor, compiled(found), found, times, engine),
+        token=encode(named),
+        verified=replay(executor, compiled(named), named, times, engine),
         before=told(start),
         after=told(left),
         attempts=small.attempts + simple.attempts,

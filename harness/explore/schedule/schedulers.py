@@ -20,6 +20,8 @@ class Scheduler(Protocol):
 
     patient: bool
     """Whether a decision waits until nobody else is on the way."""
+    says_first: bool
+    """Whether a line is said as soon as somebody stands before one, without a choice: no file is otherwise for it."""
 
     def choose(self, waiting: Sequence[str]) -> str:
         """Return which of ``waiting`` goes next, or an empty string to wait for somebody else."""
@@ -38,6 +40,7 @@ class Free:
     """What schedulers share that take whoever is there."""
 
     patient = True
+    says_first = True
 
     def due(self) -> str:
         """Anybody may come."""
@@ -52,6 +55,7 @@ class Natural(Free):
     """Whoever comes first."""
 
     patient = False
+    says_first = False
 
     def choose(self, waiting: Sequence[str]) -> str:
         """Return the first."""
@@ -122,6 +126,7 @@ class Replay:
     """The decisions of a schedule, each waited for; none beyond it."""
 
     patient = True
+    says_first = False
 
     def __init__(self, schedule: Schedule) -> None:
         self._decisions = schedule.decisions
@@ -153,6 +158,7 @@ class Begun:
     """The decisions of a prefix, then nobody is interrupted."""
 
     patient = True
+    says_first = True
 
     def __init__(self, begin: Schedule) -> None:
         self._replay = Replay(begin)
@@ -178,6 +184,8 @@ class Begun:
 
 class HandedOver(Free):
     """Nobody is interrupted but where a handover says so; one whose strand does not wait then is passed over."""
+
+    says_first = False  # who says a line is interrupted by nobody either
 
     def __init__(self, order: Handovers) -> None:
         self._turns = {(turn.after, turn.made): turn.to for turn in order.turns}
