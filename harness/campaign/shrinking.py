@@ -22,6 +22,7 @@ import msgspec
 from harness.campaign.context import Measured
 from harness.campaign.earliest import earliest_plans, known_place, place_measure
 from harness.campaign.executor import CallTimeoutError, Executor, WorkerDiedError
+from harness.campaign.probe import PROBE_TARGET
 from harness.campaign.record import null_problem
 from harness.campaign.replay import Replay, finding_of, record_anew, replay
 from harness.campaign.schedules import ScheduleSearch
@@ -88,7 +89,7 @@ def _why_not(record: ReplayRecord) -> str:
         return "it is of a power loss, whose state is the smallest that shows it"
     if plan.concurrency:
         return "it is of a plain run, in which it happened by chance; search its order with run --schedules"
-    if record.kind == "probe":
+    if record.kind == "probe" and plan.schedule is None:
         return "it is of a probe: its workload is its command, its place the first that shows it"
     return ""
 
@@ -124,7 +125,9 @@ class Shrinker:
         self._handed = shown.handed
 
     def workloads(self, shown: Shown) -> Iterator[Workload]:
-        """Yield the smaller workloads of a case, in shortlex order, while there is time."""
+        """Yield the smaller workloads of a case, in shortlex order, while there is time; a command has none."""
+        if self._record.kind == "probe":
+            return
         for values in takewhile(lambda _: self._in_time(), smaller(parameters_of(shown.workload))):
             workload = with_sizes(shown.workload, Sizes(*values))
             if workload is not None:
@@ -257,7 +260,8 @@ def measure_of(shown: Shown) -> Measure:
 
 def told(shown: Shown) -> dict[str, int]:
     """Return the measure of a case by name, without what cannot be told of it."""
-    measure = sizes_of(shown.workload)._asdict()
+    described = shown.measured.case.subject.target != PROBE_TARGET
+    measure = sizes_of(shown.workload)._asdict() if described else {}
     if shown.plan.schedule is not None:
         preempted, switches, _ = shown.order
         measure |= {"preemptions": preempted, "switches": switches}

@@ -2,7 +2,7 @@
 
 A random walk passes the turn on a hundred times where once would do. Before the finding is confirmed, and so before its
 token is made, handovers are left out as long as it shows. What else the simpler run violates has its order from now on;
-findings that it does not show keep theirs.
+findings that it does not show keep theirs. None of these runs counts for a rate: it was made because another violated.
 """
 
 from __future__ import annotations
@@ -55,9 +55,10 @@ def simplify_order(ctx: Context, measured: Measured, judge: Callable[[Trial, Exa
     ).smallest
     if left is start:
         return
-    trial = Trial(f"{case.id}/order/simpler", measured, "schedule", run_and_examine, (), plan=left.plan)
+    trial = Trial(f"{case.id}/exact/simpler", measured, "exact", run_and_examine, (), plan=left.plan)
     result = judge(trial, left.examined)
-    names = ctx.ledger.observe(case, result.observations, trial.id, _FIRST)
+    seen = [msgspec.structs.replace(each, runs=0) for each in result.observations]
+    names = ctx.ledger.observe(case, seen, trial.id, _FIRST)
     ctx.ledger.save(names)
     ctx.record(msgspec.structs.replace(result.row, findings=names))
     before, after = start.order, left.order

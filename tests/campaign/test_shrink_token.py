@@ -16,6 +16,7 @@ from harness.campaign.context import Context, Measured
 from harness.campaign.executor import Executor
 from harness.campaign.ledger import Ledger
 from harness.campaign.observe import finding_plan
+from harness.campaign.probe import PROBE_TARGET
 from harness.campaign.programs import run_and_examine
 from harness.campaign.replay import finding_of, record_anew, subject_of
 from harness.campaign.schedules import judge_scheduled_run
@@ -25,7 +26,7 @@ from harness.campaign.showing import Showing, Shown
 from harness.campaign.shrinking import NotShrinkableError, Shrinking, shrink_token, with_workload
 from harness.campaign.simplifying import simplify_order
 from harness.campaign.store import RunStore
-from harness.campaign.token import ReplayRecord, decode
+from harness.campaign.token import ReplayRecord, decode, encode
 from harness.campaign.trials import Trial
 from harness.catalog import Workload
 from harness.catalog.scenario import load_scenario
@@ -151,12 +152,12 @@ def test_a_campaign_makes_the_order_simpler_before_it_is_confirmed(tmp_path: Pat
         rf"the order that violates was made simpler in \d+ runs: preemptions {shown.order[0]} → 1, .*", notices[0]
     )
     (row,) = done.values()
-    assert (row.trial_id, row.verdict) == ("mine/racing/order/simpler", "violated")
+    assert (row.trial_id, row.verdict) == ("mine/racing/exact/simpler", "violated")
     plan = finding_plan(finding)
     assert plan is not None
     assert isinstance(plan.schedule, Schedule)
     assert plan.schedule.switches < shown.order[1]
-    assert finding.runs == 2
+    assert finding.runs == 1
 
 
 ENTRY = CrashPoint(
@@ -197,6 +198,22 @@ def test_a_token_that_shows_nothing_is_answered_as_a_replay_answers() -> None:
     result = shrunk(msgspec.structs.replace(KILLED, variant="durable"), times=1)
     assert (result.token, result.after) == ("", {})
     assert result.verified.answer == "FIXED"
+
+
+@pytest.mark.real
+@linux
+def test_of_a_probe_the_order_alone_is_made_simpler(tmp_path: Path) -> None:
+    record = msgspec.structs.replace(racing(tmp_path, sessions=3, updates=1), kind="probe")
+    with scratch_workspace() as workspace, Executor(2, workspace.base) as executor:
+        target = subject_of(msgspec.structs.replace(record, kind="target"), workspace)
+        subject = msgspec.structs.replace(target, target=PROBE_TARGET)
+        _, shown = found_by_chance(executor, workspace, record)
+        record = msgspec.structs.replace(record, plan=shown.plan)
+        result = shrink_token(executor, record, lambda _: subject, 2, 60.0)
+    assert result.verified.reproduced == 2
+    assert set(result.after) == {"preemptions", "switches"}
+    assert result.after["preemptions"] == 1
+    assert decode(result.token).workload == decode(encode(record)).workload
 
 
 @pytest.mark.parametrize(
