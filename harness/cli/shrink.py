@@ -1,0 +1,151 @@
+"""``tornwrite shrink``: the smallest case that still shows what a token names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from harness.cli.options import Number, chosen_engine, duration, engine_option, jobs_option
+from harness.cli.output import json_option, print_folded, print_line, say
+from harness.cli.probe import (
+    ack_option,
+    check_option,
+    env_option,
+    instances_option,
+    timeout_option,
+    torn_tail_option,
+)
+from harness.cli.replay import EXIT_CODES
+from harness.cli.tokens import Given, given_probe, probe_of_token, refuse_command
+
+if TYPE_CHECKING:
+    from harness.campaign.token import ReplayRecord
+    from harness.catalog import Subject
+
+_NOT_VERIFIED = 3
+_ALWAYS = frozenset({"preemptions"})
+"""Measures that are told even where they are nothing."""
+
+
+@click.command("shrink")
+@click.argument("token")
+@click.option(
+    "--budget", callback=duration, default="60s", show_default=True, metavar="TIME", help="Time for trying."
+)
+@click.option(
+    "--times", type=Number(1, 10_000), default=5, show_default=True, help="Replays of what was found, at the end."
+)
+@click.option("--quiet", is_flag=True, help="Print the new token alone.")
+@check_option
+@torn_tail_option
+@env_option
+@ack_option
+@timeout_option
+@instances_option
+@jobs_option
+@engine_option
+@json_option
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD …]")
+def command(
+    token: str,
+    budget: float,
+    times: int,
+    quiet: bool,
+    jobs: int | None,
+    engine_name: str | None,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Make a finding smaller: fewer tools, updates, sessions and bytes, fewer preemptions, the earliest operation.
+
+    Whatever is printed was shown by real runs of the target: the same invariant, path, damage and kind of operation. A
+    preemption takes the turn from an actor that could go on; all other switches are the program's own. The token of a
+    probe needs the command again after "--"; its workload is that command, so only its order can be made simpler.
+
+    Exit codes: 0 a token that replays, the same one where nothing is smaller; 2 usage; 3 what was found did not replay.
+    A token that shows nothing is answered as by "replay".
+
+    \b
+    tornwrite shrink tw1.… --budget 5m --times 20
+    TOKEN=$(tornwrite shrink --quiet tw1.…)
+    """
+    from harness.campaign.executor import Executor
+    from harness.campaign.replay import subject_of
+    from harness.campaign.run import worker_count
+    from harness.campaign.scratch import scratch_workspace
+    from harness.campaign.shrinking import check_shrinkable, shrink_token
+    from harness.campaign.token import decode
+    from harness.report.escape import plain
+    from harness.report.json_document import result_document
+
+    record = decode(token)
+    engine_name = chosen_engine(engine_name)
+    silent = quiet or as_json
+    begun = time.monotonic()
+
+    def told(before: Mapping[str, int], after: Mapping[str, int]) -> None:
+        if not silent:
+            print_folded(f"{time.monotonic() - begun:6.1f} s  ", _changes(before, after))
+
+    check_shrinkable(record)
+    given = Given(**options)
+    is_probe = record.kind == "probe"
+    if not is_probe:
+        refuse_command(record, given)
+    with scratch_workspace() as workspace:
+
+        def compiled(record: ReplayRecord) -> Subject:
+            return probe_of_token(record, workspace, given)[0] if is_probe else subject_of(record, workspace)
+
+        compiled(record)  # what is wrong with it is said before anything is started
+        with Executor(worker_count(jobs or 0), workspace.base) as executor:
+            result = shrink_token(executor, record, compiled, times, budget, engine_name, told)
+    replayed = result.verified
+    code = EXIT_CODES[replayed.answer] if not result.token else 0 if replayed.reproduced else _NOT_VERIFIED
+    if as_json:
+        print_line(result_document("shrink", code, msgspec.to_builtins(result)))
+        return code
+    took = f"{time.monotonic() - begun:.1f} s"
+    if not result.token:
+        (say if quiet else print_line)(f"{replayed.text}: nothing to shrink ({took})")
+        return code
+    if not quiet:
+        print_folded("smallest  ", _measures(result.after))
+        why = "nothing smaller shows it" if result.done else "the budget or the bound on runs is used up"
+        print_folded(
+            "tried     ", f"{_count(result.attempts, 'smaller case')}, {_count(result.runs, 'run')}: {why}"
+        )
+        print_line(f"verified  {replayed.text}  ({record.target}/{record.variant}, {record.invariant}, {took})")
+    elif code:
+        say(f"{replayed.text}: the smaller case did not replay")
+    if not code:
+        rest = f" {plain(given_probe(record, given).replay_words)}" if is_probe else ""
+        print_line(result.token if quiet else f"tornwrite replay {result.token}{rest}")
+    return code
+
+
+def _changes(before: Mapping[str, int], after: Mapping[str, int]) -> str:
+    names = dict.fromkeys((*before, *after))
+    changed = [name for name in names if before.get(name) != after.get(name)]
+    return ", ".join(f"{_word(name)} {before.get(name, 0):,} → {after.get(name, 0):,}" for name in changed)
+
+
+def _measures(after: Mapping[str, int]) -> str:
+    least = {"instances": 1}
+    return ", ".join(
+        f"{_word(name)} {number:,}"
+        for name, number in after.items()
+        if number > least.get(name, 0) or name in _ALWAYS
+    )
+
+
+def _word(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
