@@ -270,6 +270,13 @@ def replay_command(finding: Finding, view: RunView | None = None) -> str:
     return f"tornwrite replay {finding.token}{rest}"
 
 
+def can_be_exported(finding: Finding) -> bool:
+    """Whether ``tornwrite export`` can be tried: what a kill, an error or an order shows, and no moment by chance."""
+    plan = plan_of(finding)
+    chance = plan.concurrency or any(isinstance(fault, Timed | Damaged | PowerLoss) for fault in plan.faults)
+    return bool(finding.token) and finding.invariant != CHECK and not chance
+
+
 def needs_of(view: RunView) -> str:
     """Return the machine that a replay needs, as far as the engine of the run asks for one."""
     facts = view.started.environment
