@@ -1,9 +1,10 @@
 """A Python that has loaded the shim and what a target imports, and forks once per trial.
 
-``python FLAGS fork_server.py DESCRIPTOR KIND WHAT``. Orders come as marshalled dictionaries behind their length, and
+``python FLAGS fork_server.py DESCRIPTOR KIND WHAT WORD…``. Orders come as marshalled dictionaries behind their length, and
 so do the answers: ``{"ready": reason}`` once, ``{"pid": n}`` for a trial, ``{"status": n}`` when it is to be reaped.
 Imported are only modules of the standard library and of installed packages: what is the target's own is run by each
-trial. A module that changes a file or starts a thread when it is imported cannot be preloaded; then nothing is.
+trial, unless the program asks for more: its function ``before_forks`` is called once, with the words of its first
+run. A module that changes a file or starts a thread when it is imported cannot be preloaded; then nothing is.
 """
 
 import ast
@@ -84,6 +85,20 @@ def preload(source: bytes, beside: str) -> str:
             continue
         if LINK.early:
             return "importing %s changes files" % name
+    return ""
+
+
+def asked_for(program: "typing.Any", source: bytes, words: "list[str]") -> str:
+    """Let the program load what it asks for; return why it cannot be forked after that, or ""."""
+    if any(isinstance(node, ast.FunctionDef) and node.name == "before_forks" for node in ast.parse(source).body):
+        names = {"__name__": "before_forks", "__file__": program.co_filename}
+        try:
+            exec(program, names)
+            names["before_forks"](words)
+        except Exception:  # each trial meets it again, where it is seen
+            pass
+        if LINK.early:
+            return "what it loads changes files"
     threads = sys.modules.get("threading")
     if threads is not None and threads.active_count() > 1:
         return "importing its modules starts a thread"
@@ -120,7 +135,7 @@ def main() -> None:
             source = stream.read()
     try:
         program = compile(source, what if kind == "file" else "<string>", "exec")
-        reason = preload(source, beside)
+        reason = preload(source, beside) or asked_for(program, source, sys.argv[4:])
     except (SyntaxError, ValueError) as error:
         reason = "it does not compile (%s)" % error
     CONTROL.send({"ready": reason})
