@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
+import msgspec
 from hypothesis import strategies as st
 
 from harness.campaign.timed import CATCHABLE
 from harness.catalog.profiles import DEFAULT_PROFILES
 from harness.catalog.schema import suggestion
-from harness.core.fault import CrashPoint, Damaged, Errno, Fault, FaultPlan, Kill, Phase, PowerLoss, Short, Timed
-from harness.core.fault import Signal as CaughtSignal
+from harness.core.fault import (
+    CrashPoint,
+    Damaged,
+    Errno,
+    Fault,
+    FaultPlan,
+    Kill,
+    Phase,
+    PowerLoss,
+    Short,
+    Signal,
+    Timed,
+)
 from harness.core.point import ack_points, at_phase
 from harness.core.schedule import AnySchedule
 from harness.core.trace import Trace
-from harness.explore.plans import FAILURES, errno_plans
 from harness.explore.places import Places
+from harness.explore.plans import FAILURES, errno_plans
 from harness.explore.states import crash_states
 
 PHASES: tuple[Phase, ...] = ("before", "torn", "after")
@@ -89,25 +101,29 @@ def _errors(point: CrashPoint) -> st.SearchStrategy[Errno]:
     )
 
 
-def _made_up(kind: str, points: Callable[..., st.SearchStrategy[CrashPoint]]) -> st.SearchStrategy[Fault]:
-    """Return faults of one kind at ``points(phases=…)``."""
+def _shorts(point: CrashPoint) -> st.SearchStrategy[Short]:
+    write = msgspec.structs.replace(at_phase(point, "torn", max(1, point.bytes)), operation="write")
+    then = st.sampled_from((0, errno.ENOSPC))
+    return st.builds(Short, at=st.just(write), then_errno=then, kill=st.booleans())
+
+
+def _made_up(kind: str, points: st.SearchStrategy[CrashPoint]) -> st.SearchStrategy[Fault]:
+    """Return faults of one kind. A kill draws nothing but its point, so that it is the simplest that strikes there."""
     if kind == "kill":
-        return st.builds(Kill, at=points(phases=PHASES), grace_ms=st.integers(0, 100))
+        return st.builds(Kill, at=points)
     if kind == "short":
-        then = st.sampled_from((0, errno.ENOSPC))
-        return st.builds(Short, at=points(phases=("torn",)), then_errno=then, kill=st.booleans())
+        return points.flatmap(_shorts)
     if kind == "errno":
-        return points(phases=("before",)).filter(lambda point: point.operation in FAILURES).flatmap(_errors)
+        return points.filter(lambda point: point.operation in FAILURES).flatmap(_errors)
+    after = points.map(lambda point: at_phase(point, "after"))
     if kind == "signal":
-        return st.builds(CaughtSignal, at=points(phases=("after",)), signal=st.sampled_from(CATCHABLE))
+        return st.builds(Signal, at=after, signal=st.sampled_from(CATCHABLE))
     if kind == "timed":
-        signals = st.sampled_from(("SIGKILL", *CATCHABLE))
-        return st.builds(Timed, delay_us=st.integers(0, 10**6), signal=signals)
+        return st.builds(Timed, delay_us=st.integers(0, 10**6), signal=st.sampled_from(("SIGKILL", *CATCHABLE)))
     if kind == "damaged":
-        damage = st.sampled_from(("torn", "holed", "nul", "empty", "stale"))
-        return st.builds(Damaged, path=NAMES, damage=damage)
-    at = st.none() | points(phases=("after",))
-    return st.builds(PowerLoss, at=at, profile=st.sampled_from(DEFAULT_PROFILES), acked=st.integers(0, 8))
+        return st.builds(Damaged, path=NAMES, damage=st.sampled_from(("torn", "holed", "nul", "empty", "stale")))
+    profile = st.sampled_from(DEFAULT_PROFILES)
+    return st.builds(PowerLoss, at=st.none() | after, profile=profile, acked=st.integers(0, 8))
 
 
 def _recorded(kind: str, trace: Trace) -> st.SearchStrategy[Fault]:
@@ -116,10 +132,12 @@ def _recorded(kind: str, trace: Trace) -> st.SearchStrategy[Fault]:
         return st.builds(Kill, at=crash_points(trace))
     if kind == "signal":
         points = list(ack_points(trace)) or [at_phase(point, "after") for point in points_of(trace)]
-        return st.builds(CaughtSignal, at=st.sampled_from(points), signal=st.sampled_from(CATCHABLE))
+        return st.builds(Signal, at=st.sampled_from(points), signal=st.sampled_from(CATCHABLE))
     if kind in ("short", "errno"):
         wanted = Short if kind == "short" else Errno
-        return st.sampled_from([plan.faults[0] for plan in errno_plans(trace) if isinstance(plan.faults[0], wanted)])
+        return st.sampled_from(
+            [plan.faults[0] for plan in errno_plans(trace) if isinstance(plan.faults[0], wanted)]
+        )
     raise ValueError(f"of a recorded run there are {', '.join(EXACT)}, not {kind}")
 
 
@@ -127,17 +145,18 @@ def faults(
     kinds: Collection[str] = EXACT,
     *,
     trace: Trace | None = None,
-    points: Callable[..., st.SearchStrategy[CrashPoint]] = crash_points,
+    points: st.SearchStrategy[CrashPoint] | None = None,
 ) -> st.SearchStrategy[Fault]:
     """Return faults of the ``kinds`` asked for (:data:`KINDS`); the simplest is of the first.
 
-    With a ``trace``: those that are worth a run of the writer recorded in it. Else at ``points``, which is called with
-    ``phases``: :func:`crash_points` with keywords of your own.
+    With a ``trace``: those that are worth a run of the writer recorded in it. Else at ``points``, whose phase and bytes
+    count where a fault can choose them.
     """
     for kind in kinds:
         if kind not in KINDS:
             raise ValueError(f"no kind of fault {kind!r}{suggestion(kind, KINDS)}; valid: {', '.join(KINDS)}")
-    return st.one_of([_made_up(kind, points) if trace is None else _recorded(kind, trace) for kind in kinds])
+    places = crash_points() if points is None else points
+    return st.one_of([_made_up(kind, places) if trace is None else _recorded(kind, trace) for kind in kinds])
 
 
 def _place(fault: Fault) -> object:
@@ -148,7 +167,7 @@ def fault_plans(
     kinds: Collection[str] = EXACT,
     *,
     trace: Trace | None = None,
-    points: Callable[..., st.SearchStrategy[CrashPoint]] = crash_points,
+    points: st.SearchStrategy[CrashPoint] | None = None,
     least: int = 1,
     most: int = 1,
     schedules: st.SearchStrategy[AnySchedule] | None = None,

@@ -20,17 +20,17 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast, get_args
 
-from hypothesis import HealthCheck, note, reject, settings
+from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.errors import HypothesisException
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from harness.campaign.check import ACCEPTS_DAMAGE, damaged_trees
+from harness.campaign.proof import SIGKILL
 from harness.catalog.profiles import load_profile
-from harness.core.fault import FaultPlan, Kill
-from harness.core.run import Recording
+from harness.core.fault import CrashPoint, FaultPlan, Kill
 from harness.core.trace import Trace
 from harness.core.tree import EMPTY_TREE, Tree
 from harness.explore.power.effects import effects_of
@@ -39,13 +39,22 @@ from harness.explore.power.states import Explorer, PowerState
 from harness.report.escape import plain
 from harness.report.sentence import moment
 from harness.strategies.faults import crash_points
-from harness.testing.bench import Bench, why_failed
 from harness.testing.checking import Start, usage
 from harness.testing.errors import NoEngineError, NotCrashSafeError, NotMeasuredError, UsageError
 from harness.testing.program import Program, Writer
+from harness.testing.runner import Runner, why_failed
 
-FEW = settings(deadline=None, max_examples=25, stateful_step_count=6, suppress_health_check=list(HealthCheck))
+FEW = settings(
+    deadline=None,
+    max_examples=25,
+    stateful_step_count=6,
+    phases=[phase for phase in Phase if phase is not Phase.explain],
+    suppress_health_check=list(HealthCheck),
+)
 """What a test of a machine costs: some seconds. For more: ``settings(TestJournal.settings, max_examples=200)``."""
+End = Literal["graceful", "sigkill", "power"]
+ENDS: tuple[End, ...] = get_args(End)
+"""How a run ends. All runs are one rule: with one for each, hypothesis would leave some out of most examples."""
 UPDATE_WORD = "{update}"
 _POWER_STATES = 400
 """States of one power cut that one is drawn from, at most: the first in the order of the run."""
@@ -56,11 +65,16 @@ def _updates(machine: CrashConsistency) -> st.SearchStrategy[Any]:
     return st.none() if machine.updates is None else machine.updates
 
 
+def _ends(machine: CrashConsistency) -> st.SearchStrategy[End]:
+    return st.sampled_from(ENDS if machine.profile else ENDS[:2])
+
+
 _UPDATE: st.SearchStrategy[Any] = st.runner().flatmap(_updates)
+_END: st.SearchStrategy[End] = st.runner().flatmap(_ends)
 
 
 class _Test:
-    """``Journal.TestCase``: a test that opens its bench once for all examples, and closes it."""
+    """``Journal.TestCase``: a test that opens its runner once for all examples, and closes it."""
 
     def __get__(self, instance: object, owner: type[CrashConsistency]) -> type[unittest.TestCase]:
         return owner.test_case()
@@ -70,7 +84,7 @@ class CrashConsistency(RuleBasedStateMachine):
     """The state machine: derive from it, say what ``writer`` and ``check`` are, and let a runner find ``TestCase``."""
 
     writer: ClassVar[Writer]
-    """One update: a callable ``(dir)`` or ``(dir, ack)`` or a command with ``{dir}``, as ``tornwrite.check`` takes it."""
+    """One update, as ``tornwrite.check`` takes it: a callable ``(dir)`` or ``(dir, ack)``, a command with ``{dir}``."""
     updates: ClassVar[st.SearchStrategy[Any] | None] = None
     """What is updated: a value is drawn for each, and given to the writer as ``update=``, in a command ``{update}``."""
     recovery: ClassVar[Writer | None] = None
@@ -84,23 +98,27 @@ class CrashConsistency(RuleBasedStateMachine):
     """Seconds for one run."""
 
     TestCase = cast("Any", _Test())
-    _shared: ClassVar[Bench | None] = None
+    _shared: ClassVar[Runner | None] = None
     _check_is_tried: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
         cls = type(self)
         if not callable(getattr(cls, "writer", None)) and not isinstance(getattr(cls, "writer", None), Sequence):
-            raise UsageError(f"{cls.__name__} has no writer: a callable (dir) or (dir, ack), or a command with {{dir}}")
+            raise UsageError(
+                f"{cls.__name__} has no writer: a callable (dir) or (dir, ack), or a command with {{dir}}"
+            )
         self._own = None if cls._shared is not None else cls.opened().__enter__()
-        self._bench: Bench = cls._shared or cast("Bench", self._own)
+        self._runner: Runner = cls._shared or cast("Runner", self._own)
         self._steps: list[str] = []
         self._crashed = self._to_recover = False
         self._updated = 0
         self.acknowledged: list[str] = []
         """The ids acknowledged so far, in order."""
+        self.pending: list[Any] = []
+        """The updates begun since the last acknowledgement: each may be there, or not."""
         try:
-            self._tree = self._bench.tree_of(cls.start)
+            self._tree = self._runner.tree_of(cls.start)
             self._mute = bool(self._judged(self._tree)) if cls.start is None else False
             if cls.start is not None and (why := self._judged(self._tree)):
                 raise NotMeasuredError(f"your check rejects the files that are there before (start): {why}")
@@ -114,48 +132,24 @@ class CrashConsistency(RuleBasedStateMachine):
 
     # -- steps ------------------------------------------------------------------------------------------------------
 
-    @precondition(lambda self: not self._to_recover)
-    @rule(update=_UPDATE)
-    def update(self, update: Any) -> None:
-        """Run an update to its end."""
-        self._run(self._writer(update), "update" if update is None else f"update {update!r}")
-        self._updated += 1
-        self._mute = False
-
-    @precondition(lambda self: not self._to_recover)
-    @rule(update=_UPDATE, data=st.data())
-    def crash(self, update: Any, data: st.DataObject) -> None:
-        """Kill an update at one of its operations."""
-        self._kill(self._writer(update), "crash" if update is None else f"crash {update!r}", data)
-
-    @precondition(lambda self: type(self).recovery is not None)
-    @rule()
-    def recover(self) -> None:
-        """Run the recovery to its end."""
-        self._run(self._recovery(), "recovery")
-        self._to_recover = False
-
-    @precondition(lambda self: self._to_recover)
-    @rule(data=st.data())
-    def crash_recovery(self, data: st.DataObject) -> None:
-        """Kill a recovery at one of its operations."""
-        self._kill(self._recovery(), "crash of the recovery", data)
-
-    @precondition(lambda self: type(self).profile and not self._to_recover)
-    @rule(update=_UPDATE, data=st.data())
-    def cut_power(self, update: Any, data: st.DataObject) -> None:
-        """Let the power go during an update, and lose what the file system may."""
-        trace = self._recorded(self._writer(update), "power cut")
-        with usage():
-            profile = load_profile(type(self).profile)
-        states = Explorer(order_of(effects_of(trace, profile), profile)).states()
-        distinct: dict[tuple[int, int], PowerState] = {}
-        for state in islice(states, _POWER_STATES):
-            distinct.setdefault((state.tree.key, state.acked), state)
-        at = data.draw(st.integers(0, len(distinct) - 1), label="state left by the power cut")
-        left = list(distinct.values())[at]
-        acks = tuple(ack.id for ack in trace.acks[: left.acked])
-        self._crash(f"power cut on {profile.name} after {left.seq + 1} operations", left.tree, acks)
+    @rule(end=_END, update=_UPDATE, data=st.data())
+    def run(self, end: End, update: Any, data: st.DataObject | None = None) -> None:
+        """Run what is due, an update or the recovery from a crash, to one of its ends."""
+        recovering = self._to_recover
+        name = "recovery" if recovering else "update" if update is None else f"update {update!r}"
+        program = self._recovery() if recovering else self._writer(update)
+        whole = self._runner.run(program, self._tree)
+        self._fail_if(why_failed(whole), name)
+        if not recovering:
+            self.pending.append(update)
+        if end == "graceful" or data is None or whole.trace is None or not whole.trace.operations:
+            self._updated += not recovering
+            self._to_recover = self._mute = False
+            self._done(name, whole.final, whole.acks)
+        elif end == "sigkill":
+            self._kill(program, data.draw(crash_points(whole.trace), label="killed at"), name)
+        else:
+            self._cut_power(whole.trace, data, name)
 
     @precondition(lambda self: not self._to_recover)
     @invariant()
@@ -180,37 +174,36 @@ class CrashConsistency(RuleBasedStateMachine):
         given: Any = cls.writer
         if callable(given):
             if next(iter(inspect.signature(given).parameters), "") == "self":
-                raise UsageError(f"{cls.__name__}.writer runs in a process of its own, without self: a staticmethod")
+                raise UsageError(
+                    f"{cls.__name__}.writer runs in a process of its own, without self: a staticmethod"
+                )
             given = given if cls.updates is None else functools.partial(given, update=update)
         elif not isinstance(given, str | bytes):
             given = [str(word).replace(UPDATE_WORD, str(update)) for word in given]
-        return self._bench.program(given, "writer")
+        return self._runner.program(given, "writer")
 
     def _recovery(self) -> Program:
-        return self._bench.program(cast("Writer", type(self).recovery), "recovery")
+        return self._runner.program(cast("Writer", type(self).recovery), "recovery")
 
-    def _run(self, program: Program, name: str) -> None:
-        recording = self._bench.run(program, self._tree)
-        self._fail_if(why_failed(recording), name)
-        self._done(name, recording.final, recording.acks)
+    def _kill(self, program: Program, point: CrashPoint, name: str) -> None:
+        struck = self._runner.run(program, self._tree, FaultPlan(faults=(Kill(at=point),)))
+        if struck.delivered and struck.signal == SIGKILL:
+            self._crash(f"{name}, killed {moment(point, plain)}", struck.final, struck.acks)
+            return
+        note(f"{name}: another run of it did not come to {point}")
+        self._fail_if(why_failed(struck), name)
+        self._done(f"{name}, which ended before its kill", struck.final, struck.acks)
 
-    def _recorded(self, program: Program, name: str) -> Trace:
-        trace = self._bench.trace(program, self._tree)
-        if isinstance(trace, str):
-            self._fail_if(trace, name)
-            reject()
-        return trace
-
-    def _kill(self, program: Program, name: str, data: st.DataObject) -> None:
-        trace = self._recorded(program, name)
-        point = data.draw(crash_points(trace), label="killed at") if trace.operations else reject()
-        struck = self._bench.run(program, self._tree, FaultPlan(faults=(Kill(at=point),)))
-        if not _died(struck):
-            note(f"{name}: another run did not come to {point}")
-            self._fail_if(why_failed(struck), name)
-            self._done(f"{name}: it ended before its kill", struck.final, struck.acks)
-        else:
-            self._crash(f"{name}: killed {moment(point, plain)}", struck.final, struck.acks)
+    def _cut_power(self, trace: Trace, data: st.DataObject, name: str) -> None:
+        with usage():
+            profile = load_profile(type(self).profile)
+        distinct: dict[tuple[int, int], PowerState] = {}
+        for state in islice(Explorer(order_of(effects_of(trace, profile), profile)).states(), _POWER_STATES):
+            distinct.setdefault((state.tree.key, state.acked), state)
+        drawn = data.draw(st.integers(0, len(distinct) - 1), label="state after the power cut")
+        left = list(distinct.values())[drawn]
+        acks = tuple(ack.id for ack in trace.acks[: left.acked])
+        self._crash(f"{name}, the power cut on {profile.name} after {left.seq + 1} operations", left.tree, acks)
 
     def _crash(self, name: str, tree: Tree, acks: Sequence[str]) -> None:
         self._crashed = True
@@ -220,6 +213,8 @@ class CrashConsistency(RuleBasedStateMachine):
     def _done(self, name: str, tree: Tree, acks: Sequence[str]) -> None:
         self._tree = tree
         self.acknowledged += acks
+        if acks:
+            self.pending.clear()
         self._steps.append(name + (f"; acknowledged {', '.join(acks)}" if acks else ""))
 
     # -- judging ----------------------------------------------------------------------------------------------------
@@ -236,7 +231,7 @@ class CrashConsistency(RuleBasedStateMachine):
         """Return why the check rejects a state; an empty string if it does not."""
         self._cause: Exception | None = None
         try:
-            answer = self.check(self._bench.show(tree), list(self.acknowledged))
+            answer = self.check(self._runner.show(tree), list(self.acknowledged))
         except (HypothesisException, UsageError):
             raise
         except Exception as error:
@@ -258,32 +253,36 @@ class CrashConsistency(RuleBasedStateMachine):
         cls._check_is_tried = True
 
     def _told(self, problem: str) -> str:
-        lines = [f"{type(self).__name__} does not hold" + ("" if self._crashed else ", with no fault at all") + "."]
+        lines = [
+            f"{type(self).__name__} does not hold" + ("" if self._crashed else ", with no fault at all") + "."
+        ]
         lines += [f"  {number}. {plain(step)}" for number, step in enumerate(self._steps, 1)]
         return "\n".join([*lines, f"  {plain(problem)}"])
 
     # -- the test ---------------------------------------------------------------------------------------------------
 
     @classmethod
-    def opened(cls) -> Bench:
-        """Return the bench on which the writer runs, not yet entered."""
-        return Bench(timeout=cls.timeout, env=cls.env)
+    def opened(cls) -> Runner:
+        """Return what runs the writer, not yet entered."""
+        return Runner(timeout=cls.timeout, env=cls.env)
 
     @classmethod
     @lru_cache
     def test_case(cls) -> type[unittest.TestCase]:
         """Return ``TestCase``, hypothesis's own with :data:`FEW` examples."""
 
+        machine = cls
+
         class Test(super().TestCase):  # type: ignore[misc]
             settings = FEW
 
             @classmethod
-            def setUpClass(self) -> None:
+            def setUpClass(cls) -> None:
                 try:
-                    cls._shared = cls.opened().__enter__()
+                    machine._shared = machine.opened().__enter__()
                 except NoEngineError as error:
                     raise unittest.SkipTest(f"tornwrite: {error}") from None
-                self.addClassCleanup(cls._close)
+                cls.addClassCleanup(machine._close)
 
         Test.__name__, Test.__qualname__ = f"{cls.__name__}.TestCase", f"{cls.__qualname__}.TestCase"
         return Test
@@ -293,7 +292,3 @@ class CrashConsistency(RuleBasedStateMachine):
         bench, cls._shared = cls._shared, None
         if bench is not None:
             bench.__exit__()
-
-
-def _died(recording: Recording) -> bool:
-    return bool(recording.delivered) and recording.signal == 9

@@ -14,7 +14,10 @@ START = tree_of({"a": b"A" * 700, "d/e": b"E"})
 
 @st.composite
 def traces(draw: st.DrawFn, steps: int = 5) -> Trace:
-    """Draw the trace of a run of a few steps on :data:`NAMES`: rewrites, appends, replacements, renames, removals, syncs, acknowledgements."""
+    """Draw the trace of a run of a few steps on :data:`NAMES`.
+
+    Rewrites, appends, replacements, renames, removals, syncs, acknowledgements.
+    """
     script = Script(START)
     acks = 0
     for _ in range(draw(st.integers(1, steps))):

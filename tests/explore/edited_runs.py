@@ -1,4 +1,4 @@
-"""What a power loss may leave of a run, and a predicate over documents, for the tests of trace edits, advice and audit."""
+"""What a power loss may leave of a run, and what documents owe, for the tests of trace edits, advice and audit."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Single runs of a test's writer, one after the other, each from a tree that the caller has: whole, or under a fault.
 
 One worker for all of them, as a campaign has, and of a Python writer one fork server: a run of it costs a fork and what
-the writer does. Nothing a run started outlives it but that server, which ends with the bench.
+the writer does. A run that was made before is remembered: who asks twice means to go on from there. Nothing a run
+started outlives it but that server, which ends with the runner.
 
 Non-goals: judging what a run leaves.
 """
@@ -9,13 +10,10 @@ Non-goals: judging what a run leaves.
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
-
-import msgspec
 
 from harness.campaign import worker
 from harness.campaign.executor import Call, Executor
@@ -26,7 +24,6 @@ from harness.campaign.scratch import scratch_workspace
 from harness.campaign.work import last_words, run_once
 from harness.core.fault import NO_FAULTS, FaultPlan
 from harness.core.run import Recording, RunSpec
-from harness.core.trace import Trace
 from harness.core.tree import Tree
 from harness.engines import engine as engine_named
 from harness.engines.shim.forking import ForkedEngine
@@ -64,14 +61,14 @@ def why_failed(recording: Recording) -> str:
     return f"{how}: {words}" if words else how
 
 
-class Bench:
-    """The place of such runs; a context manager. ``timeout``: seconds for one run, ``env``: what the writer is given."""
+class Runner:
+    """Makes such runs; a context manager. ``timeout``: seconds for one run, ``env``: what the writer is given."""
 
     def __init__(self, *, timeout: float = 10.0, env: Mapping[str, str] | None = None) -> None:
         self._timeout_s = timeout
         self._environment = dict(env or {})
         self._stack = contextlib.ExitStack()
-        self._traces: dict[tuple[int, tuple[str, ...], bytes], Trace] = {}
+        self._made: dict[tuple[int, tuple[str, ...], bytes, FaultPlan], Recording] = {}
         self._forks = True
 
     def __enter__(self) -> Self:
@@ -104,7 +101,13 @@ class Bench:
         return Path(self._workspace.root)
 
     def run(self, program: Program, start: Tree, plan: FaultPlan = NO_FAULTS) -> Recording:
-        """Run once, from ``start``. Raises :class:`NotMeasuredError` where what happened was not seen."""
+        """Return a run from ``start``: made now, unless the same was made from the same files before.
+
+        Raises :class:`NotMeasuredError` where what happened was not seen.
+        """
+        key = (start.key, program.command, _payload(program), plan)
+        if key in self._made:
+            return self._made[key]
         with usage():
             probe = Probe(
                 command=program.command, start=start, environment=self._environment, timeout_s=self._timeout_s
@@ -119,18 +122,9 @@ class Bench:
             raise NotMeasuredError(f"a run was not seen to its end: {recording.ending_detail}")
         if recording.differences:
             raise NotMeasuredError(f"a recording does not verify: {'; '.join(recording.differences[:3])}")
-        if not plan.faults and recording.trace is not None and not why_failed(recording) and len(self._traces) < _KEPT:
-            self._traces[self._key(program, start)] = recording.trace
+        if len(self._made) < _KEPT:
+            self._made[key] = recording
         return recording
-
-    def trace(self, program: Program, start: Tree) -> Trace | str:
-        """Return the operations of an undisturbed run, made if none is remembered; or why it failed."""
-        known = self._traces.get(self._key(program, start))
-        if known is not None:
-            return known
-        recording = self.run(program, start)
-        assert recording.trace is not None
-        return why_failed(recording) or recording.trace
 
     def _call(self, engine: str, spec: RunSpec, plan: FaultPlan) -> Recording:
         call = Call(run_on, (engine, spec, plan), timeout_s=self._timeout_s + _SPARE_S)
@@ -138,9 +132,10 @@ class Bench:
         recording: Recording = outcome.result()
         return recording
 
-    def _key(self, program: Program, start: Tree) -> tuple[int, tuple[str, ...], bytes]:
-        payload = program.command[3] if program.name else ""
-        if not os.path.exists(payload):
-            return start.key, program.command, b""
-        with open(payload, "rb") as stream:
-            return start.key, program.command, stream.read()
+
+def _payload(program: Program) -> bytes:
+    """Return what a packed callable is in its file; nothing of a command."""
+    if not program.name:
+        return b""
+    with open(program.command[3], "rb") as stream:
+        return stream.read()
