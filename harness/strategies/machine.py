@@ -38,7 +38,7 @@ from harness.explore.power.order import order_of
 from harness.explore.power.states import Explorer, PowerState
 from harness.report.escape import plain
 from harness.report.sentence import moment
-from harness.strategies.faults import crash_points
+from harness.strategies.faults import points_of
 from harness.testing.checking import Start, usage
 from harness.testing.errors import NoEngineError, NotCrashSafeError, NotMeasuredError, UsageError
 from harness.testing.program import Program, Writer
@@ -46,7 +46,7 @@ from harness.testing.runner import Runner, why_failed
 
 FEW = settings(
     deadline=None,
-    max_examples=25,
+    max_examples=50,
     stateful_step_count=6,
     phases=[phase for phase in Phase if phase is not Phase.explain],
     suppress_health_check=list(HealthCheck),
@@ -135,6 +135,7 @@ class CrashConsistency(RuleBasedStateMachine):
     @rule(end=_END, update=_UPDATE, data=st.data())
     def run(self, end: End, update: Any, data: st.DataObject | None = None) -> None:
         """Run what is due, an update or the recovery from a crash, to one of its ends."""
+        __tracebackhide__ = True
         recovering = self._to_recover
         name = "recovery" if recovering else "update" if update is None else f"update {update!r}"
         program = self._recovery() if recovering else self._writer(update)
@@ -147,7 +148,9 @@ class CrashConsistency(RuleBasedStateMachine):
             self._to_recover = self._mute = False
             self._done(name, whole.final, whole.acks)
         elif end == "sigkill":
-            self._kill(program, data.draw(crash_points(whole.trace), label="killed at"), name)
+            # From the end: whether the file is new changes the number of points before, not behind.
+            points = st.sampled_from(points_of(whole.trace)[::-1])
+            self._kill(program, data.draw(points, label="killed at"), name)
         else:
             self._cut_power(whole.trace, data, name)
 
@@ -155,6 +158,7 @@ class CrashConsistency(RuleBasedStateMachine):
     @invariant()
     def state_holds(self) -> None:
         """Let the check judge what is on disk."""
+        __tracebackhide__ = True
         if self._mute:
             return
         why = self._judged(self._tree)
@@ -220,6 +224,7 @@ class CrashConsistency(RuleBasedStateMachine):
     # -- judging ----------------------------------------------------------------------------------------------------
 
     def _fail_if(self, why: str, name: str) -> None:
+        __tracebackhide__ = True
         if not why:
             return
         if not self._crashed:
@@ -229,6 +234,7 @@ class CrashConsistency(RuleBasedStateMachine):
 
     def _judged(self, tree: Tree) -> str:
         """Return why the check rejects a state; an empty string if it does not."""
+        __tracebackhide__ = True
         self._cause: Exception | None = None
         try:
             answer = self.check(self._runner.show(tree), list(self.acknowledged))

@@ -61,7 +61,7 @@ class Careless(Journal):
 
 
 def test_damage_of_a_second_crash_is_found_with_the_fewest_steps() -> None:
-    text = outcome(Careless, max_examples=60)
+    text = outcome(Careless, max_examples=300)
     assert steps(text) == [
         "update; acknowledged 1",
         "update, killed after its 1st write to journal",
@@ -186,7 +186,7 @@ def test_an_update_that_a_crash_keeps_from_starting_is_a_finding() -> None:
         return not (directory / "data").exists() or (directory / "data").read_text() in ("", "x")
 
     text = outcome(_machine(fails_on_what_it_finds, check, start={"data": "x"}))
-    assert steps(text) == ["update, killed after its 1st opening of lock", "update"]
+    assert steps(text) == ["update, killed after its 1st opening of data", "update"]
     assert "it fails: exit code 1: AssertionError: locked" in text
 
 
