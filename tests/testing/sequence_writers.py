@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,14 @@ def fails(directory: Path) -> None:
 
 def fails_on_what_it_finds(directory: Path) -> None:
     assert not (directory / "lock").exists(), "locked"
+    (directory / "lock").touch()
+    (directory / "data").write_text("x")
+    (directory / "lock").unlink()
+
+
+def waits_for_what_it_finds(directory: Path) -> None:
+    while (directory / "lock").exists():
+        time.sleep(0.05)
     (directory / "lock").touch()
     (directory / "data").write_text("x")
     (directory / "lock").unlink()

@@ -18,6 +18,7 @@ from sequence_writers import (
     recovers,
     repairs_into_what_a_crash_left,
     saves,
+    waits_for_what_it_finds,
 )
 
 from harness.strategies import CrashConsistency
@@ -182,13 +183,20 @@ def test_what_cannot_be_measured_is_one_line(machine: type[CrashConsistency], sa
     assert said in outcome(machine, max_examples=5)
 
 
-def test_an_update_that_a_crash_keeps_from_starting_is_a_finding() -> None:
+@pytest.mark.parametrize(
+    ("writer", "said"),
+    [
+        (fails_on_what_it_finds, "it fails: exit code 1: AssertionError: locked"),
+        (waits_for_what_it_finds, "it fails: it does not end in time"),
+    ],
+)
+def test_an_update_that_a_crash_keeps_from_starting_is_a_finding(writer: Any, said: str) -> None:
     def check(self: object, directory: Path, acknowledged: list[str]) -> bool:
         return not (directory / "data").exists() or (directory / "data").read_text() in ("", "x")
 
-    text = outcome(_machine(fails_on_what_it_finds, check, start={"data": "x"}))
+    text = outcome(_machine(writer, check, start={"data": "x"}, timeout=3.0), max_examples=10)
     assert steps(text) == ["update, killed after its 1st opening of data", "update"]
-    assert "it fails: exit code 1: AssertionError: locked" in text
+    assert said in text
 
 
 def test_a_machine_runs_without_its_test_case() -> None:
