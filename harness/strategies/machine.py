@@ -290,6 +290,9 @@ class CrashConsistency(RuleBasedStateMachine):
                     raise unittest.SkipTest(f"tornwrite: {error}") from None
                 cls.addClassCleanup(machine._close)
 
+            def setUp(self) -> None:
+                self.settings = settings(self.settings, deadline=None)  # processes take the time that they take
+
         Test.__name__, Test.__qualname__ = f"{cls.__name__}.TestCase", f"{cls.__qualname__}.TestCase"
         return Test
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import unittest
 from collections.abc import Callable
@@ -84,8 +85,9 @@ def test_a_correct_journal_stays_clean() -> None:
 
 
 def appends_here(directory: Path, ack: Callable[[object], None]) -> None:
-    """A writer of a module that takes long to import."""
+    """A writer of a module that takes long to import; it says who forked it."""
     appends(directory, ack)
+    (directory / "parent").write_text(str(os.getppid()))
 
 
 def test_runs_are_forked_from_a_process_that_has_the_modules() -> None:
@@ -95,8 +97,12 @@ def test_runs_are_forked_from_a_process_that_has_the_modules() -> None:
         second = runner.run(program, first.final)
         assert (first.engine, second.engine, second.acks) == ("forked", "forked", ("2",))
         assert runner.run(program, first.final) is second  # asked for again, not made again
-        known = runner.show(second.final) / "journal"
-        assert known.read_text() == "1 record\n2 record\n"
+        shown = runner.show(second.final)
+        assert (shown / "journal").read_text() == "1 record\n2 record\n"
+        server = (shown / "parent").read_text()
+        assert (runner.show(first.final) / "parent").read_text() == server
+        assert os.path.exists(f"/proc/{server}")
+    assert not os.path.exists(f"/proc/{server}")
 
 
 class Document(CrashConsistency):
