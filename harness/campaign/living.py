@@ -29,9 +29,8 @@ from harness.core.verdict import Verdict, Violation
 from harness.engines import engine as engine_named
 from harness.engines.base import Engine
 from harness.engines.timed import Hooks, TimedEngine
-from harness.sandbox.environment import real_python
 from harness.sandbox.snapshot import StateTooLargeError, read_tree
-from harness.services import instances
+from harness.services.together import Program, as_one, ended_file
 from harness.services.tools import SOCKET, Service, serving
 
 SUSPENDED_US = 200_000
@@ -48,8 +47,6 @@ _SIGNALS: Mapping[Exit, tuple[tuple[int, str], ...]] = MappingProxyType(
 )
 _SAID: tuple[Exit, ...] = ("graceful", "suspend_resume")
 """The ends that come because the target is asked to exit."""
-_INSTANCES = "instances.json"
-_ENDED = "ended"
 _END_S = 10.0
 """How long one instance may take to exit before the next is asked to."""
 _TICK_S = 2e-3
@@ -199,16 +196,11 @@ def _run(
             for count, service in enumerate(reversed(services), 1):
                 service.say_exit()
                 if count < len(services):
-                    _wait_for_ends(_ended_file(spec), count)
+                    _wait_for_ends(ended_file(spec), count)
                     look()
 
         hooks = Hooks(at_clock=look, after_faults=say_exit if life.exit in _SAID else None)
         return TimedEngine(hooks).run(spec, plan_of(life) if life.exit in _SIGNALS else NO_FAULTS)
-
-
-def _ended_file(spec: RunSpec) -> str:
-    """Return where instances that ran together note their ends; it is emptied before each run."""
-    return os.path.join(spec.environment["TMPDIR"], _ENDED)
 
 
 def _wait_for_ends(path: str, count: int) -> None:
@@ -229,15 +221,8 @@ def _together(life: LifeRun, services: list[Service], start: Tree) -> RunSpec:
     first = life.specs[0]
     if len(life.specs) == 1:
         return msgspec.structs.replace(first, environment=environments[0], start=start)
-    listed = [
-        {"argv": spec.argv, "environment": environment}
-        for spec, environment in zip(life.specs, environments, strict=True)
+    programs = [
+        Program(spec.argv, environment) for spec, environment in zip(life.specs, environments, strict=True)
     ]
-    path = os.path.join(os.path.dirname(first.root), _INSTANCES)
     files = {name: data for spec in life.specs for name, data in spec.files.items()}
-    return msgspec.structs.replace(
-        first,
-        argv=(real_python(), "-BEsS", os.path.abspath(instances.__file__), path, _ended_file(first)),
-        files={**files, path: msgspec.json.encode(listed)},
-        start=start,
-    )
+    return as_one(msgspec.structs.replace(first, files=files, start=start), programs, ended=ended_file(first))

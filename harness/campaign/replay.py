@@ -30,6 +30,7 @@ from harness.campaign.token import ReplayRecord, TokenError, encode
 from harness.campaign.trials import point_of, schedule_problem, struck
 from harness.campaign.work import record_and_explore
 from harness.catalog import NotAvailableError, Subject, Workload, compile_subject, find_variant, load_target
+from harness.catalog.published import at_version, named_variant
 from harness.catalog.workload import problem
 from harness.checks import INVARIANTS
 from harness.core.fault import FaultClass, FaultPlan, Timed
@@ -88,11 +89,17 @@ def add_tokens(ctx: Context, cases: Iterable[Measured], digest: str = "") -> Non
         ctx.ledger.replace(msgspec.structs.replace(finding, token=token))
 
 
-def subject_of(record: ReplayRecord, workspace: Workspace) -> Subject:
-    """Return the target that a token names. Raises :class:`ManifestError` or :class:`NotAvailableError`."""
+def subject_of(record: ReplayRecord, workspace: Workspace, version: str = "") -> Subject:
+    """Return the target that a token names, at ``version`` of its package if one is given.
+
+    Raises :class:`ManifestError` or :class:`NotAvailableError`.
+    """
     target = load_target(record.target)
-    label = f"{record.variant}@{record.version}" if record.version else record.variant
-    variant = find_variant(target, label)
+    if version:
+        variant = at_version(target, named_variant(target, record.variant, record.version), version)
+    else:
+        label = f"{record.variant}@{record.version}" if record.version else record.variant
+        variant = find_variant(target, label)
     try:
         workload = msgspec.convert(record.workload, Workload)
     except msgspec.ValidationError as error:
@@ -198,10 +205,10 @@ def _decide(
     if elsewhere.violated_at:
         text = f"REPRODUCED at another point: {elsewhere.violated_at}"
         return _answer("REPRODUCED", finding, times, reached, 0, text)
-    exact = _is_scheduled(finding)
-    if finding.crash_point is None and finding.fault_class not in ("none", "damage") and not exact:
-        text = f"CHANGED: {spell_rate(0, reached)}; {_chance(finding)} cannot show that it is fixed"
+    if chance := chance_of(finding):
+        text = f"CHANGED: {spell_rate(0, reached)}; {chance} cannot show that it is fixed"
         return _answer("CHANGED", finding, times, reached, 0, text)
+    exact = _is_scheduled(finding)
     unmeasured = not_measured_here(measured, finding)
     if unmeasured:
         return _answer("CHANGED", finding, times, reached, 0, f"CHANGED: no run shows it, but {unmeasured}")
@@ -228,8 +235,11 @@ def _is_scheduled(finding: Finding) -> bool:
     return plan is not None and plan.schedule is not None
 
 
-def _chance(finding: Finding) -> str:
-    """Return what a run that did not show the finding was."""
+def chance_of(finding: Finding) -> str:
+    """Return what a run that does not show the finding is, where that decides nothing; else an empty string."""
+    exact = finding.crash_point is not None or finding.fault_class in ("none", "damage", "power")
+    if exact or _is_scheduled(finding):
+        return ""
     if finding.fault_class == "concurrency":
         return "a run in which nothing met"
     return f"a {'signal' if finding.fault_class == 'signal' else 'kill'} at a random moment"

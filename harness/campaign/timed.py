@@ -26,6 +26,7 @@ from harness.core.fault import FaultPlan, Timed
 from harness.core.json_record import decode_record, encode_document
 from harness.core.run import Recording
 from harness.core.trace import Trace
+from harness.explore.exposure import exposed_us
 
 WINDOW_MARGIN_US = 5_000
 """The window opens this long before the first mutating operation and closes as long after the last."""
@@ -41,12 +42,14 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     """Where timed kills are aimed, in microseconds of the run's clock; ``run_us`` is a plain run's length.
 
     The clock starts at the arm line where a target has one, else at the start of the process; ``run_us`` counts from
-    the start of the process, for that is what a kill in the wild meets.
+    the start of the process, for that is what a kill in the wild meets. ``exposed_us``: for how long of the window the
+    exact verdicts say that a kill does damage; -1 where they say nothing.
     """
 
     start_us: int
     end_us: int
     run_us: int
+    exposed_us: int = -1
 
     @property
     def length_us(self) -> int:
@@ -109,7 +112,18 @@ def measure_window(executor: Executor, measured: Measured) -> Window:
     """Return the window of one case, measured now."""
     recording = measured.explored.recording
     plain = plain_run(executor, measured.case)
-    return window_of(measured.trace, recording.armed_us, int(recording.wall_ms * 1000), plain)
+    window = window_of(measured.trace, recording.armed_us, int(recording.wall_ms * 1000), plain)
+    explored = measured.explored.explorations.get("kill")
+    if explored is None:
+        return window
+    exposed = exposed_us(
+        measured.trace,
+        explored.places,
+        (recording.armed_us or 0, int(recording.wall_ms * 1000)),
+        plain.run_us - plain.armed_us,
+        (window.start_us, window.end_us),
+    )
+    return msgspec.structs.replace(window, exposed_us=round(exposed))
 
 
 def _window(ctx: Context, measured: Measured) -> Window:

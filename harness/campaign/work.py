@@ -40,6 +40,7 @@ from harness.sandbox.command import CommandResult, run_command
 from harness.sandbox.machine import is_case_sensitive
 from harness.sandbox.snapshot import read_tree
 from harness.sandbox.workspace import prepare
+from harness.services.together import all_instances
 from harness.services.tools import serving
 
 _BY_OTHER_RUNS: frozenset[FaultClass] = frozenset({"errno", "short", "signal", "concurrency"})
@@ -128,8 +129,9 @@ def run_once(engine_name: str, spec: RunSpec, plan: FaultPlan = NO_FAULTS, *, ve
     in_turn = not leaves_alone(plan.schedule)
     if tools is not None and in_turn:
         tools = tools.at_once()  # how late one is, is how late the scheduler lets its thread go on
+    together = all_instances(spec, in_turn=plan.fault_class != "concurrency")
     with serving(msgspec.structs.replace(spec, tools=tools), in_turn=in_turn) as service:
-        served = msgspec.structs.replace(spec, environment={**spec.environment, **service.environment})
+        served = msgspec.structs.replace(together, environment={**spec.environment, **service.environment})
         engine = engine_named(engine_name)
         if plan.schedule is not None and isinstance(engine, SchedulingEngine):
             recording = engine.run(served, plan, verify=verify, beside=service)

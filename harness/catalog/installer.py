@@ -43,6 +43,7 @@ _NETWORK = re.compile(
     r"|ReadTimeout|Max retries|Network is unreachable|Connection (?:refused|reset|aborted)|ProxyError|SSLError",
     re.IGNORECASE,
 )
+_MISSING = "the package index has no such version for this platform"
 _NO_SPACE = re.compile(r"No space left|ENOSPC", re.IGNORECASE)
 
 
@@ -65,31 +66,42 @@ def _has_pip(python: str) -> bool:
     return asked.returncode == 0
 
 
+def find_pip() -> str:
+    """Return an interpreter that has pip, or an empty string.
+
+    This one first; in a virtual environment, its base has the same ABI.
+    """
+    pythons = (python for python in dict.fromkeys((sys.executable, real_python())) if python)
+    return next((python for python in pythons if _has_pip(python)), "")
+
+
 def pip_command(package: Package, site: str) -> list[str]:
     """Return the command that puts a package and what it needs into ``site``.
 
-    The interpreter's own pip first (in a virtual environment, its base has the same ABI), else uv, which brings
-    environments without pip. Raises :class:`NotAvailableError`.
+    pip, else uv, which brings environments without pip. Raises :class:`NotAvailableError`.
     """
     requirement = package.name if package.version == LATEST else f"{package.name}=={package.version}"
     source = ["--no-binary", package.name] if package.sdist else []
-    for python in dict.fromkeys((sys.executable, real_python())):
-        if python and _has_pip(python):
-            return [python, *_PIP, "--target", site, *source, requirement]
+    if python := find_pip():
+        return [python, *_PIP, "--target", site, *source, requirement]
     if uv := shutil.which("uv"):
         return [uv, "pip", "install", "--quiet", "--python", real_python(), "--target", site, *source, requirement]
     raise NotAvailableError(f"{package} cannot be installed: neither pip nor uv is there")
 
 
+def find_npm(wanted: str) -> str:
+    """Return npm's path. Raises :class:`NotAvailableError`: why ``wanted`` is not to be had."""
+    if real_node() is None:
+        raise NotAvailableError(f"{wanted} needs Node, which is not installed")
+    try:
+        return resolve_program("npm")
+    except ProgramNotFoundError:
+        raise NotAvailableError(f"{wanted} cannot be installed: npm is not there") from None
+
+
 def npm_command(package: Package, directory: str) -> list[str]:
     """Return the command that puts a package below ``directory``. Raises :class:`NotAvailableError`."""
-    if real_node() is None:
-        raise NotAvailableError(f"{package} needs Node, which is not installed")
-    try:
-        npm = resolve_program("npm")
-    except ProgramNotFoundError:
-        raise NotAvailableError(f"{package} cannot be installed: npm is not there") from None
-    return [npm, *_NPM, "--prefix", directory, f"{package.name}@{package.version}"]
+    return [find_npm(str(package)), *_NPM, "--prefix", directory, f"{package.name}@{package.version}"]
 
 
 def fetch(package: Package, directory: str, timeout_s: float) -> str:
@@ -138,16 +150,21 @@ def _installed_version(package: Package, site: str) -> str:
 
 def explain_failure(package: Package, result: CommandResult, timeout_s: float) -> str:
     """Return in one line why an installer failed. Its own words may name hosts, so they are not repeated."""
+    return f"{package} cannot be installed: {failure_in_words(result, timeout_s, 'the installer')}"
+
+
+def failure_in_words(result: CommandResult, timeout_s: float, who: str, missing: str = _MISSING) -> str:
+    """Return in a few words why a command that asks a registry failed; ``missing``: what it means that it has none."""
     if result.not_started:
-        return f"{package} cannot be installed: {result.not_started}"
+        return result.not_started
     if result.timed_out:
-        return f"{package} cannot be installed: not done after {timeout_s:g} s"
+        return f"not done after {timeout_s:g} s"
     text = (result.stdout + result.stderr).decode("utf-8", "replace")
     if _NO_SPACE.search(text):
-        return f"{package} cannot be installed: no space left for the cache"
+        return "no space left for the cache"
     if _NETWORK.search(text):
-        return f"{package} cannot be installed: the package index cannot be reached"
+        return "the package index cannot be reached"
     if _NOT_FOUND.search(text):
-        return f"{package} cannot be installed: the package index has no such version for this platform"
+        return missing
     ended = f"signal {result.signal}" if result.signal else f"exit code {result.exit_code}"
-    return f"{package} cannot be installed: the installer ended with {ended}"
+    return f"{who} ended with {ended}"

@@ -14,7 +14,7 @@ import msgspec
 
 from harness.catalog.manifest import Target, Variant
 from harness.catalog.subject import WORKLOAD_NAME, compile_subject
-from harness.catalog.workload import Workload
+from harness.catalog.workload import MAX_INSTANCES, Workload
 from harness.core.run import RunSpec
 from harness.sandbox.workspace import Workspace
 
@@ -25,7 +25,6 @@ IDLE = "^IDLE$"
 _ADVANCE = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(ms|s|m|h|d)")
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 MAX_LIVES = 200
-MAX_INSTANCES = 8
 
 
 class Life(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

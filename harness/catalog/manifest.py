@@ -29,7 +29,7 @@ LATEST = "latest"
 """The version that a registry calls newest at the time of installing; it never carries an expectation."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+!_-]{0,63}")
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+!_-]{0,63}")
 _PACKAGE = {
     "pypi": re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?"),
     "npm": re.compile(r"(?:@[a-z0-9][a-z0-9._-]{0,62}/)?[a-z0-9][a-z0-9._-]{0,126}"),
@@ -235,7 +235,7 @@ def _packages(where: str, section: PackageSection | None) -> list[Package | None
         raise ManifestError(f"{where} package: needs either version or versions")
     versions = section.versions or (section.version,)
     for version in versions:
-        if not _VERSION.fullmatch(version):
+        if not VERSION.fullmatch(version):
             raise ManifestError(f"{where} package.version: {version!r} is not a version")
     return [
         Package(registry=section.registry, name=section.name, version=version, sdist=section.sdist)

@@ -127,6 +127,8 @@ def compile_scenario(shown: str, tables: dict[str, object], path: str = "") -> S
         raise ManifestError(f"{shown}: [workload] {wrong}")
     if wrong := problem_of_lives(parsed.life):
         raise ManifestError(f"{shown}: {wrong}")
+    if parsed.life and parsed.workload.instances > 1:
+        raise ManifestError(f"{shown}: [workload] instances: with [[life]] tables each life says its own")
     fields = {name: getattr(section, name) for name in section.__struct_fields__}
     fields["faults"] = section.faults or DEFAULT_FAULTS
     fields["profiles"] = _profiles(shown, section, os.path.dirname(path))

@@ -113,9 +113,11 @@ def compile_subject(
         files={values["workload"]: workload_json(workload, seed, life, index or 0)},
         ack=variant.ack,
         arm=variant.arm,
-        limits=Limits(timeout_s=variant.timeout_s),
+        arm_times=workload.instances,
+        limits=Limits(timeout_s=variant.timeout_s * workload.instances),
         # A life waits for its end at the service, even where no tool runs.
         tools=tools if tools.steps or index is not None else None,
+        instances=workload.instances,
     )
     return Subject(
         target=target.name,

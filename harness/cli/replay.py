@@ -1,20 +1,32 @@
-"""``tornwrite replay``: a finding again, from its token."""
+"""``tornwrite replay``: a finding again, from its token; on the version it was made with, on another, or on all."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 import msgspec
 
+from harness.cli.bisecting import How, Range, bisect_command
 from harness.cli.options import Number, chosen_engine, engine_option, jobs_option, own_profile_option
 from harness.cli.output import json_option, print_line, say
-from harness.cli.probe import ack_option, check_option, env_option, timeout_option, torn_tail_option
+from harness.cli.probe import (
+    ack_option,
+    check_option,
+    env_option,
+    instances_option,
+    timeout_option,
+    torn_tail_option,
+)
 
 if TYPE_CHECKING:
+    from harness.campaign.token import ReplayRecord
+    from harness.catalog import Subject
     from harness.checks.binding import TornTail
     from harness.core.profile import Profile
+    from harness.sandbox.workspace import Workspace
 
 EXIT_CODES = {"REPRODUCED": 1, "FIXED": 0, "CHANGED": 3}
 _CONTEXT = {"ignore_unknown_options": False, "allow_interspersed_args": True}
@@ -23,11 +35,21 @@ _CONTEXT = {"ignore_unknown_options": False, "allow_interspersed_args": True}
 @click.command("replay", context_settings=_CONTEXT)
 @click.argument("token")
 @click.option("--times", type=Number(1, 10_000), default=3, show_default=True, help="Runs of the real target.")
+@click.option("--target", metavar="PKG@VERSION", help="Run another published version of the token's target.")
+@click.option(
+    "--bisect", "package", metavar="PKG", help="Find the first published version that fixed it, or that broke it."
+)
+@click.option(
+    "--from", "oldest", metavar="VERSION", help="With --bisect: the oldest version. [default: the first]"
+)
+@click.option("--to", "newest", metavar="VERSION", help="With --bisect: the newest version. [default: the last]")
+@click.option("--pre", is_flag=True, help="With --bisect: pre-releases too.")
 @check_option
 @torn_tail_option
 @env_option
 @ack_option
 @timeout_option
+@instances_option
 @jobs_option
 @engine_option
 @own_profile_option
@@ -36,11 +58,17 @@ _CONTEXT = {"ignore_unknown_options": False, "allow_interspersed_args": True}
 def command(
     token: str,
     times: int,
+    target: str | None,
+    package: str | None,
+    oldest: str | None,
+    newest: str | None,
+    pre: bool,
     check: tuple[str, ...],
     torn_tail: TornTail | None,
     env: tuple[str, ...],
     ack: str | None,
     timeout: float,
+    instances: int,
     jobs: int | None,
     engine_name: str | None,
     profile: Profile | None,
@@ -51,55 +79,116 @@ def command(
 
     A token names a target of tornwrite; the token of a probe needs the command again after "--". Another command than
     the one it was made for is allowed, with a warning: that is how a fix is tested.
+
+    Of a published package, --target runs the token on another version, and --bisect searches the versions that the
+    registry of your pip or npm has: fixed in VERSION (exit 0), broken in VERSION (exit 1), not decided (exit 3), or
+    both ends of the range answer the same (exit 5). Both put versions into the cache; a search of n versions
+    installs at most 2 + log2 n of them (rounded up). Where a version cannot be run, one beside it is tried, and the
+    answer may be a range.
     """
+    from harness.campaign.token import decode
+
+    record = decode(token)
+    _check_choice(record, target, package, bounded=oldest is not None or newest is not None or pre)
+    how = How(times, jobs, engine_name, profile, as_json)
+    if record.kind == "probe":
+        given = _Given(words, check, torn_tail, env, ack, timeout, instances)
+        return _replay(record, how, lambda workspace: _probe(record, workspace, given))
+    if words or check or torn_tail or env or ack or instances > 1:
+        raise click.UsageError(
+            f"this token names the target {record.target!r}: no command, --check, --torn-tail, --env, --ack or "
+            "--instances is taken"
+        )
+    if package is not None:
+        return bisect_command(record, Range(package, oldest or "", newest or "", pre), how)
+    return _replay_target(record, how, target)
+
+
+def _check_choice(record: ReplayRecord, target: str | None, package: str | None, *, bounded: bool) -> None:
+    if package is None and bounded:
+        raise click.UsageError("--from, --to and --pre go with --bisect")
+    if package is not None and target is not None:
+        raise click.UsageError("either --target, which runs one version, or --bisect, which searches for one")
+    if record.kind == "probe" and (package is not None or target is not None):
+        option = "--target" if package is None else "--bisect"
+        raise click.UsageError(
+            f"{option}: this token is of a probe, whose versions are commands: give one after '--'"
+        )
+
+
+def _replay_target(record: ReplayRecord, how: How, target: str | None) -> int:
+    """Replay the token of a target: at its own version, or at the one that ``target`` names."""
+    from harness.campaign.bisecting import installed_version
+    from harness.campaign.replay import subject_of
+    from harness.report.escape import plain
+
+    version = ""
+    if target is not None:
+        found, version = installed_version(
+            record, target, lambda package: say(f"installing {package.name} {package.version} …")
+        )
+        if not how.as_json:
+            print_line(plain(f"{found.package.name} {version}, with a token made with {found.made_with}:"))
+    return _replay(record, how, lambda workspace: (subject_of(record, workspace, version), ()))
+
+
+class _Given(NamedTuple):
+    """What the command line says of a probe's command."""
+
+    words: tuple[str, ...]
+    check: tuple[str, ...]
+    torn_tail: TornTail | None
+    env: tuple[str, ...]
+    ack: str | None
+    timeout: float
+    instances: int
+
+
+def _probe(record: ReplayRecord, workspace: Workspace, given: _Given) -> tuple[Subject, tuple[str, ...]]:
+    """Return the command as the subject of a probe's token, and what is to be noted about it."""
     from harness.campaign.examine import CHECK_INVARIANT
-    from harness.campaign.executor import Executor
     from harness.campaign.probe import Probe, ack_pattern, environment_of, probe_subject
-    from harness.campaign.replay import replay, subject_of
+    from harness.core.run import DEFAULT_ACK
+
+    in_a_test = "of a test: pytest --tornwrite-replay TOKEN"
+    if not given.words:
+        raise click.UsageError(f"this token is of a probe: give its command again after '--'; {in_a_test}")
+    if record.invariant == CHECK_INVARIANT and not given.check:
+        raise click.UsageError(f"this token is of a state that --check rejected: give --check again; {in_a_test}")
+    probe = Probe(
+        command=given.words,
+        check=given.check,
+        torn_tail=given.torn_tail or "violation",
+        environment=environment_of(given.env),
+        ack=ack_pattern(given.ack) if given.ack else DEFAULT_ACK,
+        timeout_s=given.timeout,
+        instances=given.instances,
+    )
+    subject = probe_subject(probe, workspace, record.seed)
+    other = "note: not the command and check this token was made for, or another --torn-tail or --instances"
+    notes = () if probe.digest == record.digest else (other,)
+    return msgspec.structs.replace(subject, variant=record.variant), notes
+
+
+def _replay(record: ReplayRecord, how: How, make: Callable[[Workspace], tuple[Subject, tuple[str, ...]]]) -> int:
+    """Replay a token against what ``make`` returns, print the answer and return the exit code."""
+    from harness.campaign.executor import Executor
+    from harness.campaign.replay import replay
     from harness.campaign.run import worker_count
     from harness.campaign.scratch import scratch_workspace
-    from harness.campaign.token import decode
-    from harness.core.run import DEFAULT_ACK
     from harness.report.escape import plain
     from harness.report.json_document import result_document
 
-    record = decode(token)
-    in_a_test = "of a test: pytest --tornwrite-replay TOKEN"
-    notes: tuple[str, ...] = ()
-    engine_name = chosen_engine(engine_name)
+    engine = chosen_engine(how.engine)
     with scratch_workspace() as workspace:
-        if record.kind == "probe":
-            if not words:
-                raise click.UsageError(f"this token is of a probe: give its command again after '--'; {in_a_test}")
-            if record.invariant == CHECK_INVARIANT and not check:
-                raise click.UsageError(
-                    f"this token is of a state that --check rejected: give --check again; {in_a_test}"
-                )
-            probe = Probe(
-                command=words,
-                check=check,
-                torn_tail=torn_tail or "violation",
-                environment=environment_of(env),
-                ack=ack_pattern(ack) if ack else DEFAULT_ACK,
-                timeout_s=timeout,
-            )
-            subject = probe_subject(probe, workspace, record.seed)
-            if probe.digest != record.digest:
-                notes = ("note: not the command and check this token was made for, or another --torn-tail",)
-            subject = msgspec.structs.replace(subject, variant=record.variant)
-        else:
-            if words or check or torn_tail or env or ack:
-                raise click.UsageError(
-                    f"this token names the target {record.target!r}: no command, --check, --torn-tail, --env or --ack "
-                    "is taken"
-                )
-            subject = subject_of(record, workspace)
+        subject, notes = make(workspace)
         begun = time.monotonic()
-        with Executor(worker_count(jobs or 0), workspace.base) as executor:
-            result = replay(executor, subject, record, times, engine_name, profile)
+        with Executor(worker_count(how.jobs or 0), workspace.base) as executor:
+            result = replay(executor, subject, record, how.times, engine, how.profile)
     code = EXIT_CODES[result.answer]
-    if as_json:
-        print_line(result_document("replay", code, msgspec.to_builtins(result), notes))
+    if how.as_json:
+        values = {**msgspec.to_builtins(result), "made_with": record.version, "version": subject.version}
+        print_line(result_document("replay", code, values, notes))
         return code
     for note in notes:
         say(note)

@@ -104,7 +104,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     ``ack`` and ``arm`` are regular expressions over whole lines of standard output; ``ack`` needs a group
     ``id``; the first line that matches ``arm`` (the ``arm_times``-th, where several programs say it) starts the
     clock of a timed fault. ``tools`` are served beside the run
-    by whoever starts the engine (:mod:`harness.services`); engines know nothing of them.
+    by whoever starts the engine (:mod:`harness.services`), and so are further ``instances`` of the program on the same
+    state; engines know nothing of them.
     """
 
     argv: tuple[str, ...]
@@ -118,6 +119,7 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     arm_times: int = 1
     limits: Limits = Limits()
     tools: ToolPlan | None = None
+    instances: int = 1
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ from harness.core.fault import (
     Timed,
 )
 from harness.core.json_record import RecordError, convert_record
-from harness.core.proportion import spell_rate, spell_wild_rate
+from harness.core.proportion import percent, spell_rate, spell_wild_rate
 from harness.core.role import path_role
 from harness.core.schedule import Schedule
 from harness.core.verdict import Finding
@@ -193,14 +193,18 @@ def cause_headline(cause: Cause, show: Show) -> str:
 
 def headline(finding: Finding, show: Show) -> str:
     """Return one sentence: what breaks, and when."""
+    return f"{show(subject(finding))} {what_breaks(finding, show)}."
+
+
+def what_breaks(finding: Finding, show: Show) -> str:
+    """Return what a writer does that has the finding: ``leaves x.json torn when it is killed … (M1)``."""
     path = show(finding.role or finding.path) or "the state"
     if finding.fault_class == "none":  # judged on what it did, not on what was left
-        return f"{show(subject(finding))} breaks {show(finding.invariant)} in {path} with no fault at all."
+        return f"breaks {show(finding.invariant)} in {path} with no fault at all"
     if finding.invariant == CHECK:
-        return f"{show(subject(finding))} leaves a state that its check rejects {circumstance(finding, show)}."
+        return f"leaves a state that its check rejects {circumstance(finding, show)}"
     told = _BY_INVARIANT.get((finding.invariant, finding.damage)) or _DAMAGE.get(finding.damage, _DAMAGE["other"])
-    damage = told.format(path=path)
-    return f"{show(subject(finding))} {damage} {circumstance(finding, show)} ({show(finding.invariant)})."
+    return f"{told.format(path=path)} {circumstance(finding, show)} ({show(finding.invariant)})"
 
 
 def lines_of(view: RunView, finding: Finding) -> list[ClassLine]:
@@ -311,6 +315,8 @@ def timed_rate(case: CaseView) -> str:
     text = spell_rate(rate.k, rate.n)
     if rate.window_ms is not None and rate.run_ms is not None:
         text += "; " + spell_wild_rate(rate.k, rate.n, rate.window_ms, rate.run_ms)
+    if rate.predicted is not None:
+        text += f"; the exact verdicts predict p {percent(rate.predicted)} %"
     return text + (f"; {case.timed_inconclusive:,} inconclusive, not counted" if case.timed_inconclusive else "")
 
 

@@ -1,10 +1,10 @@
 """JSON schemas of everything tornwrite writes for machines, shipped as data.
 
-``result`` is what ``--json`` prints; ``campaign`` its ``result`` for run, probe, demo and report, ``comparison`` for
-compare, ``explanation`` for explain, ``pooled`` for a report of several systems, ``rejudged`` for report --rejudge,
-``trace_result`` for trace; ``event`` a line of the event stream; ``trial`` a line of trials.jsonl; ``finding`` a
-finding.json, ``tree_outline`` the state.json beside it; ``strip`` a strips/*.json; ``trace_header`` and
-``trace_operation`` the lines of a trace.jsonl.
+``result`` is what ``--json`` prints; ``campaign`` its ``result`` for run, probe, demo and report, ``bisection`` for
+replay --bisect, ``comparison`` for compare, ``explanation`` for explain, ``pooled`` for a report of several systems,
+``rejudged`` for report --rejudge, ``trace_result`` for trace; ``event`` a line of the event stream; ``trial`` a line of
+trials.jsonl; ``finding`` a finding.json, ``tree_outline`` the state.json beside it; ``strip`` a strips/*.json;
+``trace_header`` and ``trace_operation`` the lines of a trace.jsonl.
 """
 
 from __future__ import annotations
@@ -14,7 +14,18 @@ from importlib import resources
 from typing import Any
 
 NAMES = (
-    *("campaign", "comparison", "event", "explanation", "finding", "pooled", "rejudged", "result", "strip"),
+    *(
+        "bisection",
+        "campaign",
+        "comparison",
+        "event",
+        "explanation",
+        "finding",
+        "pooled",
+        "rejudged",
+        "result",
+        "strip",
+    ),
     *("trace_header", "trace_operation", "trace_result", "tree_outline", "trial"),
 )
 

@@ -132,7 +132,7 @@ def run(root, workload, write, lock=contextlib.nullcontext):
         session = local_id(workload.seed, index % workload.sessions)
         if session in known:  # one that is on no list is not there to be worked on
             with lock(directory):
-                change = index + index // workload.sessions + (workload.life or 0)
+                change = index + index // workload.sessions + workload.part
                 update(root, workload, session, index, write, change)
 
 

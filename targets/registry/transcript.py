@@ -92,7 +92,9 @@ class Workload:
         self.steps = [step["session"] for step in data.get("steps", ()) if step.get("do") == "update"]
         self.life = int(os.environ["TORNWRITE_LIFE"]) if os.environ.get("TORNWRITE_LIFE") else None
         mine = [each for each in data.get("life", ()) if each["index"] == self.life]
-        self.instance = mine[0].get("instance", 0) if mine else 0
+        told = int(os.environ.get("TORNWRITE_INSTANCE") or 0)
+        self.instance = mine[0].get("instance", 0) if mine else told
+        self.part = told if self.life is None else self.life  # so that each makes its own changes
 
 
 # -- durable writing -------------------------------------------------------------------------------------------
@@ -261,6 +263,7 @@ def append_message(path, workload, cwd, at_ms, size):
     session = os.path.basename(path).removesuffix(".jsonl")
     last = last_message(path)
     name = f"{session}@{os.path.getsize(path) if os.path.exists(path) else 0}"
+    name += f" by {workload.instance}" if workload.instance else ""
     at_ms = max(at_ms, milliseconds(last["timestamp"]) + 1000) if last else at_ms
     body = [{"type": "text", "text": text(workload.seed, f"{name} text", max(1, size))}]
     if last is None or last["type"] == "assistant":

@@ -43,7 +43,7 @@ def sessions_of(workload):
     active = max(1, min(workload.sessions, workload.lives - life)) if workload.lives else workload.sessions
     for index in range(workload.updates - 1):
         yield f"s{workload.sessions}" if workload.instance else f"s{index % active}"
-    yield f"s{workload.sessions * (life + 1)}"  # in project 0
+    yield f"s{workload.sessions * (workload.part + 1)}"  # in project 0
 
 
 def start(root, keeper):

@@ -18,7 +18,21 @@ from harness.core.fault import FaultClass
 from harness.engines import engine
 from harness.engines.shim.blind import sentence
 
-SCENARIOS = ("registry_crash", "one_in_ten", "interrupted_turn", "index_drift")
+SCENARIOS = (
+    "registry_crash",
+    "one_in_ten",
+    "interrupted_turn",
+    "index_drift",
+    "demo",
+    "reference",
+    "parallel_tools",
+    "fork_session",
+    "published_power",
+    "correct_writers",
+)
+"""All that are shipped, but for those made of parts of these, and those of power losses and schedules alone."""
+UNSEEN = ("correct/sqlite_wal", "correct/sqlite_journal")
+"""SQLite writes from native code: a blind spot that the engine names, so its verdict is *inconclusive*."""
 EXACT: tuple[FaultClass, ...] = ("kill", "short", "errno")
 
 
@@ -93,9 +107,17 @@ def verdicts(name: str, engine_name: str, base: Path) -> dict[str, dict[str, Any
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_scenario_has_the_verdicts_that_it_has_under_ptrace(name: str, evidence: bool, tmp_path: Path) -> None:
     if not evidence:
-        pytest.skip("four scenarios under two engines, one after the other: --evidence")
+        pytest.skip("ten scenarios under two engines, one after the other: --evidence")
     skip_unless_both()
-    traced, shimmed = verdicts(name, "ptrace", tmp_path), verdicts(name, "shim", tmp_path)
-    assert {case: {cls: line[0] for cls, line in lines.items()} for case, lines in shimmed.items()} == {
-        case: {cls: line[0] for cls, line in lines.items()} for case, lines in traced.items()
-    }
+    traced, shimmed = (
+        {
+            case: {cls: line[0] for cls, line in lines.items() if cls != "none"}  # one run: a race in it is chance
+            for case, lines in verdicts(name, engine_name, tmp_path).items()
+        }
+        for engine_name in ("ptrace", "shim")
+    )
+    for case in traced:
+        if case in UNSEEN:
+            assert set(shimmed[case].values()) == {"inconclusive"}
+            shimmed[case] = traced[case]
+    assert shimmed == traced

@@ -81,6 +81,12 @@ def test_without_faults_a_scenario_takes_those_every_engine_can_inject() -> None
         ('targets = ["reference/*"]', "targets = []", "s.toml: [scenario] targets: must name at least one target"),
         ("timed = 10", "timed = -1", "s.toml: [scenario] timed: -1 is not between 0 and 1000000"),
         ("updates = 8", "updates = 0", "s.toml: [workload] updates: 0 is not between 1 and 100000"),
+        ("updates = 8", "instances = 9", "s.toml: [workload] instances: 9 is not between 1 and 8"),
+        (
+            "updates = 8",
+            "instances = 2",
+            "s.toml: [workload] instances: several of them have no tools beside them",
+        ),
         ("[5, 80]", "[80, 5]", "s.toml: [workload] tools.duration_ms: [80, 5] is not a range"),
         (
             "parallel = 3",

@@ -17,6 +17,7 @@ from harness.core.outline import TreeOutline
 from harness.core.strip import Strip
 from harness.core.trace import Actor
 from harness.core.verdict import Finding, TrialRow
+from harness.report.bisection import BisectionResult
 from harness.report.compare import Comparison
 from harness.report.json_document import CampaignResult, ResultDocument
 from harness.report.pooled import PooledResult
@@ -85,6 +86,7 @@ def _header() -> dict[str, Any]:
 
 def schemas() -> dict[str, dict[str, Any]]:
     return {
+        "bisection": _of(BisectionResult),
         "campaign": _of(CampaignResult),
         "comparison": _of(Comparison),
         "event": _of(AnyEvent),

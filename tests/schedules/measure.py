@@ -1,10 +1,10 @@
 """How soon a search finds a race on a real target, and how surely its schedule comes back.
 
-    python -m tests.schedules.measure TARGET/VARIANT [--seeds N] [--replays N] [--natural N] [--updates N] …
+    python -m tests.schedules.measure TARGET/VARIANT [--scenario NAME] [--seeds N] [--replays N] [--natural N] …
 
-The workload is the one of ``scenarios/parallel_tools.toml``, or a shorter one. Prints one JSON object, and to the error
-output how far it is. The judge is the one of a campaign's plain runs; a run that is not whole counts as nothing found,
-and as a replay that failed.
+The workload is the one of ``scenarios/parallel_tools.toml`` or of another scenario, or a shorter one. Prints one JSON
+object, and to the error output how far it is. The judge is the one of a campaign's plain runs; a run that is not
+whole counts as nothing found, and as a replay that failed.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _ANY = FaultPlan(schedule=Search(policy="pct"))
 class Bench:
     """A measured case, and what one run of it under a plan violates."""
 
-    def __init__(self, selector: str, base: str, updates: int = 0) -> None:
-        scenario = load_scenario("parallel_tools")
+    def __init__(self, selector: str, base: str, updates: int = 0, scenario_name: str = "parallel_tools") -> None:
+        scenario = load_scenario(scenario_name)
         workload = scenario.workload
         workload = msgspec.structs.replace(workload, updates=updates or workload.updates)
         (selected,) = select([selector])
@@ -97,9 +97,12 @@ def tell(what: str, done: int, so_far: object) -> None:
 
 
 def searched(
-    bench: Bench, policy: str, start: int, seeds: int, most: int
+    bench: Bench, policy: str, start: int, seeds: int, most: int, words: str = ""
 ) -> tuple[list[int], list[Recording], list[Violation]]:
-    """Return, per seed, the number of the first schedule that violates (0: none), and the runs that did."""
+    """Return, per seed, the number of the first schedule that violates (0: none), and the runs that did.
+
+    ``words``: only a violation that says this counts.
+    """
     firsts, found, seen = [], [], []
     for seed in range(start, start + seeds):
         search = ScheduleSearch(policy, seed, "measure")
@@ -107,6 +110,7 @@ def searched(
         while not first and search.tried < most:
             for order in search.orders(1):
                 recording, violations = bench.run(FaultPlan(schedule=order))
+                violations = tuple(each for each in violations if words in each.message)
                 assert recording.scheduled is not None
                 search.ran(order, recording.scheduled)
                 if violations:
@@ -149,18 +153,21 @@ def measure(
     most: int = 5,
     start: int = 0,
     updates: int = 0,
+    scenario: str = "parallel_tools",
+    words: str = "",
 ) -> dict[str, Any]:
     """Return the figures of one target."""
     with tempfile.TemporaryDirectory() as directory:
-        bench = Bench(selector, os.path.join(os.path.realpath(directory), "base"), updates)
+        bench = Bench(selector, os.path.join(os.path.realpath(directory), "base"), updates, scenario)
         begun, load = time.monotonic(), os.getloadavg()[0]
-        firsts, found, seen = searched(bench, policy, start, seeds, most)
+        firsts, found, seen = searched(bench, policy, start, seeds, most, words)
         took = time.monotonic() - begun
         soon = [first for first in firsts if first]
         out: dict[str, Any] = {
             "target": selector,
             "policy": policy,
             "turns": updates or "as in the scenario",
+            "s_to_the_first": round(took / max(1, len(soon)), 2),
             "seeds": seeds,
             "found": len(soon),
             "in_schedules": {str(n): soon.count(n) for n in sorted(set(soon))},
@@ -170,12 +177,14 @@ def measure(
         }
         if found and replays:
             assert found[0].scheduled is not None
-            out["violation"] = f"{seen[0].invariant} {seen[0].damage}"
+            out["violation"] = f"{seen[0].invariant} {seen[0].damage}: {seen[0].message}"
             out["decisions"] = len(found[0].scheduled.schedule.decisions)
             out["switches"] = found[0].scheduled.schedule.switches
             out["idle"] = replayed(bench, found[0], seen[0], replays, 0)
             out["loaded"] = replayed(bench, found[0], seen[0], replays, 2)
             out["load_after"] = round(os.getloadavg()[0], 1)
+        if not natural:
+            return out
         costs = [statistics.median(bench.run(plan)[0].cpu_ms for _ in range(5)) for plan in (NO_FAULTS, _ANY)]
         out["cpu_ms_recorded_and_scheduled"] = [round(cost) for cost in costs]
         plans = [msgspec.structs.replace(CONCURRENCY, draw=index) for index in range(natural)]
@@ -194,6 +203,9 @@ def main() -> None:
     parser.add_argument(
         "--updates", type=int, default=0, help="turns of the conversation; default: the scenario's"
     )
+    parser.add_argument("--scenario", default="parallel_tools")
+    parser.add_argument("--words", default="", help="what the violation must say")
+    parser.add_argument("--most", type=int, default=5, help="schedules per seed")
     given = vars(parser.parse_args())
     print(json.dumps(measure(given.pop("target"), **given)))
 

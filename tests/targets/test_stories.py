@@ -92,6 +92,7 @@ STORIES: dict[str, tuple[Told, ...]] = {
     "fork_session/rename_session": (Told("kill", ("B1",), ("torn",)), SHORT_IGNORED),
     "fork_session/tag_session": (SHORT_IGNORED,),
     "fork_session/delete_session": (Told("errno", ("W8",), ("silent",)),),
+    "published/strands_in_place": TORN_IN_PLACE,
     # the directory first, the file that says that it is a session later: what is between the two "already exists"
     "published/strands_new_session": (Told("kill", ("B7",), ("unreadable",)),),
     "reference/buggy": TORN_IN_PLACE,
@@ -101,8 +102,8 @@ STORIES: dict[str, tuple[Told, ...]] = {
 NEVER_RUNS = "transcript/seed000_example"
 """As published it fails at its first save: there is no run to interrupt, and nothing is ever saved."""
 
-VERSIONS = {"fork_session": "0.1.72", "published": "1.62.0"}
-"""Of the targets that are published packages: which version stands for all."""
+VERSIONS = {"fork_session": "0.1.72", "published": "1.62.0", "published/strands_in_place": "1.14.0"}
+"""Of the targets, or variants, that are published packages: which version stands for all."""
 
 QUICK = ("transcript/batched", "registry/in_place", "sessions_index/cached_snapshot")
 
@@ -132,7 +133,7 @@ def campaign(names: Iterable[str], fault: FaultClass, directory: Path) -> dict[s
 
 def version_of(name: str) -> str:
     """Return the selector of a variant: of published ones, one version."""
-    version = VERSIONS.get(name.partition("/")[0], "")
+    version = VERSIONS.get(name) or VERSIONS.get(name.partition("/")[0], "")
     return f"{name}@{version}" if version else name
 
 
@@ -175,7 +176,7 @@ def test_variants_are_violated_for_the_reason_that_their_story_tells(tmp_path: P
     if evidence:
         for target, version in VERSIONS.items():
             with contextlib.suppress(NotAvailableError):
-                install(load_target(target), version)
+                install(load_target(target.partition("/")[0]), version)
     stories = STORIES if evidence else {name: STORIES[name] for name in QUICK}
     found: dict[str, list[Finding]] = {}
     for fault in ("kill", "short", "errno", "concurrency"):
