@@ -31,6 +31,7 @@ from harness.campaign.check import ACCEPTS_DAMAGE, damaged_trees
 from harness.campaign.proof import SIGKILL
 from harness.catalog.profiles import load_profile
 from harness.core.fault import CrashPoint, FaultPlan, Kill
+from harness.core.run import Recording
 from harness.core.trace import Trace
 from harness.core.tree import EMPTY_TREE, Tree
 from harness.explore.power.effects import effects_of
@@ -56,7 +57,7 @@ End = Literal["graceful", "sigkill", "power"]
 ENDS: tuple[End, ...] = get_args(End)
 """How a run ends. All runs are one rule: with one for each, hypothesis would leave some out of most examples."""
 UPDATE_WORD = "{update}"
-_POWER_STATES = 400
+_POWER_STATES = 2_000
 """States of one power cut that one is drawn from, at most: the first in the order of the run."""
 _REJECTS = "your check rejects the state"
 
@@ -144,9 +145,7 @@ class CrashConsistency(RuleBasedStateMachine):
         if not recovering:
             self.pending.append(update)
         if end == "graceful" or data is None or whole.trace is None or not whole.trace.operations:
-            self._updated += not recovering
-            self._to_recover = self._mute = False
-            self._done(name, whole.final, whole.acks)
+            self._ended(name, whole)
         elif end == "sigkill":
             # From the end: whether the file is new changes the number of points before, not behind.
             points = st.sampled_from(points_of(whole.trace)[::-1])
@@ -196,7 +195,7 @@ class CrashConsistency(RuleBasedStateMachine):
             return
         note(f"{name}: another run of it did not come to {point}")
         self._fail_if(why_failed(struck), name)
-        self._done(f"{name}, which ended before its kill", struck.final, struck.acks)
+        self._ended(f"{name}, which ended before its kill", struck)
 
     def _cut_power(self, trace: Trace, data: st.DataObject, name: str) -> None:
         with usage():
@@ -208,6 +207,11 @@ class CrashConsistency(RuleBasedStateMachine):
         left = list(distinct.values())[drawn]
         acks = tuple(ack.id for ack in trace.acks[: left.acked])
         self._crash(f"{name}, the power cut on {profile.name} after {left.seq + 1} operations", left.tree, acks)
+
+    def _ended(self, name: str, whole: Recording) -> None:
+        self._updated += not self._to_recover
+        self._to_recover = self._mute = False
+        self._done(name, whole.final, whole.acks)
 
     def _crash(self, name: str, tree: Tree, acks: Sequence[str]) -> None:
         self._crashed = True
@@ -277,9 +281,9 @@ class CrashConsistency(RuleBasedStateMachine):
     def test_case(cls) -> type[unittest.TestCase]:
         """Return ``TestCase``, hypothesis's own with :data:`FEW` examples."""
 
-        machine = cls
+        machine, base = cls, super().TestCase
 
-        class Test(super().TestCase):  # type: ignore[misc]
+        class Test(base):  # type: ignore[misc, valid-type]
             settings = FEW
 
             @classmethod
@@ -290,14 +294,20 @@ class CrashConsistency(RuleBasedStateMachine):
                     raise unittest.SkipTest(f"tornwrite: {error}") from None
                 cls.addClassCleanup(machine._close)
 
-            def setUp(self) -> None:
+            @functools.wraps(base.runTest)
+            def runTest(self) -> None:  # noqa: N802 -- unittest's name
                 self.settings = settings(self.settings, deadline=None)  # processes take the time that they take
+                super().runTest()
+                if not machine._check_is_tried:
+                    raise NotMeasuredError(
+                        f"no update of {machine.__name__} left a file: not measured is not held"
+                    )
 
         Test.__name__, Test.__qualname__ = f"{cls.__name__}.TestCase", f"{cls.__qualname__}.TestCase"
         return Test
 
     @classmethod
     def _close(cls) -> None:
-        bench, cls._shared = cls._shared, None
-        if bench is not None:
-            bench.__exit__()
+        runner, cls._shared = cls._shared, None
+        if runner is not None:
+            runner.__exit__()

@@ -12,7 +12,8 @@ platform, hidden = sys.argv[1], sys.argv[2].split(",")
 # What the harness needs from others is imported under the true platform: only our own modules are on trial.
 import click, jinja2, pytest, msgspec, multiprocess, multiprocess.connection, psutil, rich.console, rich.table
 import rich.progress, asyncio, subprocess, selectors, tempfile, shutil, multiprocessing.connection, ctypes.util
-import hypothesis.stateful, xml.etree.ElementTree, tomllib, logging.handlers, urllib.request, sqlite3, tarfile, zipfile, http.client
+import xml.etree.ElementTree, tomllib, logging.handlers, urllib.request, sqlite3, tarfile, zipfile, http.client
+import hypothesis.stateful
 
 class Hide:
     def find_spec(self, name, path=None, target=None):

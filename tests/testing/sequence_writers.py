@@ -43,6 +43,10 @@ def recovers(directory: Path) -> None:
         (directory / "new").rename(directory / "document")
 
 
+def does_nothing(directory: Path) -> None:
+    del directory
+
+
 def fails(directory: Path) -> None:
     raise OSError("no")
 

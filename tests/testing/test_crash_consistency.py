@@ -14,6 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from sequence_writers import (
     appends,
+    does_nothing,
     fails,
     fails_on_what_it_finds,
     recovers,
@@ -174,6 +175,7 @@ def whole(self: object, directory: Path, acknowledged: list[str]) -> bool:
     [
         (_machine(appends, lambda self, directory, acknowledged: True), "your check accepts an empty directory"),
         (_machine(fails, whole), "the update fails with no fault at all: exit code 1: OSError: no"),
+        (_machine(does_nothing, whole), "no update of Made left a file: not measured is not held"),
         (_machine(appends, None), "Made has no check(self, directory, acknowledged)"),
         (_machine(None, whole), "Made has no writer: a callable (dir) or (dir, ack), or a command with {dir}"),
         (_machine(lambda self, dir: None, whole), "Made.writer runs in a process of its own, without self"),
