@@ -47,6 +47,10 @@ def does_nothing(directory: Path) -> None:
     del directory
 
 
+def lets_a_shell_write(directory: Path) -> None:
+    os.system(f"echo x > {directory}/f")
+
+
 def fails(directory: Path) -> None:
     raise OSError("no")
 

@@ -17,12 +17,15 @@ from sequence_writers import (
     does_nothing,
     fails,
     fails_on_what_it_finds,
+    lets_a_shell_write,
     recovers,
     repairs_into_what_a_crash_left,
     saves,
     waits_for_what_it_finds,
 )
 
+from harness.campaign.plan import NoEngineError as NoEngineHere
+from harness.engines import engine
 from harness.strategies import CrashConsistency
 from harness.testing import UsageError
 from harness.testing.runner import Runner
@@ -104,6 +107,28 @@ def test_runs_are_forked_from_a_process_that_has_the_modules() -> None:
         assert (runner.show(first.final) / "parent").read_text() == server
         assert os.path.exists(f"/proc/{server}")
     assert not os.path.exists(f"/proc/{server}")
+
+
+def test_what_the_shim_cannot_see_is_run_by_an_engine_that_can() -> None:
+    if engine("ptrace").available():
+        pytest.skip(engine("ptrace").available())
+    with Runner() as runner:
+        run = runner.run(runner.program(lets_a_shell_write, "writer"), runner.tree_of(None))
+    assert run.engine == "ptrace" and run.trace is not None and "f" in run.final.names
+
+
+def test_where_there_is_no_engine_the_test_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> None:
+        raise NoEngineHere("no engine can watch file operations here: the test says so")
+
+    monkeypatch.setattr("harness.testing.runner.choose_engine", none)
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromTestCase(Journal.TestCase).run(result)
+    ((_, reason),) = result.skipped
+    assert (result.testsRun, reason) == (
+        0,
+        "tornwrite: no engine can watch file operations here: the test says so",
+    )
 
 
 class Document(CrashConsistency):
