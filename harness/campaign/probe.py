@@ -29,7 +29,10 @@ DIRECTORY_WORD = "{dir}"
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line says: the command, how it is judged, and what it may see of the environment."""
+    """What the command line says: the command, how it is judged, and what it may see of the environment.
+
+    ``instances``: so many of the command work on one state, each told its number by ``TORNWRITE_INSTANCE``.
+    """
 
     command: tuple[str, ...]
     check: tuple[str, ...] = ()
@@ -39,12 +42,14 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     arm: str = ""
     start: Tree = EMPTY_TREE
     timeout_s: float = 30.0
+    instances: int = 1
 
     @property
     def digest(self) -> str:
         """What a token carries in place of the command, and of how it is judged."""
-        healed = "--torn-tail healed" if self.torn_tail == "healed" else ""
-        return probe_digest(self.command, healed, "\0".join(self.check))
+        how = ["--torn-tail healed"] if self.torn_tail == "healed" else []
+        how += [f"--instances {self.instances}"] if self.instances > 1 else []
+        return probe_digest(self.command, " ".join(how), "\0".join(self.check))
 
     @property
     def replay_words(self) -> str:
@@ -52,6 +57,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
         options = ["--check", shlex.join(self.check)] if self.check else []
         options += ["--torn-tail", self.torn_tail] if self.torn_tail != "violation" else []
         options += ["--ack", self.ack] if self.ack != DEFAULT_ACK else []
+        options += ["--instances", str(self.instances)] if self.instances > 1 else []
         return shlex.join([*options, "--", *self.command])
 
     @property
@@ -132,7 +138,9 @@ def probe_subject(probe: Probe, workspace: Workspace, seed: int = 1) -> Subject:
         start=probe.start,
         ack=probe.ack,
         arm=probe.arm,
-        limits=Limits(timeout_s=probe.timeout_s),
+        arm_times=probe.instances,
+        limits=Limits(timeout_s=probe.timeout_s * probe.instances),
+        instances=probe.instances,
     )
     return Subject(
         target=PROBE_TARGET,

@@ -420,7 +420,8 @@ class Expectation:
                 if version is not None:
                     for name in document_ids(version.to_bytes(), history.binding.id_key):
                         first.setdefault(name, index)
-            document.claim([first.get(name, -1) for name in self.ack_ids])
+            if first:  # one that collects ids carries none of its own
+                document.claim([first.get(name, -1) for name in self.ack_ids])
 
     def _document_ids(self) -> frozenset[str]:
         found: set[str] = set()

@@ -4,7 +4,8 @@ A file opened with O_APPEND, or extended again after a close or an acknowledgeme
 closed), is a log, unless what it held at
 acknowledgements (at publications, where none came) shows that it is none: each time one whole JSON value that is no
 line, or never more of what it held before. Everything else is a document: a file written in one open, and a
-symbolic link, whose version is its destination. Whether either is JSON is read off what the run published.
+symbolic link, whose version is its destination. Whether either is JSON is read off what the run published, and whether
+a document collects what is acknowledged off what it held at each acknowledgement.
 
 A file written at random offsets, mapped, or beside such a file (``x-wal`` beside ``x``) is a store of its own kind:
 opaque, not judged here, and :meth:`harness.checks.judge.Judge.measured` says so. A document that the run creates
@@ -19,12 +20,13 @@ count as measured (:attr:`harness.checks.expectation.ExpectedRecords.undecided`)
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import msgspec
 
 from harness.checks.binding import Bindings, FileBinding, TornTail
+from harness.checks.collecting import collection_key
 from harness.checks.expectation import Expectation
 from harness.checks.replaying import InFlight, as_asked
 from harness.checks.summary import is_json, parse_json
@@ -141,6 +143,8 @@ def infer_bindings(trace: Trace, torn_tail: TornTail = "violation") -> tuple[Fil
                 continue
             opaque.add(path)
         binding = _binding(path, history, torn_tail, log=log, opaque=path in opaque)
+        if binding.holds_document and binding.json:
+            binding = msgspec.structs.replace(binding, id_key=_collection(history, everything.ack_ids))
         exact.append(binding)
         role = path_role(path)
         if not history.was_there and role != path:
@@ -222,6 +226,14 @@ def _binding(path: str, history: History, torn_tail: TornTail, *, log: bool, opa
     lines = [line for content in _held(history)[-1:] for line in content.to_bytes().split(b"\n")[:-1]]
     json = _is_framed(history) and bool(lines) and _are_objects(lines)
     return FileBinding(glob, "log", torn_tail=torn_tail, json=json)
+
+
+def _collection(history: History, ack_ids: Sequence[str]) -> str:
+    """Return where a document collects the ids that are acknowledged, if it does, from all that it held then."""
+    held = [version.to_bytes() for version in history.at_ack[1:] if version is not None]
+    if not held or history.last is None or len(held) != len(ack_ids):
+        return ""
+    return collection_key(history.last.to_bytes(), list(zip(ack_ids, held, strict=True)))
 
 
 def _are_objects(lines: Iterable[bytes]) -> bool:

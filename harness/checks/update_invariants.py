@@ -1,53 +1,29 @@
 """M3 and W9: what was acknowledged is there, after several writers at once, and after a signal.
 
 M3 judges documents that collect the updates of several writers: ``id_key`` leads to an object whose keys, or to a
-list whose elements, are the ids that acknowledgements name. Such a collection only grows: a target that takes ids out
-again cannot have this binding. Lost records are lost updates too.
+list whose elements, are the ids that acknowledgements name; ``$`` is the document itself. Such a collection only
+grows: a target that takes ids out again cannot have this binding. Lost records are lost updates too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import msgspec
 
-from harness.checks.expectation import Expectation, id_at
+from harness.checks.collecting import collected
+from harness.checks.expectation import Expectation
 from harness.checks.invariant import check
 from harness.checks.record_invariants import acknowledged_records_are_there
-from harness.checks.summary import is_json, parse_json
+from harness.checks.summary import is_json
 from harness.checks.versions import History
 from harness.checks.view import TreeView
 from harness.core.content import Content
 from harness.core.verdict import Violation
 
 _IDS_SHOWN = 8
-
-
-def collected(data: bytes, id_key: str) -> Mapping[str, bytes] | None:
-    """Return the ids a document collects at ``id_key``, each with its value as bytes; ``None`` if it collects none.
-
-    The elements of a list have no value beside themselves; those that are objects are known by their ``id``.
-    """
-    try:
-        value = parse_json(data)
-    except ValueError:
-        return None
-    for part in id_key.split("."):
-        if not isinstance(value, dict) or part not in value:
-            return None
-        value = value[part]
-    if isinstance(value, dict):
-        return {str(name): msgspec.json.encode(item, order="sorted") for name, item in value.items()}
-    if isinstance(value, list):
-        return {name: b"" for item in value if (name := _element(item)) is not None}
-    return None
-
-
-def _element(item: Any) -> str | None:
-    return id_at(item, "id") if isinstance(item, dict) else id_at({"id": item}, "id")
 
 
 class _Collections:

@@ -57,6 +57,14 @@ timeout_option = click.option(
     show_default=True,
     help="Seconds for one run.",
 )
+instances_option = click.option(
+    "--instances",
+    default=1,
+    type=Number(1, 8),
+    metavar="N",
+    help="So many of the command on one state, each told its number by TORNWRITE_INSTANCE: at once under concurrency, "
+    "else one after the other. [default: 1]",
+)
 
 
 @click.command("probe", context_settings=ALLOW_COMMAND)
@@ -71,6 +79,7 @@ timeout_option = click.option(
 @env_option
 @ack_option
 @timeout_option
+@instances_option
 @faults_option
 @schedules_option
 @profile_option
@@ -92,6 +101,7 @@ def command(
     env: tuple[str, ...],
     ack: str | None,
     timeout: float,
+    instances: int,
     faults: tuple[str, ...] | None,
     schedules: str | None,
     profiles: tuple[str, ...] | None,
@@ -116,6 +126,7 @@ def command(
     \b
     tornwrite probe -- python save.py {dir}
     tornwrite probe --check 'python verify.py {dir} {acked}' -- ./server {dir}
+    tornwrite probe --schedules systematic --instances 2 -- python save.py {dir}
     """
     from harness.campaign.plan import Plan, plan_probe
     from harness.campaign.probe import Probe, ack_pattern, environment_of
@@ -132,6 +143,7 @@ def command(
         environment=environment_of(env),
         ack=ack_pattern(ack) if ack else DEFAULT_ACK,
         timeout_s=timeout,
+        instances=instances,
     )
     engine_name = chosen_engine(engine_name)
     options = options_from(

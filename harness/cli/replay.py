@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 import msgspec
@@ -12,7 +12,14 @@ import msgspec
 from harness.cli.bisecting import How, Range, bisect_command
 from harness.cli.options import Number, chosen_engine, engine_option, jobs_option, own_profile_option
 from harness.cli.output import json_option, print_line, say
-from harness.cli.probe import ack_option, check_option, env_option, timeout_option, torn_tail_option
+from harness.cli.probe import (
+    ack_option,
+    check_option,
+    env_option,
+    instances_option,
+    timeout_option,
+    torn_tail_option,
+)
 
 if TYPE_CHECKING:
     from harness.campaign.token import ReplayRecord
@@ -42,6 +49,7 @@ _CONTEXT = {"ignore_unknown_options": False, "allow_interspersed_args": True}
 @env_option
 @ack_option
 @timeout_option
+@instances_option
 @jobs_option
 @engine_option
 @own_profile_option
@@ -60,6 +68,7 @@ def command(
     env: tuple[str, ...],
     ack: str | None,
     timeout: float,
+    instances: int,
     jobs: int | None,
     engine_name: str | None,
     profile: Profile | None,
@@ -83,12 +92,12 @@ def command(
     _check_choice(record, target, package, bounded=oldest is not None or newest is not None or pre)
     how = How(times, jobs, engine_name, profile, as_json)
     if record.kind == "probe":
-        return _replay(
-            record, how, lambda workspace: _probe(record, workspace, words, check, torn_tail, env, ack, timeout)
-        )
-    if words or check or torn_tail or env or ack:
+        given = _Given(words, check, torn_tail, env, ack, timeout, instances)
+        return _replay(record, how, lambda workspace: _probe(record, workspace, given))
+    if words or check or torn_tail or env or ack or instances > 1:
         raise click.UsageError(
-            f"this token names the target {record.target!r}: no command, --check, --torn-tail, --env or --ack is taken"
+            f"this token names the target {record.target!r}: no command, --check, --torn-tail, --env, --ack or "
+            "--instances is taken"
         )
     if package is not None:
         return bisect_command(record, Range(package, oldest or "", newest or "", pre), how)
@@ -123,36 +132,40 @@ def _replay_target(record: ReplayRecord, how: How, target: str | None) -> int:
     return _replay(record, how, lambda workspace: (subject_of(record, workspace, version), ()))
 
 
-def _probe(
-    record: ReplayRecord,
-    workspace: Workspace,
-    words: tuple[str, ...],
-    check: tuple[str, ...],
-    torn_tail: TornTail | None,
-    env: tuple[str, ...],
-    ack: str | None,
-    timeout: float,
-) -> tuple[Subject, tuple[str, ...]]:
+class _Given(NamedTuple):
+    """What the command line says of a probe's command."""
+
+    words: tuple[str, ...]
+    check: tuple[str, ...]
+    torn_tail: TornTail | None
+    env: tuple[str, ...]
+    ack: str | None
+    timeout: float
+    instances: int
+
+
+def _probe(record: ReplayRecord, workspace: Workspace, given: _Given) -> tuple[Subject, tuple[str, ...]]:
     """Return the command as the subject of a probe's token, and what is to be noted about it."""
     from harness.campaign.examine import CHECK_INVARIANT
     from harness.campaign.probe import Probe, ack_pattern, environment_of, probe_subject
     from harness.core.run import DEFAULT_ACK
 
     in_a_test = "of a test: pytest --tornwrite-replay TOKEN"
-    if not words:
+    if not given.words:
         raise click.UsageError(f"this token is of a probe: give its command again after '--'; {in_a_test}")
-    if record.invariant == CHECK_INVARIANT and not check:
+    if record.invariant == CHECK_INVARIANT and not given.check:
         raise click.UsageError(f"this token is of a state that --check rejected: give --check again; {in_a_test}")
     probe = Probe(
-        command=words,
-        check=check,
-        torn_tail=torn_tail or "violation",
-        environment=environment_of(env),
-        ack=ack_pattern(ack) if ack else DEFAULT_ACK,
-        timeout_s=timeout,
+        command=given.words,
+        check=given.check,
+        torn_tail=given.torn_tail or "violation",
+        environment=environment_of(given.env),
+        ack=ack_pattern(given.ack) if given.ack else DEFAULT_ACK,
+        timeout_s=given.timeout,
+        instances=given.instances,
     )
     subject = probe_subject(probe, workspace, record.seed)
-    other = "note: not the command and check this token was made for, or another --torn-tail"
+    other = "note: not the command and check this token was made for, or another --torn-tail or --instances"
     notes = () if probe.digest == record.digest else (other,)
     return msgspec.structs.replace(subject, variant=record.variant), notes
 

@@ -61,6 +61,19 @@ def test_an_update_is_lost_on_demand_and_again(case: str, evidence: bool) -> Non
         assert found["s_to_the_first"] <= 10, found
 
 
+@pytest.mark.timeout(600)
+def test_a_merge_without_a_lock_loses_an_entry_by_one_preemption(evidence: bool) -> None:
+    """Seed 003's second request, which chance shows in 1 of 100 runs: read and write are two operations."""
+    if not evidence:
+        pytest.skip("some fifty interleavings come before it: --evidence")
+    found = measure(
+        "sessions_index/seed003_merge", 1, 20, 0, "systematic", most=100, scenario="two_writers", words="have none"
+    )
+    print(found)
+    assert (found["found"], found["idle"]["reproduced"], found["loaded"]["reproduced"]) == (1, 20, 20), found
+    assert found["switches"] <= 4
+
+
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("selector", ["registry/durable", "sessions_index/durable"])
 def test_one_lock_and_no_interleaving_loses_anything(selector: str, tmp_path: Path, evidence: bool) -> None:
