@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 _NEEDS_LINUX = frozenset(
-    {"block", "calibration", "campaign", "cli", "engines", "planted", "seeds", "targets", "testing"}
+    {"block", "calibration", "campaign", "cli", "engines", "export", "planted", "seeds", "targets", "testing"}
 )
 """Folders whose tests start real writers under an exact engine of Linux."""
 

@@ -36,6 +36,7 @@ _COMMANDS = {
         "harness.cli.explain",
         "Which fault could have made a damaged file, and which could not.",
     ),
+    "export": ("harness.cli.export", "Write a finding as one file that reproduces it without tornwrite."),
     "probe": (
         "harness.cli.probe",
         "Judge any command that writes files: kill it everywhere, no target file needed.",

@@ -46,6 +46,7 @@ def _usage_errors() -> tuple[type[BaseException], ...]:
     from harness.core.trace_codec import TraceFormatError
     from harness.engines.acks import AckPatternError
     from harness.engines.base import TargetNotStartedError, UnsupportedFaultError
+    from harness.export.sources import NotExportableError
     from harness.report.replay import StoredRunError
     from harness.sandbox.environment import ProgramNotFoundError
     from harness.sandbox.workspace import WorkspaceError
@@ -54,6 +55,7 @@ def _usage_errors() -> tuple[type[BaseException], ...]:
         StoreError,
         StoredRunError,
         MergeError,
+        NotExportableError,
         TokenError,
         NotShrinkableError,
         SetupError,

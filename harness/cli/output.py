@@ -34,8 +34,17 @@ class OutputLostError(Exception):
 def print_line(text: str) -> None:
     """Print one line to standard output, whatever its encoding can hold. Raises :class:`OutputLostError`."""
     encoding = sys.stdout.encoding or "utf-8"
+    _echo(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def print_bytes(data: bytes) -> None:
+    """Print a file's bytes to standard output, as they are. Raises :class:`OutputLostError`."""
+    _echo(data)
+
+
+def _echo(text: str | bytes) -> None:
     try:
-        click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
+        click.echo(text, nl=isinstance(text, str))
     except BrokenPipeError:
         forget_standard_output()
     except OSError as error:

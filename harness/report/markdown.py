@@ -21,6 +21,7 @@ from harness.report.facts import dumps, evidence_facts, facts_of
 from harness.report.remedy import remedy
 from harness.report.sentence import (
     baseline_lines,
+    can_be_exported,
     cause_headline,
     control_line,
     counts,
@@ -81,6 +82,7 @@ def _finding(view: RunView, finding: Finding, content: bool) -> dict[str, Any]:
         "hidden": bool(dumps(finding)) and not content,
         "reproduce": "\n".join(reproduction(finding, view)),
         "needs": needs_of(view),
+        "exports": can_be_exported(finding),
     }
 
 

@@ -1,0 +1,112 @@
+"""``tornwrite export``: a finding as one file that reproduces it without tornwrite."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.output import json_option, print_bytes, print_line, say
+from harness.cli.probe import ack_option, check_option, env_option, timeout_option, torn_tail_option
+
+if TYPE_CHECKING:
+    from harness.checks.binding import TornTail
+
+_STDOUT = "-"
+_CONTEXT = {"ignore_unknown_options": False, "allow_interspersed_args": True}
+
+
+@click.command("export", context_settings=_CONTEXT)
+@click.argument("token")
+@click.option("--to", "path", required=True, metavar="FILE", help="Where to write it; - for standard output.")
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@check_option
+@torn_tail_option
+@env_option
+@ack_option
+@timeout_option
+@json_option
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD …]")
+def command(
+    token: str,
+    path: str,
+    force: bool,
+    check: tuple[str, ...],
+    torn_tail: TornTail | None,
+    env: tuple[str, ...],
+    ack: str | None,
+    timeout: float,
+    as_json: bool,
+    words: tuple[str, ...],
+) -> int:
+    """Write a finding as one Python file that reproduces it where there is no tornwrite.
+
+    The file needs nothing but Python 3.11 on Linux (and the package under test): it starts the writer, kills it at that
+    operation or lets its threads go in that order, and says what it expected and what it observed. Exit code 1 of it:
+    reproduced. It is run once here before it is written. A probe's token needs its command again after "--".
+    """
+    from harness.campaign.durable import write_whole
+    from harness.campaign.executor import Executor
+    from harness.campaign.probe import Probe, ack_pattern, environment_of
+    from harness.campaign.scratch import scratch_workspace
+    from harness.campaign.token import decode
+    from harness.cli.failures import NothingToMeasureError
+    from harness.core.run import DEFAULT_ACK
+    from harness.engines import engine
+    from harness.export.exporting import exported
+    from harness.report.json_document import result_document
+
+    record = decode(token)
+    if reason := engine("ptrace").available():
+        raise NothingToMeasureError(f"export runs the writer under ptrace, which is not available: {reason}")
+    is_probe = record.kind == "probe"
+    if is_probe and not words:
+        raise click.UsageError("this token is of a probe: give its command again after '--'")
+    if not is_probe and (words or check or torn_tail or env or ack):
+        raise click.UsageError(
+            f"this token names the target {record.target!r}: no command, --check, --torn-tail, --env or --ack is taken"
+        )
+    _must_be_free(path, force)
+    if as_json and path == _STDOUT:
+        raise click.UsageError("--json prints its object where --to - would print the file; name a file")
+    probe = Probe(
+        command=words,
+        check=check,
+        torn_tail=torn_tail or "violation",
+        environment=environment_of(env),
+        ack=ack_pattern(ack) if ack else DEFAULT_ACK,
+        timeout_s=timeout,
+    )
+    with scratch_workspace() as workspace, Executor(1, workspace.base) as executor:
+        made = exported(executor, workspace, record, token, probe if is_probe else None)
+    note = "note: not the command and check this token was made for, or another --torn-tail"
+    notes = () if made.same_command else (note,)
+    data, lines = made.text.encode("utf-8"), len(made.text.splitlines())
+    if path == _STDOUT:
+        print_bytes(data)
+    else:
+        write_whole(path, data)
+    if as_json:
+        result = {"path": path, "lines": lines, "sha256": hashlib.sha256(data).hexdigest(), "said": made.said}
+        print_line(result_document("export", 0, result, notes))
+        return 0
+    for text in (
+        *notes,
+        f"{path if path != _STDOUT else 'standard output'}: {lines:,} lines, run here: {made.said}",
+    ):
+        say(text)
+    return 0
+
+
+def _must_be_free(path: str, force: bool) -> None:
+    """Refuse a place that nothing can be written to, before anything is run."""
+    if path == _STDOUT:
+        return
+    if not path or os.path.isdir(path):
+        raise click.UsageError(f"--to {path!r} is no name of a file")
+    if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+        raise click.UsageError(f"--to {path!r}: its directory does not exist")
+    if os.path.lexists(path) and not force:
+        raise click.UsageError(f"--to {path!r} is there already; --force writes over it")
