@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 import msgspec
@@ -21,10 +21,14 @@ from harness.cli.probe import (
 )
 from harness.cli.replay import EXIT_CODES
 from harness.cli.tokens import Given, given_probe, probe_of_token, refuse_command
+from harness.report.escape import plain
 
 if TYPE_CHECKING:
+    from harness.campaign.shrinking import Shrinking
     from harness.campaign.token import ReplayRecord
     from harness.catalog import Subject
+
+Tell: TypeAlias = Callable[[Mapping[str, int], Mapping[str, int]], None]
 
 _NOT_VERIFIED = 3
 _ALWAYS = frozenset({"preemptions"})
@@ -73,59 +77,85 @@ def command(
     tornwrite shrink tw1.… --budget 5m --times 20
     TOKEN=$(tornwrite shrink --quiet tw1.…)
     """
+    from harness.campaign.shrinking import check_shrinkable
+    from harness.campaign.token import decode
+
+    record, given = decode(token), Given(**options)
+    check_shrinkable(record)
+    if record.kind != "probe":
+        refuse_command(record, given)
+    begun = time.monotonic()
+
+    def told(before: Mapping[str, int], after: Mapping[str, int]) -> None:
+        if not (quiet or as_json):
+            print_folded(f"{time.monotonic() - begun:6.1f} s  ", _changes(before, after))
+
+    result, notes = _shrink(record, given, budget, times, jobs or 0, chosen_engine(engine_name), told)
+    code = EXIT_CODES[result.verified.answer]
+    if result.token:
+        code = 0 if result.verified.reproduced else _NOT_VERIFIED
+    if as_json:
+        _print_json(result, code, notes)
+        return code
+    for note in notes:
+        say(note)
+    seconds = time.monotonic() - begun
+    if quiet:
+        if code or not result.token:
+            say(f"{result.verified.text}: no smaller token")
+    else:
+        _print_text(record, result, seconds)
+    if result.token and not code:
+        print_line(result.token if quiet else _replay_line(record, given, result.token))
+    return code
+
+
+def _shrink(
+    record: ReplayRecord, given: Given, budget: float, times: int, jobs: int, engine: str, told: Tell
+) -> tuple[Shrinking, tuple[str, ...]]:
+    """Return what came of a token, and what is to be noted about the command that was given for it."""
     from harness.campaign.executor import Executor
     from harness.campaign.replay import subject_of
     from harness.campaign.run import worker_count
     from harness.campaign.scratch import scratch_workspace
-    from harness.campaign.shrinking import check_shrinkable, shrink_token
-    from harness.campaign.token import decode
-    from harness.report.escape import plain
-    from harness.report.json_document import result_document
+    from harness.campaign.shrinking import shrink_token
 
-    record = decode(token)
-    engine_name = chosen_engine(engine_name)
-    silent = quiet or as_json
-    begun = time.monotonic()
-
-    def told(before: Mapping[str, int], after: Mapping[str, int]) -> None:
-        if not silent:
-            print_folded(f"{time.monotonic() - begun:6.1f} s  ", _changes(before, after))
-
-    check_shrinkable(record)
-    given = Given(**options)
-    is_probe = record.kind == "probe"
-    if not is_probe:
-        refuse_command(record, given)
     with scratch_workspace() as workspace:
 
-        def compiled(record: ReplayRecord) -> Subject:
-            return probe_of_token(record, workspace, given)[0] if is_probe else subject_of(record, workspace)
+        def named(record: ReplayRecord) -> tuple[Subject, tuple[str, ...]]:
+            if record.kind == "probe":
+                return probe_of_token(record, workspace, given)
+            return subject_of(record, workspace), ()
 
-        compiled(record)  # what is wrong with it is said before anything is started
-        with Executor(worker_count(jobs or 0), workspace.base) as executor:
-            result = shrink_token(executor, record, compiled, times, budget, engine_name, told)
-    replayed = result.verified
-    code = EXIT_CODES[replayed.answer] if not result.token else 0 if replayed.reproduced else _NOT_VERIFIED
-    if as_json:
-        print_line(result_document("shrink", code, msgspec.to_builtins(result)))
-        return code
-    took = f"{time.monotonic() - begun:.1f} s"
+        _, notes = named(record)  # what is wrong with it is said before anything is started
+        with Executor(worker_count(jobs), workspace.base) as executor:
+            result = shrink_token(executor, record, lambda of: named(of)[0], times, budget, engine, told)
+    return result, notes
+
+
+def _print_text(record: ReplayRecord, result: Shrinking, seconds: float) -> None:
+    replayed, took = result.verified, f"{seconds:.1f} s"
     if not result.token:
-        (say if quiet else print_line)(f"{replayed.text}: nothing to shrink ({took})")
-        return code
-    if not quiet:
-        print_folded("smallest  ", _measures(result.after))
-        why = "nothing smaller shows it" if result.done else "the budget or the bound on runs is used up"
-        print_folded(
-            "tried     ", f"{_count(result.attempts, 'smaller case')}, {_count(result.runs, 'run')}: {why}"
-        )
-        print_line(f"verified  {replayed.text}  ({record.target}/{record.variant}, {record.invariant}, {took})")
-    elif code:
-        say(f"{replayed.text}: the smaller case did not replay")
-    if not code:
-        rest = f" {plain(given_probe(record, given).replay_words)}" if is_probe else ""
-        print_line(result.token if quiet else f"tornwrite replay {result.token}{rest}")
-    return code
+        print_line(f"{replayed.text}: nothing to shrink ({took})")
+        return
+    why = "nothing smaller shows it" if result.done else "the budget or the bound on runs is used up"
+    print_folded("smallest  ", _measures(result.after))
+    print_folded("tried     ", f"{_count(result.attempts, 'smaller case')}, {_count(result.runs, 'run')}: {why}")
+    where = plain(f"{record.target}/{record.variant}, {record.invariant}")
+    print_line(f"verified  {replayed.text}  ({where}, {took})")
+
+
+def _print_json(result: Shrinking, code: int, notes: tuple[str, ...]) -> None:
+    from harness.report.json_document import result_document
+
+    values = msgspec.to_builtins(result)
+    del values["verified"]["finding"]  # the token names it
+    print_line(result_document("shrink", code, values, notes))
+
+
+def _replay_line(record: ReplayRecord, given: Given, token: str) -> str:
+    words = f" {plain(given_probe(record, given).replay_words)}" if record.kind == "probe" else ""
+    return f"tornwrite replay {token}{words}"
 
 
 def _changes(before: Mapping[str, int], after: Mapping[str, int]) -> str:
