@@ -72,9 +72,13 @@ def needed_programs(finding: Finding) -> frozenset[str]:
     if _by_programs(finding):
         return frozenset(_PROGRAMS.values())
     row = INVARIANTS.get(finding.invariant)
-    if row is None or not _TREE_SCOPES.isdisjoint(row.checks):
-        return frozenset()
-    return frozenset(program for scope, program in _PROGRAMS.items() if scope in row.checks)
+    return frozenset() if row is None or not _TREE_SCOPES.isdisjoint(row.checks) else _able_programs(finding)
+
+
+def _able_programs(finding: Finding) -> frozenset[str]:
+    """Return the target's own programs that can show the finding's invariant, whoever else can."""
+    row = INVARIANTS.get(finding.invariant)
+    return frozenset(program for scope, program in _PROGRAMS.items() if row is not None and scope in row.checks)
 
 
 def _by_resume(finding: Finding) -> bool:
@@ -88,7 +92,10 @@ def programs_for(measured: Measured, findings: Iterable[Finding], proof: bool) -
     With ``proof``, the target's real lister and reader too, for what they say of the damaged session.
     """
     subject, findings = measured.case.subject, list(findings)
-    needed = frozenset({"list"} if proof else ()).union(*(needed_programs(item) for item in findings))
+    needed = frozenset({"list"} if proof else ()).union(
+        # A token does not say who saw its finding: all are asked that can.
+        *(needed_programs(item) if item.evidence else _able_programs(item) for item in findings)
+    )
     return ExamineRequest(
         commands=tuple(item for item in judging_commands(subject) if item[0] in needed),
         check=subject.check if any(item.invariant == CHECK_INVARIANT for item in findings) else (),

@@ -133,6 +133,16 @@ def finding_of(record: ReplayRecord) -> Finding:
     return with_loss(finding, record.plan)
 
 
+def record_anew(executor: Executor, subject: Subject, fault_class: FaultClass, engine: str) -> Measured:
+    """Return the target as it is here, recorded and explored for what a token of this class needs."""
+    classes: tuple[FaultClass, ...] = (fault_class,) if fault_class != "none" else ()
+    case = Case(subject=subject, faults=classes, invariants=frozenset(INVARIANTS), sample_max=1, check_max=0)
+    (case,) = prepare_cases(executor, [case])
+    request = explore_request(case)
+    (outcome,) = executor.run([Call(record_and_explore, (engine, case.subject.spec, request))])
+    return Measured(case, outcome.result())
+
+
 def replay(
     executor: Executor,
     subject: Subject,
@@ -146,12 +156,7 @@ def replay(
     ``profile``: of a user's own, whose token only names it. Raises :class:`ManifestError` where it is not the token's.
     """
     finding, profile = finding_of(record), profile_for(record.plan, profile)
-    classes: tuple[FaultClass, ...] = (record.fault_class,) if record.fault_class != "none" else ()
-    case = Case(subject=subject, faults=classes, invariants=frozenset(INVARIANTS), sample_max=1, check_max=0)
-    (case,) = prepare_cases(executor, [case])
-    request = explore_request(case)
-    (outcome,) = executor.run([Call(record_and_explore, (engine, case.subject.spec, request))])
-    measured = Measured(case, outcome.result())
+    measured = record_anew(executor, subject, record.fault_class, engine)
     problem = null_problem(measured.explored.recording)
     if problem is not None:
         return _answer("CHANGED", finding, times, 0, 0, f"CHANGED: {problem[1]}")
@@ -163,7 +168,8 @@ def replay(
     programs = programs_for(measured, [finding], proof=False)
     how = engine_for(record.plan, engine)
     calls = [
-        Call(run_and_examine, (how, case.subject.spec, plan, programs), index) for index, plan in enumerate(plans)
+        Call(run_and_examine, (how, measured.case.subject.spec, plan, programs), index)
+        for index, plan in enumerate(plans)
     ]
     reached = reproduced = 0
     why = ""

@@ -18,6 +18,7 @@ from harness.campaign.context import Context, Measured
 from harness.campaign.errors import judge_error_run as judge_plain_run
 from harness.campaign.executor import Call
 from harness.campaign.programs import Examined, ExamineRequest, run_and_examine
+from harness.campaign.simplifying import simplify_order
 from harness.campaign.streams import stream
 from harness.campaign.trials import Result, Trial, broken_row, harness_failure
 from harness.core.fault import FaultPlan
@@ -114,6 +115,8 @@ def schedule_phase(ctx: Context, cases: Iterable[Measured]) -> None:
             if not orders:
                 break
             first = _run_batch(ctx, measured, search, orders, spent)
+        if first and not cut:
+            simplify_order(ctx, measured, judge_scheduled_run)
         text = search.spelt() + cut + (f"; the first violation under number {first}" if first else "")
         ctx.notice(text + _cost(spent, measured.explored.recording.cpu_ms), case)
 

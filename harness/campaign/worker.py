@@ -1,7 +1,7 @@
 """What a worker process does: take a call, run it, leave nothing behind, answer.
 
-A worker has one thread and, between calls, no child: an engine that waits for any child can run in it. Values
-and errors travel pickled; what pickle cannot carry goes through dill.
+A worker has one thread and, between calls, no child but those in :data:`KEPT`: an engine that waits for any child can
+run in it. Values and errors travel pickled; what pickle cannot carry goes through dill.
 
 Non-goals: deadlines and deaths (the executor and the supervisor see to those).
 """
@@ -21,6 +21,9 @@ from multiprocess.reduction import ForkingPickler
 
 from harness.sandbox import processes
 from harness.sandbox.namespace import NamespaceError, bind_private
+
+KEPT: set[int] = set()
+"""What calls of this worker have left running for those to come: a fork server. It ends with the worker."""
 
 
 class CallFailedError(Exception):
@@ -76,7 +79,7 @@ def _answer(request: Request) -> Answer:
     except BaseException as error:
         answer = Answer(request.number, None, _portable(error))
     try:
-        processes.kill_descendants()
+        processes.kill_descendants(keep=frozenset(KEPT))
     except processes.ProcessesSurvivedError as error:
         return Answer(request.number, None, error)
     return answer

@@ -108,7 +108,5 @@ class _Heard:
     def interrupted(self) -> KeyboardInterrupt:
         from harness.cli.failures import InterruptedRunError
 
-        done = (
-            f"versions tried: {len(self._versions)}; they stay in the cache, the same command goes on from there"
-        )
+        done = f"versions tried: {len(self._versions)}; they stay in the cache and need no second install"
         return InterruptedRunError(done) if self._versions else KeyboardInterrupt()

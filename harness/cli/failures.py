@@ -38,6 +38,7 @@ def _usage_errors() -> tuple[type[BaseException], ...]:
     """Return the errors that mean: the input was wrong. Loaded only when something has failed."""
     from harness.campaign.durable import StoreError
     from harness.campaign.merging import MergeError
+    from harness.campaign.shrinking import NotShrinkableError
     from harness.campaign.token import TokenError
     from harness.campaign.work import SetupError
     from harness.catalog import ManifestError, NotAvailableError
@@ -56,6 +57,7 @@ def _usage_errors() -> tuple[type[BaseException], ...]:
         MergeError,
         NotExportableError,
         TokenError,
+        NotShrinkableError,
         SetupError,
         ManifestError,
         NotAvailableError,

@@ -19,7 +19,7 @@ TIMEOUT_MAX_S = 120.0
 """Longest run in seconds: a call to a worker holds two of them, and has 300 s."""
 
 
-def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+def duration(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     """Return ``30s``, ``5m``, ``1.5h`` or a bare number of seconds, in seconds."""
     if value is None:
         return None
@@ -114,7 +114,7 @@ baseline_option = click.option(
     help="Known findings, no failure until they expire; 'tornwrite baseline RUN' begins one.",
 )
 budget_option = click.option(
-    "--budget", callback=_duration, metavar="TIME", help="Wall time for what is optional, e.g. 30s or 5m."
+    "--budget", callback=duration, metavar="TIME", help="Wall time for what is optional, e.g. 30s or 5m."
 )
 faults_option = click.option(
     "--faults",

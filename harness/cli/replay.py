@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -20,6 +20,7 @@ from harness.cli.probe import (
     timeout_option,
     torn_tail_option,
 )
+from harness.cli.tokens import Given, probe_of_token, refuse_command
 
 if TYPE_CHECKING:
     from harness.campaign.token import ReplayRecord
@@ -88,17 +89,12 @@ def command(
     """
     from harness.campaign.token import decode
 
-    record = decode(token)
+    record, given = decode(token), Given(words, check, torn_tail, env, ack, timeout, instances)
     _check_choice(record, target, package, bounded=oldest is not None or newest is not None or pre)
     how = How(times, jobs, engine_name, profile, as_json)
     if record.kind == "probe":
-        given = _Given(words, check, torn_tail, env, ack, timeout, instances)
-        return _replay(record, how, lambda workspace: _probe(record, workspace, given))
-    if words or check or torn_tail or env or ack or instances > 1:
-        raise click.UsageError(
-            f"this token names the target {record.target!r}: no command, --check, --torn-tail, --env, --ack or "
-            "--instances is taken"
-        )
+        return _replay(record, how, lambda workspace: probe_of_token(record, workspace, given))
+    refuse_command(record, given)
     if package is not None:
         return bisect_command(record, Range(package, oldest or "", newest or "", pre), how)
     return _replay_target(record, how, target)
@@ -130,44 +126,6 @@ def _replay_target(record: ReplayRecord, how: How, target: str | None) -> int:
         if not how.as_json:
             print_line(plain(f"{found.package.name} {version}, with a token made with {found.made_with}:"))
     return _replay(record, how, lambda workspace: (subject_of(record, workspace, version), ()))
-
-
-class _Given(NamedTuple):
-    """What the command line says of a probe's command."""
-
-    words: tuple[str, ...]
-    check: tuple[str, ...]
-    torn_tail: TornTail | None
-    env: tuple[str, ...]
-    ack: str | None
-    timeout: float
-    instances: int
-
-
-def _probe(record: ReplayRecord, workspace: Workspace, given: _Given) -> tuple[Subject, tuple[str, ...]]:
-    """Return the command as the subject of a probe's token, and what is to be noted about it."""
-    from harness.campaign.examine import CHECK_INVARIANT
-    from harness.campaign.probe import Probe, ack_pattern, environment_of, probe_subject
-    from harness.core.run import DEFAULT_ACK
-
-    in_a_test = "of a test: pytest --tornwrite-replay TOKEN"
-    if not given.words:
-        raise click.UsageError(f"this token is of a probe: give its command again after '--'; {in_a_test}")
-    if record.invariant == CHECK_INVARIANT and not given.check:
-        raise click.UsageError(f"this token is of a state that --check rejected: give --check again; {in_a_test}")
-    probe = Probe(
-        command=given.words,
-        check=given.check,
-        torn_tail=given.torn_tail or "violation",
-        environment=environment_of(given.env),
-        ack=ack_pattern(given.ack) if given.ack else DEFAULT_ACK,
-        timeout_s=given.timeout,
-        instances=given.instances,
-    )
-    subject = probe_subject(probe, workspace, record.seed)
-    other = "note: not the command and check this token was made for, or another --torn-tail or --instances"
-    notes = () if probe.digest == record.digest else (other,)
-    return msgspec.structs.replace(subject, variant=record.variant), notes
 
 
 def _replay(record: ReplayRecord, how: How, make: Callable[[Workspace], tuple[Subject, tuple[str, ...]]]) -> int:

@@ -10,7 +10,7 @@ Non-goals: who decides (:mod:`harness.explore.schedule`), and how actors are hel
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -20,6 +20,11 @@ MOST_DECISIONS = 1_000_000
 """A schedule longer than this is refused: no run that an engine records is so long."""
 POLICIES: tuple[str, ...] = ("pct", "random", "systematic")
 """The ways to search for a schedule that breaks something."""
+
+
+def strand_of(label: str) -> str:
+    """Return what takes its turn: a thread itself, or of a pool the work on one open file, whatever the operation."""
+    return label.rpartition(" ")[0] if "*" in label.partition(":")[0] else label
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True, tag="schedule"):
@@ -50,8 +55,9 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, tag="schedule"):
 
     @property
     def switches(self) -> int:
-        """How often the turn passes from one actor to another."""
-        return max(0, len(self.turns) // 2 - 1)
+        """How often the turn passes from one strand to another."""
+        strands = [strand_of(self.actors[index]) for index in self.turns[::2]]
+        return sum(before != after for before, after in pairwise(strands))
 
 
 def schedule_of(decisions: Iterable[str]) -> Schedule:
@@ -82,7 +88,21 @@ class Prefix(msgspec.Struct, frozen=True, kw_only=True, tag="prefix"):
     begin: Schedule
 
 
-AnySchedule: TypeAlias = Schedule | Search | Prefix
+class Handover(msgspec.Struct, frozen=True, kw_only=True):
+    """When strand ``after`` has made ``made`` operations (an empty one: at the beginning), ``to`` goes if it waits."""
+
+    after: str
+    made: int
+    to: str
+
+
+class Handovers(msgspec.Struct, frozen=True, kw_only=True, tag="handovers"):
+    """Nobody is interrupted but at these places."""
+
+    turns: tuple[Handover, ...] = ()
+
+
+AnySchedule: TypeAlias = Schedule | Search | Prefix | Handovers
 
 
 def leaves_alone(order: AnySchedule | None) -> bool:

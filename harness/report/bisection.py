@@ -69,8 +69,8 @@ def _answer(result: Bisected, does: str) -> str:
     answered = [item for item in result.tried if item.standing != "unknown"]
     shows = [item.version for item in answered if item.standing == "shows"]
     if result.turn == "same" and shows:
-        others = _listed(shows[1:])
-        return f"{shows[0]} {does}, and so does {others}: the ends of the range answer the same, nothing found"
+        others = f"so {'do' if len(shows) > 2 else 'does'} {_listed(shows[1:])}"
+        return f"{shows[0]} {does}, and {others}: the ends of the range answer the same, nothing found"
     lacks = _listed([item.version for item in answered])
     if result.turn == "same":
         return f"no version tried {does}: {lacks} answer the same, nothing found"

@@ -131,7 +131,7 @@ def circumstance(finding: Finding, show: Show) -> str:
         if isinstance(fault, Signal):
             return f"when {show(fault.signal)} comes right after {place(fault.at, show)}"
         if isinstance(fault, Kill):
-            return f"when it is killed {_moment(fault.at, show)}"
+            return f"when it is killed {moment(fault.at, show)}"
         if isinstance(fault, Timed):
             action = "killed" if fault.signal == "SIGKILL" else f"stopped by {show(fault.signal)}"
             return f"when it is {action} at a random moment"
@@ -144,7 +144,7 @@ def circumstance(finding: Finding, show: Show) -> str:
             lasting = " and everything after it that needs space fails too" if fault.persistent else ""
             return f"when {place(fault.at, show)} fails with {name}{lasting}"
     if finding.crash_point is not None and finding.fault_class in ("kill", "short"):
-        return f"when it is {'killed' if finding.fault_class == 'kill' else 'cut short'} " + _moment(
+        return f"when it is {'killed' if finding.fault_class == 'kill' else 'cut short'} " + moment(
             finding.crash_point, show
         )
     order = plan_of(finding).schedule
@@ -168,11 +168,12 @@ def _start_on(damaged: Damaged, more: tuple[Fault, ...], show: Show) -> str:
     what = f"{show(path_role(damaged.path))} that {_FILE_DAMAGE[damaged.damage]}"
     for fault in more:
         if isinstance(fault, Kill):
-            return f"when its start on {what} is killed {_moment(fault.at, show)}"
+            return f"when its start on {what} is killed {moment(fault.at, show)}"
     return f"when it starts on {what}"
 
 
-def _moment(point: CrashPoint, show: Show) -> str:
+def moment(point: CrashPoint, show: Show) -> str:
+    """Return ``4,096 bytes into its 2nd write to x.json``."""
     if point.phase == "torn":
         return f"{point.bytes:,} bytes into {place(point, show)}"
     return f"{point.phase} {place(point, show)}"

@@ -154,7 +154,7 @@ def check_writer(
         asked = Asked(
             writer=program_of(writer, "writer", scratch),
             check=None if holds is None else program_of(holds, "check", scratch),
-            start=_start_of(start, scratch),
+            start=start_of(start, scratch),
             given=start is not None,
             options=_options(
                 _words(faults), None if profiles is None else _words(profiles), budget, timeout, seed, jobs, engine
@@ -167,7 +167,7 @@ def check_writer(
         )
         if asked.check is not None:
             stack.enter_context(asked.check.at_hand())
-        stack.enter_context(_usage())
+        stack.enter_context(usage())
         if token is not None and token.digest != asked.digest:
             raise OtherTestError(f"the token is not of {asked.name} in this test")
         rehearsed = _rehearsed(asked)
@@ -177,8 +177,8 @@ def check_writer(
 
 
 @contextlib.contextmanager
-def _usage() -> Iterator[None]:
-    """Say what was asked for wrongly as everything else of this module does."""
+def usage() -> Iterator[None]:
+    """Say what was asked for wrongly as everything else of this package does."""
     try:
         yield
     except (ManifestError, ProgramNotFoundError) as error:
@@ -209,7 +209,7 @@ def _options(
         if not 0 < seconds < math.inf:
             raise UsageError(f"{what}: {seconds!r} is not a number of seconds")
     names = None if profiles is None else _words(profiles)
-    with _usage():
+    with usage():
         load_profiles(names or ())
     return Options(
         seed=seed,
@@ -223,7 +223,8 @@ def _options(
     )
 
 
-def _start_of(start: Start | None, scratch: str) -> Tree:
+def start_of(start: Start | None, scratch: str) -> Tree:
+    """Return the tree that ``start`` means; ``scratch`` is a directory to make it in. Raises :class:`UsageError`."""
     if start is None:
         return EMPTY_TREE
     if not isinstance(start, Mapping):

@@ -126,6 +126,11 @@ def _provide(name: str, file: str) -> None:
     spec.loader.exec_module(module)
 
 
+def before_forks(words: Sequence[str]) -> None:
+    """Import what the payload refers to, once for all the trials that a fork server is going to fork."""
+    unpack(words[1])
+
+
 def main(words: Sequence[str]) -> int:
     """Do what the words of the command line say."""
     what, payload, *rest = words

@@ -45,7 +45,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def program_of(given: Writer, what: str, directory: str) -> Program:
-    """Return the program that ``given`` is: ``what`` is *writer* or *check*. Its payload is kept in ``directory``.
+    """Return the program that ``given`` is, as a *writer*, *recovery* or *check*. Its payload is kept in ``directory``.
 
     Raises :class:`UsageError` for what is neither a callable nor a command, and for a callable that cannot travel.
     """
@@ -66,7 +66,7 @@ def _of_callable(given: Callable[..., object], what: str, directory: str) -> Pro
     arguments = arguments_of(given, what, "acked" if what == "check" else "ack")
     payload = os.path.join(directory, f"{what}.pickle")
     mode, rest = ("check", (DIRECTORY_WORD, "{acks}")) if what == "check" else ("write", (DIRECTORY_WORD,))
-    if what == "writer" or sys.platform != "linux":  # a check is called by forks of this process, which has it
+    if what != "check" or sys.platform != "linux":  # a check is called by forks of this process, which has it
         pack(given, arguments, what, payload)
     return Program(
         command=(sys.executable, CHILD, mode, payload, *rest),

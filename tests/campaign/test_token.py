@@ -23,25 +23,19 @@ from harness.campaign.token import (
     encode,
     probe_digest,
 )
-from harness.core.fault import CrashPoint, Errno, FaultPlan, Kill, Short, Timed
+from harness.core.fault import CrashPoint, FaultPlan, Kill
 from harness.core.schedule import schedule_of
+from harness.strategies import crash_points, fault_plans, schedules
+from harness.strategies.faults import KINDS
 
 _NAME = st.text(max_size=12) | st.just("bad\udcff.json")
-_POINT = st.builds(
-    CrashPoint,
-    operation=st.sampled_from(["write", "rename", "open"]),
-    role=_NAME,
-    occurrence=st.integers(1, 10**6),
-    phase=st.sampled_from(["before", "torn", "after"]),
-    bytes=st.integers(0, 1 << 40),
+_PLAN = fault_plans(
+    KINDS,
+    least=0,
+    most=3,
+    points=crash_points(roles=_NAME, occurrences=10**6, most_bytes=1 << 40),
+    schedules=schedules(["p0", "p0.t1", "p0*r1:a.jsonl read"]),
 )
-_FAULT = st.one_of(
-    st.builds(Kill, at=_POINT, grace_ms=st.integers(0, 10**4)),
-    st.builds(Timed, delay_us=st.integers(0, 10**9), signal=st.sampled_from(["SIGKILL", "SIGTERM"])),
-    st.builds(Short, at=_POINT, kill=st.booleans(), then_errno=st.integers(0, 130)),
-    st.builds(Errno, at=_POINT, errno=st.integers(1, 130), persistent=st.booleans()),
-)
-_SCHEDULE = st.lists(st.sampled_from(["p0", "p0.t1", "p0*r1:a.jsonl read"]), max_size=20).map(schedule_of)
 _RECORD = st.builds(
     ReplayRecord,
     target=_NAME,
@@ -51,7 +45,7 @@ _RECORD = st.builds(
     scenario=_NAME,
     workload=st.dictionaries(_NAME, st.integers() | _NAME | st.lists(st.integers(), max_size=3), max_size=4),
     seed=st.integers(0, 1 << 64),
-    plan=st.builds(FaultPlan, faults=st.lists(_FAULT, max_size=3).map(tuple), schedule=st.none() | _SCHEDULE),
+    plan=_PLAN,
     fault_class=st.sampled_from(["kill", "short", "errno"]),
     fingerprint=st.text("0123456789abcdef", min_size=32, max_size=32),
     invariant=_NAME,

@@ -20,11 +20,11 @@ from harness.catalog import ManifestError, Workload
 from harness.catalog.data import target_directories
 from harness.catalog.scenario import compile_scenario
 from harness.catalog.steps import INTERRUPTIONS, Step, Tools, generate, problem_of_steps, tool_plan
-from harness.catalog.workload import problem, steps_of, workload_json
+from harness.catalog.workload import steps_of, workload_json
 from harness.core.derived import number, words
+from harness.strategies import workloads
 
 PARALLEL = Workload(sessions=2, updates=3, tools=Tools(parallel=3, result_bytes=(0, 200)))
-KINDS = st.lists(st.sampled_from(sorted(INTERRUPTIONS)), unique=True, max_size=4).map(tuple)
 
 
 def reference_store() -> ModuleType:
@@ -46,24 +46,12 @@ def test_contents_derive_as_in_the_reference_writer(seed: int, name: str, length
     assert number(seed, name, 3, 3 + high) == STORE.number(seed, name, 3, 3 + high)
 
 
-@given(
-    seed=st.integers(0, 2**31),
-    sessions=st.integers(1, 3),
-    updates=st.integers(1, 4),
-    parallel=st.integers(1, 4),
-    interrupt=KINDS,
-)
-def test_generated_steps_keep_every_rule_of_written_ones(
-    seed: int, sessions: int, updates: int, parallel: int, interrupt: tuple[str, ...]
-) -> None:
-    tools = Tools(parallel=parallel, result_bytes=(0, 90))
-    workload = Workload(sessions=sessions, updates=updates, tools=tools, interrupt=interrupt)  # type: ignore[arg-type]
-    if problem(workload):
-        assert len(interrupt) > sessions * updates
-        return
+@given(seed=st.integers(0, 2**31), workload=workloads(updates=4, parallel=4, result_bytes=(0, 90)))
+def test_generated_steps_keep_every_rule_of_written_ones(seed: int, workload: Workload) -> None:
+    sessions, updates, parallel = workload.sessions, workload.updates, workload.tools.parallel
     steps = steps_of(workload, seed)
     assert problem_of_steps(steps, sessions) == ""
-    assert Counter(step.do for step in steps if step.do in INTERRUPTIONS) == Counter(interrupt)
+    assert Counter(step.do for step in steps if step.do in INTERRUPTIONS) == Counter(workload.interrupt)
     started = [step.tool_id for step in steps if step.do == "tool_start"]
     assert len(started) == len(set(started)) == sessions * updates * parallel
     for index, step in enumerate(steps):

@@ -251,12 +251,13 @@ def test_strands_agents_was_fixed_in_1_15(here: Path, evidence: bool, monkeypatc
         out, _ = it.communicate(timeout=2800)
     ended = Ended(it.returncode, out.decode(), "")
     result = ended.document["result"]
-    print(result["text"], *(f"{item['version']} {item['seconds']:.0f} s" for item in result["tried"]), sep="\n")
+    search = result["search"]
+    print(result["text"], *(f"{item['version']} {item['seconds']:.0f} s" for item in search["tried"]), sep="\n")
     assert ended.exit_code == 0
-    assert (result["turn"], result["before"], result["after"], result["between"]) == (
+    assert (search["turn"], search["before"], search["after"], search["between"]) == (
         "fixed",
         "1.14.0",
         "1.15.0",
         [],
     )
-    assert result["installs"] <= result["limit"] == (len(result["versions"]) - 1).bit_length() + 2
+    assert result["installs"] <= search["limit"] == (len(search["versions"]) - 1).bit_length() + 2

@@ -60,7 +60,8 @@ def test_any_text_as_a_token(text: str) -> None:
 @given(data=st.binary(max_size=200), compressed=st.booleans())
 def test_any_bytes_in_a_token(data: bytes, compressed: bool) -> None:
     raw = zlib.compress(data) if compressed else data
-    refused(in_process("replay", PREFIX + urlsafe_b64encode(raw).decode().rstrip("=")))
+    for name in ("replay", "shrink"):
+        refused(in_process(name, PREFIX + urlsafe_b64encode(raw).decode().rstrip("=")))
 
 
 plans = st.builds(
@@ -99,6 +100,7 @@ records = st.builds(
 @given(record=records, command=st.sampled_from([(), ("--", "python3", "{dir}"), ("--", "python3", "x")]))
 def test_any_record_in_a_token(record: ReplayRecord, command: tuple[str, ...]) -> None:
     refused(in_process("replay", encode(record), *command))
+    refused(in_process("shrink", encode(record)))
 
 
 @FUZZ
@@ -247,5 +249,5 @@ def test_any_damage_to_a_run(which: str, place: float, length: int, insert: byte
 def test_any_words(found: list[str]) -> None:
     for command in ("run", "report"):
         refused(in_process(command, "--", *found))
-    for command in ("targets", "scenarios", "replay"):
+    for command in ("targets", "scenarios", "replay", "shrink"):
         refused(in_process(command, *found))

@@ -12,6 +12,7 @@ from command_line import in_process, one_line
 
 from harness.campaign import plan
 from harness.campaign.plan import NoEngineError
+from harness.campaign.token import ReplayRecord, encode
 from harness.catalog.cache import CACHE_VARIABLE
 from harness.cli import app, campaigns, failures
 from harness.schemas import schema
@@ -99,6 +100,13 @@ USAGE = [
     (("replay", "tw2.eNp1"), ["version tw2", "reads tw1"]),
     (("replay", "hello"), ["not a replay token"]),
     (("replay", "tw1." + "A" * 20_000), ["16384"]),
+    (("shrink",), ["TOKEN"]),
+    (("shrink", "hello"), ["not a replay token"]),
+    (("shrink", "tw1.e"), ["damaged"]),
+    (("shrink", "--budget", "soon", "tw1.e"), ["--budget", "30s"]),
+    (("shrink", "--times", "0", "tw1.e"), ["--times", "from 1 to"]),
+    (("shrink", encode(ReplayRecord(target="probe", kind="probe"))), ["cannot be shrunk", "probe"]),
+    (("shrink", encode(ReplayRecord(target="regisry"))), ["'regisry'", "did you mean 'registry'"]),
     (("targets", "insall"), ["insall", "install"]),
     (("targets", "install"), ["TARGET"]),
     (("targets", "install", "nothing"), ["'nothing'", "valid"]),

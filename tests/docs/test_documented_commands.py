@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from pages import COMMANDS, LINKING, PAGES, ROOT, Block, anchors, blocks, links
 
 SAMPLES = Path(__file__).with_name("samples")
 PATIENCE_S = 240.0
+INSTALLED = bool(entry_points(group="pytest11", name="tornwrite"))
 HINTS = {"file", "skip", "slow", "exit", "with"}
 
 
@@ -24,7 +26,7 @@ def _environment(where: Path) -> dict[str, str]:
     for name, words in (
         ("tornwrite", "-m harness"),
         ("python", ""),
-        ("pytest", "-m pytest -p harness.pytest_plugin"),
+        ("pytest", "-m pytest" if INSTALLED else "-m pytest -p harness.pytest_plugin"),
     ):
         file = tools / name
         file.write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n', encoding="utf-8")

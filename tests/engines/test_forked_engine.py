@@ -150,6 +150,46 @@ def test_how_a_program_ends_is_how_it_would_have_ended(bench: Workspace, forked:
     assert warm.engine == ("shim" if code == "1 /" else "forked")
 
 
+LOADS_MORE = """
+import os, sys
+def before_forks(words):
+    sys.path.insert(0, os.path.dirname(__file__))
+    import beside
+    {early}
+if __name__ == "__main__":
+    import atexit, threading, time
+    import beside
+    root = sys.argv[1]
+    atexit.register(lambda: open(root + "/at_exit", "w").write(beside.LOADED))
+    beside.kept = open(root + "/kept", "w")
+    beside.kept.write("not flushed")
+    def late():
+        time.sleep(0.05)
+        open(root + "/late", "w").close()
+    threading.Thread(target=late).start()
+    sys.exit(3)
+"""
+MADE_AND_REMOVED = (
+    "fd, name = __import__('tempfile').mkstemp(); os.close(fd); os.unlink(name); open(os.devnull, 'w')"
+)
+
+
+@pytest.mark.parametrize(("early", "engine_name"), [(MADE_AND_REMOVED, "forked"), ("open('left', 'w')", "shim")])
+def test_a_program_may_load_more_before_it_is_forked(
+    bench: Workspace, forked: ForkedEngine, tmp_path: Path, early: str, engine_name: str
+) -> None:
+    (tmp_path / "beside.py").write_text("import os\nLOADED = str(os.getpid())\n")
+    (tmp_path / "program.py").write_text(LOADS_MORE.format(early=early))
+    spec = spec_of(bench, str(tmp_path / "program.py"))
+    runs = forked.run(spec), forked.run(spec)
+    for run in runs:
+        assert (run.engine, run.exit_code, run.stderr_tail, run.differences) == (engine_name, 3, b"", ())
+        assert {path: file.content.to_bytes() for path, file in run.final.files()}["kept"] == b"not flushed"
+        assert {"at_exit", "late"} < {path for path, _ in run.final.files()}
+    loaded = {dict(run.final.files())["at_exit"].content.to_bytes() for run in runs}
+    assert len(loaded) == (1 if engine_name == "forked" else 2)
+
+
 def test_other_programs_are_run_cold(bench: Workspace, forked: ForkedEngine) -> None:
     spec = spec_of(bench, "-m", "json.tool", "--help")
     assert forked.run(spec).engine == "shim" and forked.server_pid == 0

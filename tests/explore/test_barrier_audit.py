@@ -12,7 +12,8 @@ from harness.core.trace import Trace
 from harness.core.tree import tree_of
 from harness.explore.power.audit import SINGLES, audit
 from harness.explore.script import Script
-from tests.explore.edited_runs import PROFILES, Versions, runs
+from harness.strategies import traces
+from tests.explore.edited_runs import PROFILES, Versions
 
 OLD = tree_of({"state.json": b"0" * 5000})
 
@@ -134,7 +135,7 @@ def test_an_audit_that_may_judge_no_more_says_so() -> None:
 
 
 @settings(max_examples=15)
-@given(runs(steps=4))
+@given(traces(steps=4))
 def test_any_run_can_be_audited(trace: Trace) -> None:
     result = audit(trace, PROFILES[:2], Versions(trace))
     assert not result.note

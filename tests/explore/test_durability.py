@@ -13,7 +13,8 @@ from harness.explore.power.durability import NEVER, durable_after
 from harness.explore.power.effects import effects_of
 from harness.explore.power.order import order_of
 from harness.explore.script import Script
-from tests.explore.edited_runs import PROFILES, runs
+from harness.strategies import traces
+from tests.explore.edited_runs import PROFILES
 
 
 def replaced() -> Trace:
@@ -46,7 +47,7 @@ def test_an_empty_run() -> None:
     assert durable_after(Script().trace(), load_profile("posix")) == ()
 
 
-@given(runs(), st.sampled_from(PROFILES))
+@given(traces(), st.sampled_from(PROFILES))
 def test_what_is_durable_is_never_lost(trace: Trace, profile: object) -> None:
     effects = effects_of(trace, profile)  # type: ignore[arg-type]
     order = order_of(effects, profile)  # type: ignore[arg-type]

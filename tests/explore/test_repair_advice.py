@@ -15,7 +15,8 @@ from harness.core.verdict import Violation
 from harness.explore.power.advice import advise
 from harness.explore.power.measure import LimitReachedError, Meter
 from harness.explore.script import Script
-from tests.explore.edited_runs import PROFILES, Versions, runs
+from harness.strategies import traces
+from tests.explore.edited_runs import PROFILES, Versions
 
 OLD = tree_of({"state.json": b"0" * 5000})
 
@@ -290,7 +291,7 @@ def test_the_advice_is_the_same_every_time() -> None:
 
 
 @settings(max_examples=15)
-@given(runs(steps=4))
+@given(traces(steps=4))
 def test_advice_keeps_what_it_promises(trace: Trace) -> None:
     predicate = Versions(trace)
     advice = advise(trace, PROFILES[:2], predicate)

@@ -121,7 +121,7 @@ def test_two_actors_with_few_preemptions_are_counted_by_a_formula(steps: int) ->
 def test_a_schedule_is_its_decisions(labels: list[str]) -> None:
     schedule = schedule_of(labels)
     assert schedule.decisions == tuple(labels)
-    assert schedule.switches == sum(a != b for a, b in pairwise(labels))
+    assert schedule.switches == sum(a != b for a, b in pairwise(map(strand_of, labels)))
     assert decode_record(encode_record(schedule).encode(), Schedule) == schedule
 
 

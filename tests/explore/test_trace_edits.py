@@ -28,7 +28,8 @@ from harness.core.tree import File, tree_of
 from harness.explore.power.candidates import Change, Places
 from harness.explore.power.edits import EditError, apply_edits, temporaries_of
 from harness.explore.script import Script
-from tests.explore.edited_runs import PROFILES, runs, states, tangled_runs
+from harness.strategies import tangled_traces, traces
+from tests.explore.edited_runs import PROFILES, states
 
 
 def end(trace: Trace) -> dict[str, bytes]:
@@ -50,7 +51,7 @@ def assert_numbered(trace: Trace) -> None:
 
 
 @settings(max_examples=200)
-@given(tangled_runs())
+@given(tangled_traces())
 def test_whatever_two_processes_do_the_candidates_fit_and_end_in_the_same_files(trace: Trace) -> None:
     places = Places(trace)
     barriers = places.file_syncs() + places.directory_syncs()
@@ -64,7 +65,7 @@ def test_whatever_two_processes_do_the_candidates_fit_and_end_in_the_same_files(
     places.shared()
 
 
-@given(runs(), st.data())
+@given(traces(), st.data())
 def test_inserted_and_dropped_syncs_leave_the_run_as_it_is(trace: Trace, data: st.DataObject) -> None:
     possible = [edit for change in barriers(trace) for edit in change.edits]
     possible += [DropSync(at=op.seq) for op in trace.operations if isinstance(op, Sync)]
@@ -78,7 +79,7 @@ def test_inserted_and_dropped_syncs_leave_the_run_as_it_is(trace: Trace, data: s
     ]
 
 
-@given(runs())
+@given(traces())
 def test_replaced_rewrites_and_renames_end_in_the_same_files(trace: Trace) -> None:
     places = Places(trace)
     replaced: list[AnyEdit] = [edit for change in places.replacements() for edit in change.edits]
@@ -93,7 +94,7 @@ def test_replaced_rewrites_and_renames_end_in_the_same_files(trace: Trace) -> No
     assert kinds(edited).count("rename") == kinds(trace).count("rename") - len(renames)
 
 
-@given(runs())
+@given(traces())
 def test_all_candidates_together_fit(trace: Trace) -> None:
     places = Places(trace)
     changes = places.replacements() + places.moved_acks() + places.merges()
@@ -103,7 +104,7 @@ def test_all_candidates_together_fit(trace: Trace) -> None:
 
 
 @settings(max_examples=25)
-@given(runs(steps=3), st.sampled_from(PROFILES), st.data())
+@given(traces(steps=3), st.sampled_from(PROFILES), st.data())
 def test_a_barrier_more_never_adds_a_state(trace: Trace, profile: object, data: st.DataObject) -> None:
     possible = [edit for change in barriers(trace) for edit in change.edits]
     if not possible:
@@ -113,7 +114,7 @@ def test_a_barrier_more_never_adds_a_state(trace: Trace, profile: object, data: 
 
 
 @settings(max_examples=25)
-@given(runs(steps=3), st.sampled_from(PROFILES), st.data())
+@given(traces(steps=3), st.sampled_from(PROFILES), st.data())
 def test_a_barrier_less_never_removes_a_state(trace: Trace, profile: object, data: st.DataObject) -> None:
     syncs = [DropSync(at=op.seq) for op in trace.operations if isinstance(op, Sync)]
     if not syncs:

@@ -186,9 +186,9 @@ class ScheduledSupervisor(Supervisor):
         self._used.clear()
 
     def _offer(self, waiting: dict[str, int]) -> tuple[str, ...]:
-        """Return between whom to decide. A search lets a line be said at once: no file is otherwise for it."""
+        """Return between whom to decide: nobody has a choice where a line is to be said first."""
         said = (label for label, tid in waiting.items() if self._held[tid].point.operation == "say")
-        first = "" if self._scheduler.due() or not self._scheduler.patient else next(said, "")
+        first = next(said, "") if self._scheduler.says_first and not self._scheduler.due() else ""
         return (first,) if first else tuple(waiting)
 
     def _is_fed(self) -> bool:

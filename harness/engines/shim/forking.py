@@ -46,7 +46,8 @@ class ForkServer:
     def __init__(self, command: launch.PythonCommand, spec: RunSpec) -> None:
         self._control, theirs = socket.socketpair()
         self._control.settimeout(_ANSWER_S)
-        argv = [command.program, *command.flags, SERVER, str(theirs.fileno()), command.kind, command.what]
+        what = (command.kind, command.what, *command.rest)
+        argv = [command.program, *command.flags, SERVER, str(theirs.fileno()), *what]
         self._popen = subprocess.Popen(
             argv,
             cwd=spec.cwd,

@@ -12,6 +12,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from harness.core.schedule import strand_of
+
+__all__ = ["Mode", "pool_label", "strand_of", "thread_label"]
+
 Mode = Literal["r", "w"]
 
 
@@ -23,8 +27,3 @@ def thread_label(process: int, thread: int) -> str:
 def pool_label(process: int, mode: Mode, occurrence: int, role: str, operation: str) -> str:
     """Return the label of what a pool's thread stands before; ``occurrence`` 0: on no open file that is known."""
     return f"p{process}*{mode}{occurrence}:{role} {operation}"
-
-
-def strand_of(label: str) -> str:
-    """Return what takes its turn: a thread itself, or of a pool the work on one open file, whatever the operation."""
-    return label.rpartition(" ")[0] if "*" in label.partition(":")[0] else label

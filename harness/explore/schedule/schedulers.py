@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from harness.core.schedule import AnySchedule, Schedule, Search
+from harness.core.schedule import AnySchedule, Handovers, Schedule, Search
 from harness.explore.schedule.actors import strand_of
 from harness.explore.schedule.draws import Draws
 
@@ -20,6 +20,8 @@ class Scheduler(Protocol):
 
     patient: bool
     """Whether a decision waits until nobody else is on the way."""
+    says_first: bool
+    """Whether a line is said as soon as somebody stands before one, without a choice: no file is otherwise for it."""
 
     def choose(self, waiting: Sequence[str]) -> str:
         """Return which of ``waiting`` goes next, or an empty string to wait for somebody else."""
@@ -38,6 +40,7 @@ class Free:
     """What schedulers share that take whoever is there."""
 
     patient = True
+    says_first = True
 
     def due(self) -> str:
         """Anybody may come."""
@@ -52,6 +55,7 @@ class Natural(Free):
     """Whoever comes first."""
 
     patient = False
+    says_first = False
 
     def choose(self, waiting: Sequence[str]) -> str:
         """Return the first."""
@@ -122,6 +126,7 @@ class Replay:
     """The decisions of a schedule, each waited for; none beyond it."""
 
     patient = True
+    says_first = False
 
     def __init__(self, schedule: Schedule) -> None:
         self._decisions = schedule.decisions
@@ -153,6 +158,7 @@ class Begun:
     """The decisions of a prefix, then nobody is interrupted."""
 
     patient = True
+    says_first = True
 
     def __init__(self, begin: Schedule) -> None:
         self._replay = Replay(begin)
@@ -176,6 +182,28 @@ class Begun:
         return False
 
 
+class HandedOver(Free):
+    """Nobody is interrupted but where a handover says so; one whose strand does not wait then is passed over."""
+
+    says_first = False  # who says a line is interrupted by nobody either
+
+    def __init__(self, order: Handovers) -> None:
+        self._turns = {(turn.after, turn.made): turn.to for turn in order.turns}
+        self._rest = Uninterrupted()
+        self._made: dict[str, int] = {}
+        self._last = ""
+
+    def choose(self, waiting: Sequence[str]) -> str:
+        """Return the label of the strand that the turn is handed to, else that of the one that goes on."""
+        to = self._turns.get((self._last, self._made.get(self._last, 0)), "")
+        handed = any(strand_of(label) == to for label in waiting)
+        chosen = first_of(to, waiting) if handed else self._rest.choose(waiting)
+        self._rest.went(chosen)
+        self._last = strand_of(chosen)
+        self._made[self._last] = self._made.get(self._last, 0) + 1
+        return chosen
+
+
 def first_of(strand: str, waiting: Sequence[str]) -> str:
     """Return the smallest label of a strand among those that wait: two of them are rare, and no order is better."""
     return min(label for label in waiting if strand_of(label) == strand)
@@ -189,7 +217,7 @@ def scheduler_for(order: AnySchedule) -> Scheduler:
         if order.policy == "natural":
             return Natural()
         return Random(order.seed) if order.policy == "random" else Pct(order.seed, order.depth, order.steps)
-    return Begun(order.begin)
+    return HandedOver(order) if isinstance(order, Handovers) else Begun(order.begin)
 
 
 def contended(offered: Sequence[Sequence[str]]) -> int:

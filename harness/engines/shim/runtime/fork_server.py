@@ -1,14 +1,17 @@
 """A Python that has loaded the shim and what a target imports, and forks once per trial.
 
-``python FLAGS fork_server.py DESCRIPTOR KIND WHAT``. Orders come as marshalled dictionaries behind their length, and
-so do the answers: ``{"ready": reason}`` once, ``{"pid": n}`` for a trial, ``{"status": n}`` when it is to be reaped.
-Imported are only modules of the standard library and of installed packages: what is the target's own is run by each
-trial. A module that changes a file or starts a thread when it is imported cannot be preloaded; then nothing is.
+``python FLAGS fork_server.py DESCRIPTOR KIND WHAT WORD…``. Orders come as marshalled dictionaries behind their length,
+and so do the answers: ``{"ready": reason}`` once, ``{"pid": n}`` for a trial, ``{"status": n}`` when it is to be
+reaped. Imported are only modules of the standard library and of installed packages: what is the target's own is run by
+each trial, unless the program asks for more: its function ``before_forks`` is called once, with the words of its first
+run. What changes a file or starts a thread when it is imported cannot be preloaded; then nothing is.
 """
 
 import ast
+import atexit
 import gc
 import importlib.util
+import io
 import marshal
 import os
 import struct
@@ -84,14 +87,55 @@ def preload(source: bytes, beside: str) -> str:
             continue
         if LINK.early:
             return "importing %s changes files" % name
+    return ""
+
+
+def asks_for_more(source: bytes) -> bool:
+    """Whether a program has something to load before it is forked."""
+    body = ast.parse(source).body
+    return any(isinstance(node, ast.FunctionDef) and node.name == "before_forks" for node in body)
+
+
+def load_more(program: "typing.Any", words: "list[str]") -> None:
+    """Let the program load what it has to."""
+    names = {"__name__": "before_forks", "__file__": program.co_filename}
+    try:
+        exec(program, names)
+        names["before_forks"](words)
+    except Exception:  # each trial meets it again, where it is seen
+        pass
+
+
+def why_not() -> str:
+    """Return why a process that has loaded this cannot be forked, or ""."""
+    if LINK.early:
+        return "what it loads changes files"
     threads = sys.modules.get("threading")
     if threads is not None and threads.active_count() > 1:
         return "importing its modules starts a thread"
     return ""
 
 
-def become(order: "dict[str, typing.Any]", program: "typing.Any") -> None:
-    """Be the target of one trial: a session, an environment and standard streams of its own."""
+def leave(code: int) -> None:
+    """End as an interpreter does, but for taking apart what it had before the fork: that would touch all of it."""
+    threading = sys.modules.get("threading")
+    if threading is not None:
+        threading._shutdown()
+    atexit._run_exitfuncs()
+    for item in gc.get_objects():  # what is frozen is not among them
+        if isinstance(item, (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)):
+            try:
+                item.flush()
+            except (OSError, ValueError):
+                continue
+    os._exit(code)
+
+
+def become(order: "dict[str, typing.Any]", program: "typing.Any", much: bool) -> None:
+    """Be the target of one trial: a session, an environment and standard streams of its own.
+
+    ``much``: more was loaded than a program's own end would be quick with.
+    """
     os.setsid()
     CLOSE(CONTROL.descriptor)
     for name, fd, flags in (("in", 0, os.O_RDONLY), ("out", 1, os.O_WRONLY), ("err", 2, os.O_WRONLY)):
@@ -106,7 +150,12 @@ def become(order: "dict[str, typing.Any]", program: "typing.Any") -> None:
             os.environ[name] = value
     os.chdir(order["cwd"])
     LINK.connect()
-    boot.start(order["kind"], order["what"], list(order["rest"]), program)
+    try:
+        boot.start(order["kind"], order["what"], list(order["rest"]), program)
+    except SystemExit as ended:
+        if not much or not isinstance(ended.code, int):
+            raise
+        leave(ended.code & 0xFF)
 
 
 def main() -> None:
@@ -121,6 +170,10 @@ def main() -> None:
     try:
         program = compile(source, what if kind == "file" else "<string>", "exec")
         reason = preload(source, beside)
+        much = asks_for_more(source)
+        if much and not reason:
+            load_more(program, sys.argv[4:])
+        reason = reason or why_not()
     except (SyntaxError, ValueError) as error:
         reason = "it does not compile (%s)" % error
     CONTROL.send({"ready": reason})
@@ -136,7 +189,7 @@ def main() -> None:
         if pid == 0:
             break
         CONTROL.send({"pid": pid})
-    become(order, program)
+    become(order, program, much)
 
 
 if __name__ == "__main__":

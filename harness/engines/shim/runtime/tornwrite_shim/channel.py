@@ -54,8 +54,8 @@ class Link:
         self.up = self.down = self.pid = -1
         self.active = False
         """Whether there is an engine: without one all goes on as if nobody watched."""
-        self.early = False
-        """Whether something was to be told before there was an engine."""
+        self.early: set[Any] = set()
+        """What was changed before there was an engine, by path."""
         self.anew: Callable[[], object] = lambda: None
         """Called where the engine knows nothing yet of what this process has open."""
         self.busy = False
@@ -148,7 +148,7 @@ class Link:
         ``facts`` are what the engine must know of its result. One that ``waits`` for others does not keep them out.
         """
         if not self.active:
-            self.early = True
+            self._before(fields, path)
             return real()
         collecting = self._begin()
         try:
@@ -167,6 +167,14 @@ class Link:
         if kind == IGNORE:
             return real()
         return self._wait(real, facts)
+
+    def _before(self, fields: tuple[Any, ...], path: Any) -> None:
+        """Note a change that nobody watches; a file that is made and removed again is none."""
+        made = fields[0] == b"open" and fields[-1] & os.O_EXCL
+        if fields[0] == b"unlink" and ("made", path) in self.early:
+            self.early.remove(("made", path))
+        elif path != os.devnull:
+            self.early.add(("made", path) if made else path)
 
     def _do(
         self,
