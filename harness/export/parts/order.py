@@ -137,13 +137,21 @@ class OrderedWriter(Writer):
         return next((role for role in self.roles if is_like(role, path)), path)
 
     def all_others_sleep(self) -> bool:
-        """Whether every thread that is not held sleeps; the first one of a process may be dead while others live."""
-        for tid in self.threads.keys() - self.held.keys():
-            letter = doing(tid)
-            left_behind = letter == "Z" and any(each.pid == tid != each.tid for each in self.threads.values())
-            if letter not in ("S", "I") and not left_behind:
-                return False
-        return not self.newborn
+        """Whether every thread that is not held sleeps, all at one moment: nobody has run between two looks at each."""
+        others = [thread for tid, thread in self.threads.items() if tid not in self.held]
+        looks = [[self.sleep_of(thread) for thread in others] for _ in range(2)]
+        return all(looks[0]) and looks[0] == looks[1] and not self.newborn
+
+    def sleep_of(self, thread: Thread) -> str:
+        """Return which of its sleeps a thread is in, empty if none; a dead first one of a process counts as asleep."""
+        try:
+            with open(f"/proc/{thread.tid}/status", encoding="utf-8", errors="replace") as stream:
+                facts = dict(line.partition(":")[::2] for line in stream)
+        except OSError:
+            return ""
+        state = facts["State"].split()[0]
+        left_behind = state == "Z" and any(each.pid == thread.tid != each.tid for each in self.threads.values())
+        return f"sleep {facts.get('voluntary_ctxt_switches')}" if state in ("S", "I") or left_behind else ""
 
     def missed(self) -> str:
         """Return who did not come; empty where everybody did."""
@@ -167,12 +175,3 @@ def is_for_writing(descriptor: str) -> bool:
             return bool(int(stream.read().split()[3], 8) & (os.O_WRONLY | os.O_RDWR))
     except (OSError, IndexError, ValueError):
         return False
-
-
-def doing(tid: int) -> str:
-    """Return the letter for what a thread is doing, as /proc has it: S for one that sleeps."""
-    try:
-        with open(f"/proc/{tid}/stat", encoding="utf-8", errors="replace") as stream:
-            return stream.read().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return ""
