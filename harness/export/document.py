@@ -24,6 +24,7 @@ _PARTS = (
     ("tracer", "The writer under ptrace"),
     ("strikes", "The fault"),
     ("order", "The recorded order"),
+    ("tools", "The tools that the writer calls"),
 )
 _ABOUT_ORDER = (
     "# Who makes its next file operation, and how many in a row: p0 is the first process, p0.t1 its second thread;\n"
@@ -75,6 +76,8 @@ class Reproduction(msgspec.Struct, frozen=True, kw_only=True):
     """Registry, name and version of what is to be installed."""
     instances: int = 1
     way: str = "together"
+    served: bool = False
+    """Whether tools say one thing at a time, when the writer sleeps: of an order only."""
     """How many of the writer work on one state, and whether ``together`` or ``in_turn``."""
 
 
@@ -131,9 +134,10 @@ def _facts(item: Reproduction) -> str:
     make = f"    return Writer({', '.join(filter(None, ('root', fault)))})\n"
     if item.order:
         text += f"\n{_ABOUT_ORDER}ORDER = {_turns(item.order)}\n"
+        feed = 'Tools(root + ".tools", CASE["workload"]).say_next' if item.served else ""
         make = (
             "    order = [label for label, times in ORDER for _ in range(times)]\n"
-            f"    return OrderedWriter({', '.join(filter(None, ('root', 'output', 'order', fault)))})\n"
+            f"    return OrderedWriter({', '.join(filter(None, ('root', 'output', 'order', feed, fault)))})\n"
         )
     return (
         f"{text}\n\ndef make_writer(root: str, output: str) -> Writer:\n"

@@ -37,7 +37,7 @@ from harness.sandbox.command import run_command
 from harness.services import instances
 
 ENGINE = "ptrace"
-_STARTER = "several.py"
+_STARTER, _TOOLS = "several.py", "TORNWRITE_TOOLS"
 _ORDER_BELONGS = (
     "The order was recorded with {}. Another version may make other file operations; then this file says who did "
     "not come."
@@ -89,6 +89,7 @@ def reproduction(
     actors = order.actors if isinstance(order, Schedule) else ()
     for label in actors:
         _role(label.partition(":")[2].rpartition(" ")[0], paths)
+    served = order is not None and subject.spec.tools is not None
     check = _check(executor, measured, examined, finding, violation, record.plan, paths)
     strike, point = _strike(record.plan, examined, paths)
     return Reproduction(
@@ -101,7 +102,7 @@ def reproduction(
         case={
             "run": list(start.run),
             "set_up": list(start.set_up),
-            "environment": dict(start.environment),
+            "environment": {**start.environment, **({_TOOLS: "unix:{dir}.tools"} if served else {})},
             "workload": start.workload,
             "saved": subject.spec.ack,
             "expected": expectation(check),
@@ -114,6 +115,7 @@ def reproduction(
         order=tuple((actors[index], count) for index, count in turns),
         install=start.install,
         package=start.package,
+        served=served,
         instances=subject.spec.instances,
         way="together" if record.plan.fault_class == "concurrency" else "in_turn",
     )

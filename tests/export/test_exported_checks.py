@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
 
 from harness.catalog.manifest import Package
+from harness.core.derived import words
 from harness.core.fault import CONCURRENCY, CrashPoint, Damaged, FaultPlan, Kill, PowerLoss, Timed
 from harness.export.exporting import NotExportableError
 from harness.export.parts import damage
 from harness.export.parts.reproduce import CannotRunError, npm_package, pypi_package
+from harness.export.parts.tools import Tools
 from harness.export.reproduction import why_not
 from harness.export.sources import LARGEST_BYTES, sources_of
 from harness.export.starting import install_line, start_of_probe
@@ -122,6 +125,29 @@ def test_a_package_is_installed_as_it_was_here() -> None:
         install_line(Package(registry="npm", name="@a/b", version="1.0"))
         == "npm install --ignore-scripts @a/b@1.0"
     )
+
+
+def test_tools_say_what_they_say_elsewhere_one_thing_at_a_time(tmp_path: Path) -> None:
+    steps = [
+        {"at": 0, "do": do, "session": "s0", "tool_id": "t1", "result_bytes": 700}
+        for do in ("tool_start", "tool_done")
+    ]
+    steps += [{"at": 0, "do": "assistant", "session": "s0"}, {"at": 1, "do": "escape", "session": "s0"}]
+    served = Tools(str(tmp_path / "s"), {"seed": 3, "steps": steps})
+    assert not served.say_next()
+    with socket.socket(socket.AF_UNIX) as writer:
+        writer.connect(str(tmp_path / "s"))
+        assert not served.say_next()
+        writer.sendall(b'{"start": "t1"}\n')
+        assert [served.say_next(), served.say_next(), served.say_next()] == [True, True, False]
+        lines = [json.loads(each) for each in writer.recv(1 << 16).splitlines()]
+    assert lines == [
+        {"tool_id": "t1", "result": words(3, "t1", 700), "is_error": False},
+        {"do": "escape", "session": "s0", "at": 1},
+    ]
+    assert served.connection is not None
+    served.connection.close()
+    served.listener.close()
 
 
 def test_imports_travel(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 from harness.export.parts.tracer import (
@@ -42,9 +43,11 @@ class OrderedWriter(Writer):
 
     on_file, on_name, reads = {**ON_FILE, **LOOKS_AT_FILE}, {**ON_NAME, **LOOKS_AT_NAME}, True
 
-    def __init__(self, root: str, output: str, order: list[str], **fault: Any) -> None:
+    def __init__(
+        self, root: str, output: str, order: list[str], feed: Callable[[], bool] | None = None, **fault: Any
+    ) -> None:
         super().__init__(root, **fault)
-        self.order, self.output = order, output
+        self.order, self.output, self.feed = order, output, feed
         self.roles = {label.partition(":")[2].rpartition(" ")[0] for label in order if "*" in label}
         self.turn = 0
         self.held: dict[int, Operation] = {}
@@ -79,7 +82,7 @@ class OrderedWriter(Writer):
             if tid:
                 self.moved = time.monotonic()
                 return tid, status
-            if not self.all_others_sleep() or self.let_next_go():
+            if not self.all_others_sleep() or (self.feed is not None and self.feed()) or self.let_next_go():
                 self.moved = time.monotonic()  # somebody is on the way: a slow machine is no reason to give up
             elif time.monotonic() - self.moved > PATIENCE_S:
                 self.missing = self.order[self.turn] if self.turn < len(self.order) else "the end of the writer"

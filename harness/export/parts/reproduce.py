@@ -38,6 +38,8 @@ def main(
     parser.add_argument("--keep", action="store_true", help="keep the state directory, and say where it is")
     parser.add_argument("--operations", action="store_true", help="print what the writer's threads did, in order")
     options = parser.parse_args(arguments)
+    if options.undisturbed:
+        case["environment"].pop("TORNWRITE_TOOLS", "")  # nobody is there to say anything in turn
     base = os.path.realpath(tempfile.mkdtemp(prefix="repro-"))
     try:
         writer = Writer(f"{base}/state") if options.undisturbed else make_writer(f"{base}/state", f"{base}/output")
