@@ -14,6 +14,7 @@ import contextlib
 import errno
 import importlib
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -143,8 +144,21 @@ def sweep(directory: str) -> None:
 
 
 def torn_tail(data: bytes) -> bytes:
-    r"""Return the bytes after the last ``\n``: what an interrupted append left."""
-    return data[data.rfind(b"\n") + 1 :]
+    r"""Return what interrupted appends left at the end: bytes after the last ``\n``, and lines that nobody wrote.
+
+    Lines are printable ASCII. Where the power went before a line was durable, its size may be there and its data not:
+    then its blocks hold NUL, or what they held before.
+    """
+    end = data.rfind(b"\n") + 1
+    while end:
+        begin = data.rfind(b"\n", 0, end - 1) + 1
+        if not _FOREIGN.search(data, begin, end - 1):
+            break
+        end = begin
+    return data[end:]
+
+
+_FOREIGN = re.compile(rb"[^ -~]")
 
 
 class AppendLog:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.output import json_option, print_bytes, print_line, say
-from harness.cli.probe import ack_option, check_option, env_option, timeout_option, torn_tail_option
+from harness.cli.probe import (
+    ack_option,
+    check_option,
+    env_option,
+    instances_option,
+    timeout_option,
+    torn_tail_option,
+)
 
 if TYPE_CHECKING:
     from harness.checks.binding import TornTail
@@ -27,6 +34,7 @@ _CONTEXT = {"ignore_unknown_options": False, "allow_interspersed_args": True}
 @env_option
 @ack_option
 @timeout_option
+@instances_option
 @json_option
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD …]")
 def command(
@@ -38,6 +46,7 @@ def command(
     env: tuple[str, ...],
     ack: str | None,
     timeout: float,
+    instances: int,
     as_json: bool,
     words: tuple[str, ...],
 ) -> int:
@@ -64,9 +73,10 @@ def command(
     is_probe = record.kind == "probe"
     if is_probe and not words:
         raise click.UsageError("this token is of a probe: give its command again after '--'")
-    if not is_probe and (words or check or torn_tail or env or ack):
+    if not is_probe and (words or check or torn_tail or env or ack or instances > 1):
         raise click.UsageError(
-            f"this token names the target {record.target!r}: no command, --check, --torn-tail, --env or --ack is taken"
+            f"this token names the target {record.target!r}: no command, --check, --torn-tail, --env, --ack or "
+            "--instances is taken"
         )
     _must_be_free(path, force)
     if as_json and path == _STDOUT:
@@ -78,10 +88,11 @@ def command(
         environment=environment_of(env),
         ack=ack_pattern(ack) if ack else DEFAULT_ACK,
         timeout_s=timeout,
+        instances=instances,
     )
     with scratch_workspace() as workspace, Executor(1, workspace.base) as executor:
         made = exported(executor, workspace, record, token, probe if is_probe else None)
-    note = "note: not the command and check this token was made for, or another --torn-tail"
+    note = "note: not the command and check this token was made for, or another --torn-tail or --instances"
     notes = () if made.same_command else (note,)
     data, lines = made.text.encode("utf-8"), len(made.text.splitlines())
     if path == _STDOUT:

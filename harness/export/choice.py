@@ -21,7 +21,7 @@ from harness.export.parts import damage
 from harness.export.parts.tracer import is_like
 
 _FIRST: Mapping[str, tuple[str, ...]] = {
-    "lost": ("saved_records_are_there",),
+    "lost": ("saved_records_are_there", "saved_ids_are_there"),
     "missing": ("saved_records_are_there", "files_are_there"),
     "rejected": ("calls_are_answered",),
     "unlinked": ("records_are_linked",),
@@ -33,6 +33,7 @@ _ORDER = (
     "lines_are_whole",
     "files_hold_something",
     "saved_records_are_there",
+    "saved_ids_are_there",
     "calls_are_answered",
     "records_are_linked",
     "files_are_there",
@@ -105,6 +106,9 @@ def candidates(
         elif name == "saved_records_are_there":
             if binding is not None and binding.id_key and binding.holds_records and finding.role in roles:
                 yield Check(function=name, fixed=(finding.role, binding.id_key), given="saved")
+        elif name == "saved_ids_are_there":
+            if binding is not None and binding.holds_document and finding.role in roles:
+                yield Check(function=name, fixed=(finding.role,), given="saved")
         else:
             yield from (Check(function=name, fixed=(role,)) for role in roles)
 

@@ -73,6 +73,9 @@ class Reproduction(msgspec.Struct, frozen=True, kw_only=True):
     install: str = ""
     package: tuple[str, str, str] | None = None
     """Registry, name and version of what is to be installed."""
+    instances: int = 1
+    way: str = "together"
+    """How many of the writer work on one state, and whether ``together`` or ``in_turn``."""
 
 
 def document(item: Reproduction) -> str:
@@ -145,9 +148,12 @@ def _start(item: Reproduction) -> str:
     if item.package is not None:
         registry, name, version = item.package
         package = f"lambda: {registry}_package({name!a}, {version!a})"
+    many = "None"
+    if item.instances > 1:
+        many = f"lambda command, base: several(command, base, {item.instances}, {_string(item.way)})"
     return (
         'if __name__ == "__main__":\n'
-        f'    case = {{**CASE, "sources": SOURCES, "package": {package}}}\n'
+        f'    case = {{**CASE, "sources": SOURCES, "package": {package}, "instances": {many}}}\n'
         "    sys.exit(main(case, make_writer, damage, sys.argv[1:]))\n"
     )
 

@@ -34,8 +34,10 @@ from harness.export.sources import NotExportableError
 from harness.report.escape import plain
 from harness.report.sentence import headline
 from harness.sandbox.command import run_command
+from harness.services import instances
 
 ENGINE = "ptrace"
+_STARTER = "several.py"
 _ORDER_BELONGS = (
     "The order was recorded with {}. Another version may make other file operations; then this file says who did "
     "not come."
@@ -105,14 +107,26 @@ def reproduction(
             "expected": expectation(check),
         },
         check=check,
-        sources=start.sources,
+        sources=_with_starter(start.sources, subject.spec.instances),
         made_by=f"Made by tornwrite {harness.__version__}. Its token: {token}",
         strike=strike,
         point=point,
         order=tuple((actors[index], count) for index, count in turns),
         install=start.install,
         package=start.package,
+        instances=subject.spec.instances,
+        way="together" if record.plan.fault_class == "concurrency" else "in_turn",
     )
+
+
+def _with_starter(sources: Mapping[str, str], instances_: int) -> Mapping[str, str]:
+    """Return the sources with the program that starts several instances, where there are several."""
+    if instances_ == 1:
+        return sources
+    if _STARTER in sources:
+        raise NotExportableError(f"one of the writer's files has the name {_STARTER!r}")
+    with open(instances.__file__, encoding="utf-8") as stream:
+        return {**sources, _STARTER: stream.read()}
 
 
 def _seen_again(

@@ -153,27 +153,32 @@ def test_a_full_disk_is_one_line_and_tears_nothing(place: Place) -> None:
         assert again.read_run()["seed"] == 9
 
 
-def test_a_torn_last_row_is_kept_apart_cut_off_and_reported(place: Place) -> None:
+@pytest.mark.parametrize(
+    "torn",
+    [b'{"trial_id":"t/v/ex', b"\0" * 18 + b"\n", b'{"trial_\0\0\0"\n\xff\xff\xff\xff\n', b"\0\n\0"],
+    ids=["cut", "nul", "two rows", "nul and cut"],
+)
+def test_a_torn_last_row_is_kept_apart_cut_off_and_reported(place: Place, torn: bytes) -> None:
     with RunStore.create(place.reports, run_id="run1") as store:
         store.append_row(row(1))
         directory = store.directory
     path = os.path.join(directory, "trials.jsonl")
     with open(path, "ab") as file:
-        file.write(b'{"trial_id":"t/v/ex')
+        file.write(torn)
     with RunStore.open(directory, writable=False) as reader:
         assert reader.rows() == (row(1),)
-        assert "torn row of 19 bytes" in reader.notices[0]
+        assert f"torn row of {len(torn)} bytes" in reader.notices[0]
     with open(path, "rb") as file:
-        assert file.read().endswith(b"t/v/ex")  # a reader heals nothing
+        assert file.read().endswith(torn)  # a reader heals nothing
     with RunStore.open(directory) as writer:
-        assert "torn row of 19 bytes" in writer.notices[0]
+        assert f"torn row of {len(torn)} bytes" in writer.notices[0]
         writer.append_row(row(2))
     with RunStore.open(directory) as again:
         assert again.notices == []
         assert again.rows() == (row(1), row(2))
     healed = os.listdir(os.path.join(directory, "healed"))
     with open(os.path.join(directory, "healed", healed[0]), "rb") as file:
-        assert (len(healed), file.read()) == (1, b'{"trial_id":"t/v/ex')
+        assert (len(healed), file.read()) == (1, torn)
 
 
 @pytest.mark.parametrize(
@@ -181,8 +186,8 @@ def test_a_torn_last_row_is_kept_apart_cut_off_and_reported(place: Place) -> Non
     [
         (b"{}\n", "line 2: not a trial row"),
         (b"\n", "line 2: not a trial row: not JSON"),
-        (b"\x00\x00\n", "line 2: not a trial row: not JSON"),
-        (b"\xff\n", "line 2: not a trial row: not UTF-8"),
+        (b"\x00\x00\n{}\n", "line 2: not a trial row: not JSON"),  # not at the end: no power loss leaves that
+        (b"\xff\n{}\n", "line 2: not a trial row: not UTF-8"),
         (b"[]\n", "line 2: not a trial row"),
     ],
 )

@@ -1,4 +1,5 @@
-"""The store, judged by the tool it stores for: no sequence of writes, kills and reopenings loses what was written."""
+"""The store, judged by the tool it stores for: no sequence of writes, kills, power losses and reopenings loses
+what was written."""
 
 from __future__ import annotations
 
@@ -66,6 +67,7 @@ class Store(CrashConsistency):
 
     writer = stores
     updates = st.sampled_from(["row", "finding", "run"])
+    profile = "ext4"
 
     def check(self, directory: Path, acknowledged: list[str]) -> None:
         owed = {kind: sum(name.startswith(kind) for name in acknowledged) for kind in ("row", "finding", "run")}

@@ -48,6 +48,9 @@ def test_records() -> None:
     assert damage.saved_records_are_there({"log": whole}, "log", "id", ["1", "3\x1b"]) == [
         "1 of 2 are lost: '3\\x1b'"
     ]
+    collected = {"db.json": b'{"items": [{"id": "a1"}, {"id": 2}], "by": {"b": null}}', "torn.json": b'{"x'}
+    assert damage.saved_ids_are_there(collected, "<n>.json", ["a1", "2", "b"]) == []
+    assert damage.saved_ids_are_there(collected, "db.json", ["a1", "3"]) == ["1 of 2 are lost: '3'"]
     nested = {"log": line(a={"b": "x"}) + b"[1]\n"}
     assert damage.saved_records_are_there(nested, "log", "a.b", ["x"]) == []
 

@@ -261,3 +261,23 @@ def test_a_kill_strikes_in_the_recorded_order(here: Path) -> None:
     ran = run(text)
     assert ran.code == 1 and ran.lines[-2:] == ["observed: 1 of 1 are lost: 'u0'", "REPRODUCED"], ran
     assert "died of signal 9: SIGKILL after open number 3 of 'log.jsonl'" in ran.lines[0]
+
+
+def test_several_of_a_writer_work_on_one_state(here: Path) -> None:
+    role = "claude-code-sessions/<uuid>/<uuid>/local_<uuid>.json"
+    kill = Kill(at=CrashPoint(operation="write", role=role, occurrence=1, actor="p2"))
+    record = ReplayRecord(
+        target="registry",
+        variant="in_place",
+        workload={"sessions": 1, "updates": 1, "instances": 2},
+        plan=FaultPlan(faults=(kill,)),
+        fault_class="kill",
+        invariant="M1",
+        role=role,
+        damage="empty",
+    )
+    with scratch_workspace() as workspace, Executor(1, workspace.base) as executor:
+        text = exported(executor, workspace, record, "tw1.x").text
+    ran = run(text)
+    assert ran.code == 1 and ran.lines[-1] == "REPRODUCED", ran
+    assert "SIGKILL before write number 1" in ran.lines[0]

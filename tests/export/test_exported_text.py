@@ -82,7 +82,7 @@ def test_each_check_comes_with_what_it_needs() -> None:
         name for name, value in vars(damage).items() if getattr(value, "__doc__", "") and "_are_" in name
     ]:
         fixed = {"saved_records_are_there": ("a", "id"), "files_are_there": (["a"],)}.get(name, ("a",))
-        given_ = "saved" if name == "saved_records_are_there" else ""
+        given_ = "saved" if name.startswith("saved_") else ""
         assert_clean(document(Reproduction(**{**PLAIN, "check": Check(function=name, fixed=fixed, given=given_)})))
 
 

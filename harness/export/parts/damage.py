@@ -65,6 +65,20 @@ def saved_records_are_there(files: Files, role: str, key: str, saved: list[str])
     )
 
 
+def saved_ids_are_there(files: Files, role: str, saved: list[str]) -> list[str]:
+    """What the writer said to have saved stands in one of these documents."""
+    there: set[str] = set()
+    for path, data in files.items():
+        if is_like(role, path):
+            there |= set(scalars_of(data))
+    lost = [name for name in saved if name not in there]
+    return (
+        [f"{len(lost):,} of {len(saved):,} are lost: {', '.join(ascii(name) for name in lost[:5])}"]
+        if lost
+        else []
+    )
+
+
 def calls_are_answered(files: Files, role: str) -> list[str]:
     """Each tool that the model called has its result."""
     found = []
@@ -114,6 +128,25 @@ def digest(data: bytes) -> str:
 def hash_of(files: Files, path: str) -> str:
     """Return what a file is: the sha256 of its bytes, or that it is missing."""
     return digest(files[path]) if path in files else "missing"
+
+
+def scalars_of(data: bytes) -> list[str]:
+    """Return all names and values of a JSON document, as text."""
+    try:
+        left = [json.loads(data)]
+    except (ValueError, RecursionError):
+        return []
+    found: list[str] = []
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            found += value.keys()
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+        else:
+            found.append(str(value))
+    return found
 
 
 def record_of(line: bytes) -> dict[str, Any] | None:

@@ -63,6 +63,8 @@ def reproduce(case: dict[str, Any], writer: Writer, damage: Damage, base: str) -
         command = command_of(case["set_up"], values, environment)
         subprocess.run(command, cwd=f"{base}/cwd", env=environment, stdout=2, timeout=LIMIT_S, check=True)
     command = command_of(case["run"], values, environment)
+    if case["instances"]:
+        command = case["instances"](command, base)
     signal.signal(signal.SIGALRM, too_late)
     signal.alarm(LIMIT_S)
     try:
@@ -93,7 +95,7 @@ def prepare(case: dict[str, Any], base: str) -> dict[str, str]:
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise CannotRunError("needs Linux on x86_64")
     values = {"dir": f"{base}/state", "target": f"{base}/target", "workload": f"{base}/workload.json"}
-    values["python"] = os.path.realpath(getattr(sys, "_base_executable", "") or sys.executable)
+    values["python"] = this_python()
     values["package"] = case["package"]() if case["package"] else ""
     for name in ("state", "target", "cwd", "home", "tmp"):
         os.mkdir(os.path.join(base, name))
@@ -104,6 +106,19 @@ def prepare(case: dict[str, Any], base: str) -> dict[str, str]:
             stream.write(text)
         os.chmod(stream.name, 0o755)
     return values
+
+
+def this_python() -> str:
+    """Return the interpreter itself: no link, no virtual environment."""
+    return os.path.realpath(getattr(sys, "_base_executable", "") or sys.executable)
+
+
+def several(command: list[str], base: str, number: int, way: str) -> list[str]:
+    """Return the command that starts so many of the writer on one state, and waits for all."""
+    programs = [{"argv": command, "environment": {"TORNWRITE_INSTANCE": str(each)}} for each in range(number)]
+    with open(f"{base}/instances.json", "w", encoding="utf-8") as stream:
+        json.dump(programs, stream)
+    return [this_python(), "-BEsS", f"{base}/target/several.py", f"{base}/instances.json", "", way]
 
 
 def environment_of(case: dict[str, Any], values: dict[str, str], base: str) -> dict[str, str]:
