@@ -19,6 +19,7 @@ from harness.core.verdict import Finding
 from harness.export.document import Check
 from harness.export.parts import damage
 from harness.export.parts.tracer import is_like
+from harness.report.escape import plain
 
 _FIRST: Mapping[str, tuple[str, ...]] = {
     "lost": ("saved_records_are_there", "saved_ids_are_there"),
@@ -125,4 +126,6 @@ def expectation(check: Check) -> str:
     """Return in words what a check expects of which files."""
     text = str(getattr(damage, check.function).__doc__).splitlines()[0].rstrip(".")
     (where, *_) = check.fixed
-    return f"{text[0].lower()}{text[1:]}: {where if isinstance(where, str) else ', '.join(map(ascii, where))}"
+    return (
+        f"{text[0].lower()}{text[1:]}: {plain(where) if isinstance(where, str) else ', '.join(map(ascii, where))}"
+    )

@@ -191,6 +191,9 @@ def test_an_order_is_kept_and_a_lock_helps(here: Path, evidence: bool) -> None:
         assert "file operations went in the recorded order" in ran.lines[0]
         assert ran.lines[1] == "expected: each record that the writer said to have saved is in its file: log.jsonl"
         assert ran.lines[2].startswith("observed: 1 of 2 are lost: 'u")
+    shown = [tuple(line.split()[:2]) for line in run(text, "--operations").lines]
+    assert sorted(words[0] for words in shown if words[1:] == ("write",)) == ["p0.t1", "p0.t2"], shown
+    assert ("p0", "exit") in shown
     patient = text.replace("PATIENCE_S = 10.0", "PATIENCE_S = 1.0")
     fixed = run(with_source(patient, "w.py", LOCKED))
     assert fixed.code == 0 and "did not come within 1 s, after" in fixed.lines[-1], fixed

@@ -107,6 +107,7 @@ class OrderedWriter(Writer):
 
     def let_go(self, thread: Thread, operation: Operation) -> None:
         """Let an operation run; one that may wait for a lock, or ends somebody, is let begin and no more."""
+        self.note(thread, operation)
         if operation.word in ("lock", "exit"):
             ptrace(GO_ON, thread.tid)
             return

@@ -36,11 +36,12 @@ def main(
         "--undisturbed", action="store_true", help="run the writer with no fault, in no given order"
     )
     parser.add_argument("--keep", action="store_true", help="keep the state directory, and say where it is")
+    parser.add_argument("--operations", action="store_true", help="print what the writer's threads did, in order")
     options = parser.parse_args(arguments)
     base = os.path.realpath(tempfile.mkdtemp(prefix="repro-"))
     try:
         writer = Writer(f"{base}/state") if options.undisturbed else make_writer(f"{base}/state", f"{base}/output")
-        return reproduce(case, writer, damage, base)
+        return reproduce(case, writer, damage, base, options.operations)
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # an error of this program must not pass for a reproduction
@@ -55,7 +56,7 @@ def main(
             shutil.rmtree(base, ignore_errors=True)
 
 
-def reproduce(case: dict[str, Any], writer: Writer, damage: Damage, base: str) -> int:
+def reproduce(case: dict[str, Any], writer: Writer, damage: Damage, base: str, show: bool) -> int:
     """Set up, run, look at what is left, and tell."""
     values = prepare(case, base)
     environment = environment_of(case, values, base)
@@ -78,6 +79,8 @@ def reproduce(case: dict[str, Any], writer: Writer, damage: Damage, base: str) -
     said, errors = read(f"{base}/output"), read(f"{base}/output.errors").split("\n")
     saved = [found["id"] for line in said.split("\n") for found in [re.search(case["saved"], line)] if found]
     wrong = damage(files_of(writer.root), saved, exit_code)
+    for line in writer.done if show else ():
+        print(line)
     missed = writer.missed()
     how = f"died of signal {os.WTERMSIG(status)}" if exit_code < 0 else f"ended with exit code {exit_code}"
     how = "was stopped by this program" if missed and writer.dying and exit_code < 0 else how

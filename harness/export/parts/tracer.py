@@ -88,6 +88,7 @@ class Writer:
         self.refusal: Strike | None = None
         self.seen = self.status = self.pid = 0
         self.struck = ""
+        self.done: list[str] = []
         self.dying = False
 
     def start(self, argv: list[str], cwd: str, environment: dict[str, str], output: str) -> None:
@@ -203,7 +204,14 @@ class Writer:
 
     def before(self, thread: Thread, operation: Operation) -> None:
         """A thread stands before an operation: let it do it."""
+        self.note(thread, operation)
         self.do(thread, operation)
+
+    def note(self, thread: Thread, operation: Operation) -> None:
+        """Keep what is done, in order, for whoever wants to see it."""
+        name = f"p{thread.process}" + (f".t{thread.number}" if thread.number else "")
+        writes = " to write" if operation.word == "open" and may_write(operation.flags) else ""
+        self.done.append(f"{name:8}{operation.word + writes:15}{ascii(operation.path) if operation.path else ''}")
 
     def do(self, thread: Thread, operation: Operation) -> int | None:
         """Let a thread do what it stands before, or strike; return what the call returned."""
