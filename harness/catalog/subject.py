@@ -98,7 +98,6 @@ def compile_subject(
         "seed": str(seed),
     }
     commands, missing = _commands(variant, values)
-    reason = reason or missing
     now_ms = workload.now_ms if index is None else life[index]["now_ms"]
     extra = {"TORNWRITE_NOW": str(now_ms)}
     if index is not None:
@@ -115,7 +114,7 @@ def compile_subject(
         arm=variant.arm,
         arm_times=workload.instances,
         limits=Limits(timeout_s=variant.timeout_s * workload.instances),
-        # A life waits for its end at the service, even where no tool runs.
+        # A life waits at the service for its end.
         tools=tools if tools.steps or index is not None else None,
         instances=workload.instances,
     )
@@ -130,7 +129,7 @@ def compile_subject(
         random_names=variant.random_names,
         seed=seed,
         workload=workload,
-        not_available=reason,
+        not_available=reason or missing,
         **commands,
     )
 

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.given import Given, takes_command
 from harness.cli.output import json_option, print_bytes, print_line, say
-from harness.cli.probe import (
-    ack_option,
-    check_option,
-    env_option,
-    instances_option,
-    timeout_option,
-    torn_tail_option,
-)
-
-if TYPE_CHECKING:
-    from harness.checks.binding import TornTail
+from harness.cli.tokens import given_probe, refuse_command
 
 _STDOUT = "-"
 _CONTEXT = {"ignore_unknown_options": False, "allow_interspersed_args": True}
@@ -29,26 +19,15 @@ _CONTEXT = {"ignore_unknown_options": False, "allow_interspersed_args": True}
 @click.argument("token")
 @click.option("--to", "path", required=True, metavar="FILE", help="Where to write it; - for standard output.")
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
-@check_option
-@torn_tail_option
-@env_option
-@ack_option
-@timeout_option
-@instances_option
+@takes_command
 @json_option
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD …]")
 def command(
     token: str,
     path: str,
     force: bool,
-    check: tuple[str, ...],
-    torn_tail: TornTail | None,
-    env: tuple[str, ...],
-    ack: str | None,
-    timeout: float,
-    instances: int,
+    given: Given,
     as_json: bool,
-    words: tuple[str, ...],
 ) -> int:
     """Write a finding as one Python file that reproduces it where there is no tornwrite.
 
@@ -58,11 +37,9 @@ def command(
     """
     from harness.campaign.durable import write_whole
     from harness.campaign.executor import Executor
-    from harness.campaign.probe import Probe, ack_pattern, environment_of
     from harness.campaign.scratch import scratch_workspace
     from harness.campaign.token import decode
     from harness.cli.failures import NothingToMeasureError
-    from harness.core.run import DEFAULT_ACK
     from harness.engines import engine
     from harness.export.exporting import exported
     from harness.report.json_document import result_document
@@ -70,28 +47,14 @@ def command(
     record = decode(token)
     if reason := engine("ptrace").available():
         raise NothingToMeasureError(f"export runs the writer under ptrace, which is not available: {reason}")
-    is_probe = record.kind == "probe"
-    if is_probe and not words:
-        raise click.UsageError("this token is of a probe: give its command again after '--'")
-    if not is_probe and (words or check or torn_tail or env or ack or instances > 1):
-        raise click.UsageError(
-            f"this token names the target {record.target!r}: no command, --check, --torn-tail, --env, --ack or "
-            "--instances is taken"
-        )
+    probe = given_probe(record, given) if record.kind == "probe" else None
+    if probe is None:
+        refuse_command(record, given)
     _must_be_free(path, force)
     if as_json and path == _STDOUT:
         raise click.UsageError("--json prints its object where --to - would print the file; name a file")
-    probe = Probe(
-        command=words,
-        check=check,
-        torn_tail=torn_tail or "violation",
-        environment=environment_of(env),
-        ack=ack_pattern(ack) if ack else DEFAULT_ACK,
-        timeout_s=timeout,
-        instances=instances,
-    )
     with scratch_workspace() as workspace, Executor(1, workspace.base) as executor:
-        made = exported(executor, workspace, record, token, probe if is_probe else None)
+        made = exported(executor, workspace, record, token, probe)
     note = "note: not the command and check this token was made for, or another --torn-tail or --instances"
     notes = () if made.same_command else (note,)
     data, lines = made.text.encode("utf-8"), len(made.text.splitlines())

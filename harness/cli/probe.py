@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
+from harness.cli.given import Given, takes_command
 from harness.cli.options import (
     ALLOW_COMMAND,
-    TIMEOUT_MAX_S,
     Number,
     baseline_option,
     block_vm_option,
@@ -24,62 +22,18 @@ from harness.cli.options import (
     profile_option,
     schedules_option,
     seed_option,
-    split_words,
 )
 from harness.cli.output import json_option
 
-if TYPE_CHECKING:
-    from harness.checks.binding import TornTail
-
-check_option = click.option(
-    "--check",
-    callback=split_words,
-    metavar="'CMD … {dir}'",
-    help="Judge each state by this command: exit code 0 held, 1 violated. {acked}: the last acknowledged id; "
-    "{acks}: a file of all, one per line.",
-)
-torn_tail_option = click.option(
-    "--torn-tail",
-    type=click.Choice(["violation", "healed"]),
-    help="What a torn last line of a log is: healed if the next start of the program cuts it off or completes it. "
-    "[default: violation]",
-)
-env_option = click.option(
-    "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Pass a variable; nothing else is inherited."
-)
-ack_option = click.option(
-    "--ack", metavar="REGEX", help="Acknowledgement lines, with a group id. [default: ^ACK (?P<id>\\S+)]"
-)
-timeout_option = click.option(
-    "--timeout",
-    default=30.0,
-    type=Number(0.1, TIMEOUT_MAX_S, fraction=True),
-    show_default=True,
-    help="Seconds for one run.",
-)
-instances_option = click.option(
-    "--instances",
-    default=1,
-    type=Number(1, 8),
-    metavar="N",
-    help="So many of the command on one state, each told its number by TORNWRITE_INSTANCE: at once under concurrency, "
-    "else one after the other. [default: 1]",
-)
-
 
 @click.command("probe", context_settings=ALLOW_COMMAND)
-@check_option
+@takes_command
 @click.option(
     "--trials",
     type=Number(0, 100_000),
     default=0,
     help="Kills at random moments as well; signals and plain runs, if asked for.",
 )
-@torn_tail_option
-@env_option
-@ack_option
-@timeout_option
-@instances_option
 @faults_option
 @schedules_option
 @profile_option
@@ -95,13 +49,8 @@ instances_option = click.option(
 @json_option
 @command_words
 def command(
-    check: tuple[str, ...],
+    given: Given,
     trials: int,
-    torn_tail: TornTail | None,
-    env: tuple[str, ...],
-    ack: str | None,
-    timeout: float,
-    instances: int,
     faults: tuple[str, ...] | None,
     schedules: str | None,
     profiles: tuple[str, ...] | None,
@@ -115,7 +64,6 @@ def command(
     out: str,
     show_content: bool,
     as_json: bool,
-    words: tuple[str, ...],
 ) -> int:
     """Kill a command at every file operation, cut its writes, fail its system calls; judge every state it can leave.
 
@@ -129,22 +77,12 @@ def command(
     tornwrite probe --schedules systematic --instances 2 -- python save.py {dir}
     """
     from harness.campaign.plan import Plan, plan_probe
-    from harness.campaign.probe import Probe, ack_pattern, environment_of
     from harness.campaign.store import RunStore
     from harness.cli.campaigns import campaign, options_from, read_baseline, rehearse
-    from harness.core.run import DEFAULT_ACK
     from harness.sandbox.workspace import Workspace
 
     known = read_baseline(baseline)
-    probe = Probe(
-        command=words,
-        check=check,
-        torn_tail=torn_tail or "violation",
-        environment=environment_of(env),
-        ack=ack_pattern(ack) if ack else DEFAULT_ACK,
-        timeout_s=timeout,
-        instances=instances,
-    )
+    probe = given.probe()
     engine_name = chosen_engine(engine_name)
     options = options_from(
         engine=engine_name,

@@ -10,22 +10,14 @@ import click
 import msgspec
 
 from harness.cli.bisecting import How, Range, bisect_command
+from harness.cli.given import Given, takes_command
 from harness.cli.options import Number, chosen_engine, engine_option, jobs_option, own_profile_option
 from harness.cli.output import json_option, print_line, say
-from harness.cli.probe import (
-    ack_option,
-    check_option,
-    env_option,
-    instances_option,
-    timeout_option,
-    torn_tail_option,
-)
-from harness.cli.tokens import Given, probe_of_token, refuse_command
+from harness.cli.tokens import probe_of_token, refuse_command
 
 if TYPE_CHECKING:
     from harness.campaign.token import ReplayRecord
     from harness.catalog import Subject
-    from harness.checks.binding import TornTail
     from harness.core.profile import Profile
     from harness.sandbox.workspace import Workspace
 
@@ -45,12 +37,7 @@ _CONTEXT = {"ignore_unknown_options": False, "allow_interspersed_args": True}
 )
 @click.option("--to", "newest", metavar="VERSION", help="With --bisect: the newest version. [default: the last]")
 @click.option("--pre", is_flag=True, help="With --bisect: pre-releases too.")
-@check_option
-@torn_tail_option
-@env_option
-@ack_option
-@timeout_option
-@instances_option
+@takes_command
 @jobs_option
 @engine_option
 @own_profile_option
@@ -64,17 +51,11 @@ def command(
     oldest: str | None,
     newest: str | None,
     pre: bool,
-    check: tuple[str, ...],
-    torn_tail: TornTail | None,
-    env: tuple[str, ...],
-    ack: str | None,
-    timeout: float,
-    instances: int,
+    given: Given,
     jobs: int | None,
     engine_name: str | None,
     profile: Profile | None,
     as_json: bool,
-    words: tuple[str, ...],
 ) -> int:
     """Reproduce a finding: REPRODUCED k/N (exit 1), FIXED (exit 0) or CHANGED (exit 3).
 
@@ -89,7 +70,7 @@ def command(
     """
     from harness.campaign.token import decode
 
-    record, given = decode(token), Given(words, check, torn_tail, env, ack, timeout, instances)
+    record = decode(token)
     _check_choice(record, target, package, bounded=oldest is not None or newest is not None or pre)
     how = How(times, jobs, engine_name, profile, as_json)
     if record.kind == "probe":

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 import msgspec
 
+from harness.cli.given import Given, takes_command
 from harness.cli.options import Number, chosen_engine, duration, engine_option, jobs_option
 from harness.cli.output import json_option, print_folded, print_line, say
-from harness.cli.probe import (
-    ack_option,
-    check_option,
-    env_option,
-    instances_option,
-    timeout_option,
-    torn_tail_option,
-)
 from harness.cli.replay import EXIT_CODES
-from harness.cli.tokens import Given, given_probe, probe_of_token, refuse_command
+from harness.cli.tokens import given_probe, probe_of_token, refuse_command
 from harness.report.escape import plain
 
 if TYPE_CHECKING:
@@ -44,12 +37,7 @@ _ALWAYS = frozenset({"preemptions"})
     "--times", type=Number(1, 10_000), default=5, show_default=True, help="Replays of what was found, at the end."
 )
 @click.option("--quiet", is_flag=True, help="Print the new token alone.")
-@check_option
-@torn_tail_option
-@env_option
-@ack_option
-@timeout_option
-@instances_option
+@takes_command
 @jobs_option
 @engine_option
 @json_option
@@ -59,10 +47,10 @@ def command(
     budget: float,
     times: int,
     quiet: bool,
+    given: Given,
     jobs: int | None,
     engine_name: str | None,
     as_json: bool,
-    **options: Any,
 ) -> int:
     """Make a finding smaller: fewer tools, updates, sessions and bytes, fewer preemptions, the earliest operation.
 
@@ -80,7 +68,7 @@ def command(
     from harness.campaign.shrinking import check_shrinkable
     from harness.campaign.token import decode
 
-    record, given = decode(token), Given(**options)
+    record = decode(token)
     check_shrinkable(record)
     if record.kind != "probe":
         refuse_command(record, given)
