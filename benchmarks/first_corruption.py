@@ -27,7 +27,7 @@ from harness.campaign.record import explore_request, with_start
 from harness.campaign.timed import PlainRun, moments, window_of
 from harness.campaign.trials import judge_run
 from harness.campaign.work import record_and_explore, run_once, set_up
-from harness.catalog import Workload, compile_subject, select
+from harness.catalog import ManifestError, Workload, compile_subject, select
 from harness.checks import INVARIANTS
 from harness.core.fault import FaultPlan, Kill, Timed
 from harness.sandbox.workspace import Workspace
@@ -137,6 +137,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
+    try:
+        several = [each for each in given.targets if len(select([each])) != 1]  # before the first is measured
+    except ManifestError as error:
+        parser.error(str(error))
+    if several:
+        parser.error(f"{several[0]!r} names several writers; name one of them")
     found = []
     for selector in given.targets:
         found.append(measure(selector, given.kills))

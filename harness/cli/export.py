@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 
 import click
 
@@ -18,7 +19,7 @@ _CONTEXT = {"ignore_unknown_options": False, "allow_interspersed_args": True}
 @click.command("export", context_settings=_CONTEXT)
 @click.argument("token")
 @click.option("--to", "path", required=True, metavar="FILE", help="Where to write it; - for standard output.")
-@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@click.option("--force", is_flag=True, help="Write over a regular file that is there.")
 @takes_command
 @json_option
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD …]")
@@ -32,8 +33,9 @@ def command(
     """Write a finding as one Python file that reproduces it where there is no tornwrite.
 
     The file needs nothing but Python 3.11 on Linux (and the package under test): it starts the writer, kills it at that
-    operation or lets its threads go in that order, and says what it expected and what it observed. Exit code 1 of it:
-    reproduced. It is run once here before it is written. A probe's token needs its command again after "--".
+    operation or lets its threads go in that order, and says what it expected and what it observed. Its exit code is
+    1: reproduced, 0: not reproduced, 3: changed, so nothing is said, 2: cannot run. It is run once here before it is
+    written. A probe's token needs its command again after "--".
     """
     from harness.campaign.durable import write_whole
     from harness.campaign.executor import Executor
@@ -61,6 +63,7 @@ def command(
     if path == _STDOUT:
         print_bytes(data)
     else:
+        _must_be_free(path, force)  # a run takes its time: it may be there by now
         write_whole(path, data)
     if as_json:
         result = {"path": path, "lines": lines, "sha256": hashlib.sha256(data).hexdigest(), "said": made.said}
@@ -82,5 +85,11 @@ def _must_be_free(path: str, force: bool) -> None:
         raise click.UsageError(f"--to {path!r} is no name of a file")
     if not os.path.isdir(os.path.dirname(os.path.abspath(path))):
         raise click.UsageError(f"--to {path!r}: its directory does not exist")
-    if os.path.lexists(path) and not force:
+    try:
+        mode = os.lstat(path.rstrip("/")).st_mode  # itself, not where a link leads: it is what would be replaced
+    except OSError:
+        return  # nothing is there, or writing says what is wrong
+    if not stat.S_ISREG(mode):
+        raise click.UsageError(f"--to {path!r} is there and is no regular file: it is not written over")
+    if not force:
         raise click.UsageError(f"--to {path!r} is there already; --force writes over it")

@@ -89,7 +89,8 @@ def _check_choice(record: ReplayRecord, target: str | None, package: str | None,
     if record.kind == "probe" and (package is not None or target is not None):
         option = "--target" if package is None else "--bisect"
         raise click.UsageError(
-            f"{option}: this token is of a probe, whose versions are commands: give one after '--'"
+            f"{option}: this token is of a probe: its versions are commands; "
+            "replay it with another command after '--'"
         )
 
 

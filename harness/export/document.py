@@ -114,7 +114,8 @@ def _header(item: Reproduction) -> str:
         paragraphs += [f"Install first, {where}:", "    " + item.install]
     paragraphs += [
         "Standard library only; Python 3.11 or later, on Linux, on x86_64. It writes in a temporary directory only. "
-        "Exit code 1: reproduced, 0: not reproduced, 2: cannot run here.",
+        "Exit code 1: reproduced, 0: not reproduced, 3: CHANGED (what runs here is no longer what ran when this file "
+        "was made, so nothing can be said), 2: cannot run here.",
         item.made_by,
     ]
     wrapped = (

@@ -39,8 +39,8 @@ from harness.services import instances
 ENGINE = "ptrace"
 _STARTER, _TOOLS = "several.py", "TORNWRITE_TOOLS"
 _ORDER_BELONGS = (
-    "The order was recorded with {}. Another version may make other file operations; then this file says who did "
-    "not come."
+    "The order was recorded with {}. Another version, or a fixed writer, may make other file operations; then this "
+    "file says CHANGED, and who did not come."
 )
 ATTEMPTS = 3
 """Runs that are made to see the finding again before it is said that it does not show."""
@@ -106,6 +106,7 @@ def reproduction(
             "workload": start.workload,
             "saved": subject.spec.ack,
             "expected": expectation(check),
+            "exit_codes": _exit_codes(record.plan, examined, measured.explored.recording),
         },
         check=check,
         sources=_with_starter(start.sources, subject.spec.instances),
@@ -119,6 +120,13 @@ def reproduction(
         instances=subject.spec.instances,
         way="together" if record.plan.fault_class == "concurrency" else "in_turn",
     )
+
+
+def _exit_codes(plan: FaultPlan, examined: Examined, null: Recording) -> Mapping[str, int]:
+    """Return how a run ended that no fault struck: undisturbed, and as the exported file runs the writer."""
+    undisturbed = left_by(null).exit_code
+    here = undisturbed if plan.faults else left_by(examined.recording).exit_code
+    return {"undisturbed": undisturbed, "here": here}
 
 
 def _with_starter(sources: Mapping[str, str], instances_: int) -> Mapping[str, str]:

@@ -189,6 +189,10 @@ TIMED = encode(
 WRONG = [
     ((PROBE, "--target", "x@1", "--", "python", "x"), ["--target", "of a probe"]),
     ((PROBE, "--bisect", "x"), ["--bisect", "of a probe"]),
+    (
+        (PROBE, "--bisect", "x", "--", "python", "x"),
+        ["of a probe: its versions are commands; replay it with another"],
+    ),
     ((BUGGY, "--target", "reference@2"), ["reference/buggy is no published package"]),
     ((BUGGY, "--bisect", "reference"), ["reference/buggy is no published package"]),
     ((BUGGY, "--from", "1.0"), ["--from, --to and --pre go with --bisect"]),

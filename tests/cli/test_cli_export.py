@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -56,6 +57,35 @@ def test_what_is_refused(args: tuple[str, ...], fragments: list[str], here: Path
     assert all(fragment in line for fragment in fragments), line
     assert sorted(os.listdir(here)) == ["directory", "there.bin", "there.py"]
     assert (here / "there.py").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)], ids=["", "force"])
+def test_only_a_regular_file_is_written_over(force: tuple[str, ...], here: Path) -> None:
+    os.mkfifo(here / "fifo")
+    (here / "there.py").write_text("mine", encoding="utf-8")
+    (here / "link").symlink_to("there.py")
+    (here / "dangling").symlink_to("nowhere")
+    for name in ("fifo", "link", "link/", "dangling"):
+        ended = in_process("export", *force, "--to", name, TARGET)
+        assert ended.exit_code == 2 and f"{name!r} is there and is no regular file" in one_line(ended), ended
+    assert sorted(os.listdir(here)) == ["dangling", "fifo", "link", "there.py"]
+    assert stat.S_ISFIFO(os.lstat(here / "fifo").st_mode) and os.readlink(here / "link") == "there.py"
+    assert (here / "there.py").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_device_is_not_written_over(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No device is near this test: a file of a temporary directory says that it is one."""
+    (here / "device").write_text("mine", encoding="utf-8")
+    seen = os.lstat
+
+    def lstat(path: str) -> os.stat_result:
+        found = seen(path)
+        return os.stat_result((stat.S_IFCHR | 0o666, *found[1:])) if str(path).endswith("device") else found
+
+    monkeypatch.setattr("harness.cli.export.os.lstat", lstat)
+    ended = in_process("export", "--force", "--to", "device", TARGET)
+    assert ended.exit_code == 2 and "'device' is there and is no regular file" in one_line(ended), ended
+    assert (here / "device").read_text(encoding="utf-8") == "mine"
 
 
 @pytest.mark.real

@@ -70,8 +70,8 @@ def test_conversations() -> None:
 def test_bytes() -> None:
     whole, torn = damage.digest(b"12"), damage.digest(b"1")
     assert damage.files_are_not_these({"a": b"12"}, {"a": torn}) == []
-    assert damage.files_are_not_these({"a": b"1"}, {"a": torn}) == [f"'a' is {torn[:32]}"]
-    assert damage.files_are_not_these({}, {"a": "missing"}) == ["'a' is missing"]
+    assert damage.files_are_not_these({"a": b"1"}, {"a": torn}) == [f"'a' is the damaged one: {torn[:32]}"]
+    assert damage.files_are_not_these({}, {"a": "missing"}) == ["'a' is the damaged one: missing"]
     assert damage.success_is_true({"a": b"1"}, {"a": whole}, 1) == []
     assert damage.success_is_true({"a": b"12"}, {"a": whole}, 0) == []
     assert damage.success_is_true({}, {"a": whole}, 0) == ["exit code 0, and 'a' is missing"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -143,9 +145,14 @@ def test_a_fault_strikes_there_and_a_rename_helps(fault: Fault, ends: str) -> No
     assert ran.lines[0].endswith(ends) and any(line.startswith("observed: 'state.json' is ") for line in ran.lines)
     assert ("died of signal 9" in ran.lines[0]) == isinstance(fault, Kill)
     fixed = run(with_source(text, "save.py", REPLACED))
-    assert (fixed.code, fixed.lines[-1]) == (
-        0, "not reproduced: the operation at which the fault strikes did not come",
-    )  # fmt: skip
+    assert (fixed.code, fixed.lines[-3:]) == (
+        3,
+        [
+            "observed: as expected",
+            "CHANGED: the operation at which the fault strikes did not come",
+            "to test a fix that writes otherwise, search again: tornwrite probe",
+        ],
+    )
     alone = run(text, "--undisturbed")
     assert (alone.code, alone.lines[-2:]) == (0, ["observed: as expected", "not reproduced"])
 
@@ -196,7 +203,20 @@ def test_an_order_is_kept_and_a_lock_helps(here: Path, evidence: bool) -> None:
     assert ("p0", "exit") in shown
     patient = text.replace("PATIENCE_S = 10.0", "PATIENCE_S = 1.0")
     fixed = run(with_source(patient, "w.py", LOCKED))
-    assert fixed.code == 0 and "did not come within 1 s, after" in fixed.lines[-1], fixed
+    assert fixed.code == 3 and fixed.lines[-2].startswith("CHANGED: 'p0"), fixed
+    assert "did not come within 1 s, after" in fixed.lines[-2] and "--undisturbed some times" in fixed.lines[-1]
+    assert not any(line.startswith("observed") for line in fixed.lines)
+    alone = run(with_source(text, "w.py", LOCKED), "--undisturbed")
+    assert (alone.code, alone.lines[-2:]) == (0, ["observed: as expected", "not reproduced"])
+    broken = run(with_source(text, "w.py", "def (\n"))
+    assert (broken.code, broken.lines[1]) == (3, "its last words: 'SyntaxError: invalid syntax'"), broken
+    assert broken.lines[-1].startswith("CHANGED: the writer ended before the last turn, after ")
+    assert broken.lines[-1].endswith("; the writer ended with exit code 0 when this file was made")
+    silent = run(with_source(text, "w.py", "print('ACK u0')\n"), "--undisturbed")
+    assert silent.lines[-2:] == [
+        "observed: 1 of 1 are lost: 'u0'",
+        "CHANGED: the writer did nothing in its state directory",
+    ]
 
 
 def test_a_target_of_the_project_travels_with_its_set_up() -> None:
@@ -216,10 +236,89 @@ def test_a_target_of_the_project_travels_with_its_set_up() -> None:
         text = exported(executor, workspace, record, "tw1.x").text
     ran = run(text)
     assert ran.code == 1 and f"expected: each of these files is one JSON document: {role}" in ran.lines, ran
+    failing = run(with_source(text, "setup.py", "def (\n"))
+    assert failing.lines == [
+        "CHANGED: the set-up ended with exit code 1; its last words: 'SyntaxError: invalid syntax'"
+    ]
+    assert failing.code == 3
     for name in ("durable.py", "manual_recovery.py"):
         source = Path(target.directory, name).read_text(encoding="utf-8")
         text = with_source(text, "in_place.py" if name == "durable.py" else name, source)
-    assert run(text).code == 0
+    assert run(text).code == 3
+
+
+COPIED = """
+import os, sys
+with open("whole", "wb") as stream:
+    stream.write(b'{"n": "a file"}')
+for number in range(2):
+    with open("whole", "rb") as whole, open(os.path.join(sys.argv[1], "state.json"), "wb", 0) as stream:
+        os.sendfile(stream.fileno(), whole.fileno(), 0, 1 << 20)
+"""
+SHORT = IN_PLACE.replace("9000", "30")
+LENGTH = len(json.dumps({"n": 0, "text": "x" * 30}))
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        (SHORT, f"is {LENGTH} bytes long"),
+        (IN_PLACE.replace("9000", str(4096 - (LENGTH - 30))), "is 4,096 bytes long"),
+        (
+            SHORT.replace("stream.write(", "os.writev(stream.fileno(), [").replace("e())", "e()])"),
+            "is another call, number 20",
+        ),
+        (COPIED, "returned 15"),
+    ],
+    ids=["shorter", "equal", "vector", "copy"],
+)
+@pytest.mark.parametrize("strike", [Kill, Short])
+def test_a_write_is_never_made_longer(strike: type[Kill] | type[Short], script: str, why: str) -> None:
+    text = probed(IN_PLACE, FaultPlan(faults=(strike(at=at("write", 2, "torn", 4096)),)), "M1", "state.json")
+    ran = run(with_source(text, "save.py", script), "--keep")
+    kept = Path(ran.lines[-1].removeprefix("kept: "))
+    left = (kept / "state.json").read_bytes()
+    shutil.rmtree(kept.parent)
+    reason = f"CHANGED: write number 2 of 'state.json' {why}: it cannot be cut at 4,096"
+    assert ran.code == 3 and reason in ran.lines and "observed: as expected" in ran.lines, ran
+    assert "n" in json.loads(left)
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "says"),
+    [
+        ("import nosuch\n", 3, "its last words: \"ModuleNotFoundError: No module named 'nosuch'\""),
+        ("import sys\nsys.exit('\\x1b[2J')\n", 3, "its last words: '\\x1b[2J'"),
+        ("pass\n", 3, "CHANGED: the operation at which the fault strikes did not come"),
+        ("import os, sys\nopen(sys.argv[1] + '/state.json', 'w').write('#')\nos._exit(4)\n", 3, ""),
+        (IN_PLACE.replace("x", "y"), 1, "REPRODUCED"),
+    ],
+    ids=["import", "escape", "nothing", "otherwise", "same"],
+)
+def test_what_runs_otherwise_says_nothing_of_the_damage(script: str, code: int, says: str) -> None:
+    text = probed(IN_PLACE, FaultPlan(faults=(Kill(at=at("write", 2)),)), "M1", "state.json")
+    ran = run(with_source(text, "save.py", script))
+    assert ran.code == code and "observed: as expected" not in ran.lines, ran
+    assert not says or says in ran.lines, ran
+    if "nosuch" in script:
+        assert run(with_source(text, "save.py", script), "--undisturbed").lines[-1] == (
+            "CHANGED: the writer ended with exit code 0 when this file was made"
+        )
+
+
+def test_a_struck_writer_that_leaves_no_damage_is_not_reproduced() -> None:
+    text = probed(IN_PLACE, FaultPlan(faults=(Errno(at=at("write", 1), errno=28),)), "M1", "state.json")
+    careful = IN_PLACE.replace("        stream.write", "      try:\n        stream.write").replace(
+        "    os.write", "      except OSError:\n        stream.write(b'{}'); raise\n    os.write"
+    )
+    ran = run(with_source(text, "save.py", careful))
+    assert (ran.code, ran.lines[-2:]) == (0, ["observed: as expected", "not reproduced"]), ran
+    assert "its last words" in ran.lines[1]
+    text = probed(IN_PLACE, FaultPlan(faults=(Kill(at=at("write", 2)),)), "M1", "state.json")
+    kept = IN_PLACE.replace('"wb"', '"r+b" if number else "wb"')
+    ran = run(with_source(text, "save.py", kept))
+    assert (ran.code, ran.lines[-2:]) == (0, ["observed: as expected", "not reproduced"]), ran
+    assert "SIGKILL before write number 2" in ran.lines[0]
 
 
 @pytest.mark.parametrize(

@@ -109,9 +109,11 @@ def records_are_linked(files: Files, role: str) -> list[str]:
 
 
 def files_are_not_these(files: Files, damaged: dict[str, str]) -> list[str]:
-    """No file is byte for byte what the finding's own run left (sha256, or missing)."""
+    """The file is not the damaged one (known by its sha256: no simpler check tells damaged from whole)."""
     same = {path: known for path, known in damaged.items() if hash_of(files, path) == known}
-    return [f"{path!a} is {known[:32]}" for path, known in same.items()] if same == damaged else []
+    return (
+        [f"{path!a} is the damaged one: {known[:32]}" for path, known in same.items()] if same == damaged else []
+    )
 
 
 def success_is_true(files: Files, whole: dict[str, str], exit_code: int) -> list[str]:

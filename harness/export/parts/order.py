@@ -42,6 +42,10 @@ class OrderedWriter(Writer):
     """
 
     on_file, on_name, reads = {**ON_FILE, **LOOKS_AT_FILE}, {**ON_NAME, **LOOKS_AT_NAME}, True
+    advice = (
+        "to test a fix, run it with --undisturbed some times, or search again: "
+        "tornwrite probe --schedules systematic"
+    )
 
     def __init__(
         self, root: str, output: str, order: list[str], feed: Callable[[], bool] | None = None, **fault: Any
@@ -85,6 +89,7 @@ class OrderedWriter(Writer):
             if not self.all_others_sleep() or (self.feed is not None and self.feed()) or self.let_next_go():
                 self.moved = time.monotonic()  # somebody is on the way: a slow machine is no reason to give up
             elif time.monotonic() - self.moved > PATIENCE_S:
+                self.stopped_it = True
                 self.missing = self.order[self.turn] if self.turn < len(self.order) else "the end of the writer"
                 self.kill()
             time.sleep(0.0005)

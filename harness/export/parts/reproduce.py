@@ -24,14 +24,20 @@ Damage = Callable[[dict[str, bytes], list[str], int], list[str]]
 
 
 class CannotRunError(Exception):
-    """Why nothing can be said here; one line."""
+    """Why nothing can be run here; one line."""
+
+
+class ChangedError(Exception):
+    """Why nothing can be said: what runs here is not what ran when the file was made; one line."""
 
 
 def main(
     case: dict[str, Any], make_writer: Callable[[str, str], Writer], damage: Damage, arguments: list[str]
 ) -> int:
     """Run the writer and tell; return the exit code."""
-    parser = argparse.ArgumentParser(description="exit code 1: reproduced, 0: not reproduced, 2: cannot run here")
+    parser = argparse.ArgumentParser(
+        description="exit code 1: reproduced, 0: not reproduced, 3: changed, so nothing is said, 2: cannot run here"
+    )
     parser.add_argument(
         "--undisturbed", action="store_true", help="run the writer with no fault, in no given order"
     )
@@ -43,9 +49,13 @@ def main(
     base = os.path.realpath(tempfile.mkdtemp(prefix="repro-"))
     try:
         writer = Writer(f"{base}/state") if options.undisturbed else make_writer(f"{base}/state", f"{base}/output")
-        return reproduce(case, writer, damage, base, options.operations)
+        exit_code = case["exit_codes"]["undisturbed" if options.undisturbed else "here"]
+        return reproduce(case, writer, damage, base, exit_code, options.operations)
     except KeyboardInterrupt:
         return 130
+    except ChangedError as error:
+        print(f"CHANGED: {error}")
+        return 3
     except Exception as error:  # an error of this program must not pass for a reproduction
         print(
             f"cannot run here: {'' if isinstance(error, CannotRunError) else type(error).__name__ + ': '}{error}"
@@ -58,13 +68,12 @@ def main(
             shutil.rmtree(base, ignore_errors=True)
 
 
-def reproduce(case: dict[str, Any], writer: Writer, damage: Damage, base: str, show: bool) -> int:
-    """Set up, run, look at what is left, and tell."""
+def reproduce(case: dict[str, Any], writer: Writer, damage: Damage, base: str, as_made: int, show: bool) -> int:
+    """Set up, run, look at what is left, and tell; ``as_made`` is the exit code when this file was made."""
     values = prepare(case, base)
     environment = environment_of(case, values, base)
     if case["set_up"]:
-        command = command_of(case["set_up"], values, environment)
-        subprocess.run(command, cwd=f"{base}/cwd", env=environment, stdout=2, timeout=LIMIT_S, check=True)
+        set_up(command_of(case["set_up"], values, environment), environment, base)
     command = command_of(case["run"], values, environment)
     if case["instances"]:
         command = case["instances"](command, base)
@@ -78,21 +87,57 @@ def reproduce(case: dict[str, Any], writer: Writer, damage: Damage, base: str, s
         writer.kill()
         writer.run()
     exit_code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1
-    said, errors = read(f"{base}/output"), read(f"{base}/output.errors").split("\n")
-    saved = [found["id"] for line in said.split("\n") for found in [re.search(case["saved"], line)] if found]
+    saved = [
+        found["id"]
+        for line in read(f"{base}/output").split("\n")
+        for found in [re.search(case["saved"], line)]
+        if found
+    ]
     wrong = damage(files_of(writer.root), saved, exit_code)
     for line in writer.done if show else ():
         print(line)
-    missed = writer.missed()
     how = f"died of signal {os.WTERMSIG(status)}" if exit_code < 0 else f"ended with exit code {exit_code}"
-    how = "was stopped by this program" if missed and writer.dying and exit_code < 0 else how
+    how = "was stopped by this program" if writer.stopped_it else how
     print(f"the writer, pid {writer.pid}, {how}" + (f": {writer.struck}" if writer.struck else ""))
-    if exit_code > 0 and len(errors) > 1:
-        print(f"its last words: {errors[-2]!a}")
-    for line in (f"expected: {case['expected']}", *(f"observed: {line}" for line in wrong or ["as expected"])):
-        print(line)
-    print(f"not reproduced: {missed}" if missed else "REPRODUCED" if wrong else "not reproduced")
-    return 1 if wrong and not missed else 0
+    if (exit_code > 0 or writer.stopped_it) and (words := last_words(read(f"{base}/output.errors"))):
+        print(f"its last words: {words}")
+    print(f"expected: {case['expected']}")
+    return tell(writer, wrong, exit_code, as_made)
+
+
+def tell(writer: Writer, wrong: list[str], exit_code: int, as_made: int) -> int:
+    """Say what was observed and what that means; return the exit code."""
+    missed, struck = writer.missed(), writer.strike is not None and bool(writer.struck)
+    otherwise = exit_code != as_made and not struck and not writer.stopped_it
+    changed = [missed] if missed else []
+    if otherwise:
+        how = f"exit code {as_made}" if as_made >= 0 else "a signal"
+        changed.append(f"the writer ended with {how} when this file was made")
+    elif not writer.touched and not missed:
+        changed.append("the writer did nothing in its state directory")
+    for line in wrong or (["as expected"] if writer.touched and not otherwise and not writer.stopped_it else []):
+        print(f"observed: {line}")
+    print(f"CHANGED: {'; '.join(changed)}" if changed else "REPRODUCED" if wrong else "not reproduced")
+    if missed and not otherwise and writer.touched:
+        print(writer.advice)
+    return 3 if changed else 1 if wrong else 0
+
+
+def last_words(errors: str) -> str:
+    """Return the last line that tells of an error, or else the last line at all; escaped."""
+    lines = [line for line in errors.split("\n") if line.strip()]
+    return ascii([*lines[-1:], *(line for line in lines if "Error" in line)][-1][:200]) if lines else ""
+
+
+def set_up(command: list[str], environment: dict[str, str], base: str) -> None:
+    """Run what comes before the writer."""
+    done = subprocess.run(
+        command, cwd=f"{base}/cwd", env=environment, capture_output=True, timeout=LIMIT_S, check=False
+    )
+    if done.returncode:
+        words = last_words(done.stderr.decode("utf-8", "replace"))
+        how = f"exit code {done.returncode}" if done.returncode > 0 else f"signal {-done.returncode}"
+        raise ChangedError(f"the set-up ended with {how}" + (f"; its last words: {words}" if words else ""))
 
 
 def prepare(case: dict[str, Any], base: str) -> dict[str, str]:

@@ -32,28 +32,49 @@ def killed_after(writer: Writer, thread: Thread, operation: Operation) -> None:
     writer.kill()
 
 
-def killed_within(writer: Writer, thread: Thread, operation: Operation) -> None:
+def killed_within(writer: Writer, thread: Thread, operation: Operation) -> int | None:
     """SIGKILL when a part of a write's bytes has landed."""
     returned = shortened(writer, thread, operation)
-    writer.struck = f"SIGKILL within {writer.struck}, when {returned} bytes had landed"
-    writer.kill()
+    if writer.struck:
+        writer.struck = f"SIGKILL within {writer.struck}, when {returned} bytes had landed"
+        writer.kill()
+    return returned
 
 
 def cut_short(writer: Writer, thread: Thread, operation: Operation) -> int | None:
     """A write that accepts a part of its bytes, and says so; with ``lasts``, nothing fits any more."""
     returned = shortened(writer, thread, operation)
-    writer.struck = f"{writer.struck} took {returned} bytes"
-    writer.refusal = disk_is_full if writer.lasts else None
-    ptrace(GO_ON, thread.tid)
+    if writer.struck:
+        writer.struck = f"{writer.struck} took {returned} bytes"
+        writer.refusal = disk_is_full if writer.lasts else None
+        ptrace(GO_ON, thread.tid)
     return returned
 
 
 def shortened(writer: Writer, thread: Thread, operation: Operation) -> int | None:
-    """Have a write take ``amount`` bytes; the thread stands at its exit."""
-    at = LENGTH[operation.call]
+    """Have a write take ``amount`` bytes; the thread stands at its exit.
+
+    Never asks for more than the write does: one that is not longer runs as it is, and nothing strikes.
+    """
+    at = LENGTH.get(operation.call)
+    if at is None:
+        return spared(writer, f"is another call, number {operation.call}", writer.through(thread))
+    if operation.arguments[at] <= writer.amount:
+        return spared(writer, f"is {operation.arguments[at]:,} bytes long", writer.through(thread))
     ptrace(POKE, thread.tid, ARGUMENTS[at], writer.amount)
     returned = writer.through(thread, resume=False)
+    if returned is None:
+        return spared(writer, "never returned", None)
     ptrace(POKE, thread.tid, ARGUMENTS[at], operation.arguments[at])
+    if returned != writer.amount:  # it failed, or copies a file that is shorter than what it asks for
+        ptrace(GO_ON, thread.tid)
+        return spared(writer, f"returned {returned:,}", returned)
+    return returned
+
+
+def spared(writer: Writer, why: str, returned: int | None) -> int | None:
+    """Note why the fault did not strike."""
+    writer.spared, writer.struck = f"{writer.struck} {why}: it cannot be cut at {writer.amount:,}", ""
     return returned
 
 

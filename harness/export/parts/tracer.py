@@ -75,6 +75,7 @@ class Writer:
     """
 
     on_file, on_name, reads = ON_FILE, ON_NAME, False
+    advice = "to test a fix that writes otherwise, search again: tornwrite probe"
 
     def __init__(
         self, root: str, strike: Strike | None = None, word: str = "", path: str = "", number: int = 0,
@@ -87,9 +88,9 @@ class Writer:
         self.births = [1]  # threads born so far, by process
         self.refusal: Strike | None = None
         self.seen = self.status = self.pid = 0
-        self.struck = ""
+        self.struck = self.spared = ""  # what the fault did, and why it did nothing
         self.done: list[str] = []
-        self.dying = False
+        self.touched = self.dying = self.stopped_it = False
 
     def start(self, argv: list[str], cwd: str, environment: dict[str, str], output: str) -> None:
         """Start the writer, its output into files, and seize it before its first instruction."""
@@ -210,6 +211,7 @@ class Writer:
     def note(self, thread: Thread, operation: Operation) -> None:
         """Keep what is done, in order, for whoever wants to see it."""
         name = f"p{thread.process}" + (f".t{thread.number}" if thread.number else "")
+        self.touched |= bool(operation.path)
         writes = " to write" if operation.word == "open" and may_write(operation.flags) else ""
         self.done.append(f"{name:8}{operation.word + writes:15}{ascii(operation.path) if operation.path else ''}")
 
@@ -246,9 +248,9 @@ class Writer:
 
     def missed(self) -> str:
         """Return what had to happen and did not; empty where all did."""
-        return (
-            "" if self.strike is None or self.struck else "the operation at which the fault strikes did not come"
-        )
+        if self.strike is None or self.struck:
+            return ""
+        return self.spared or "the operation at which the fault strikes did not come"
 
 
 Strike = Callable[[Writer, Thread, Operation], int | None]
