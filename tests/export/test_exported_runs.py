@@ -306,6 +306,29 @@ def test_what_runs_otherwise_says_nothing_of_the_damage(script: str, code: int, 
         )
 
 
+def test_of_a_writer_that_needs_no_fault_another_exit_code_is_a_change(here: Path) -> None:
+    losing = """
+import json, os, sys
+for name in ("u0", "u1"):
+    with open(os.path.join(sys.argv[1], "log.jsonl"), "wb", 0) as stream:
+        stream.write(json.dumps({"id": name}).encode() + b"\\n")
+    os.write(1, b"ACK %s\\n" % name.encode())
+"""
+    (here / "mine").mkdir()
+    (here / "mine" / "target.toml").write_text(MANIFEST, encoding="utf-8")
+    (here / "mine" / "w.py").write_text(losing, encoding="utf-8")
+    record = ReplayRecord(target="./mine", variant="racing", invariant="B5", role="log.jsonl", damage="lost")
+    with scratch_workspace() as workspace, Executor(1, workspace.base) as executor:
+        text = exported(executor, workspace, record, "tw1.x").text
+    assert run(text).code == run(text, "--undisturbed").code == 1
+    failing = run(with_source(text, "w.py", losing + "sys.exit(5)\n"))
+    assert (failing.code, failing.lines[-2:]) == (
+        3, ["observed: 1 of 2 are lost: 'u0'", "CHANGED: the writer ended with exit code 0 when this file was made"],
+    )  # fmt: skip
+    fixed = run(with_source(text, "w.py", losing.replace('"wb"', '"ab"')))
+    assert (fixed.code, fixed.lines[-2:]) == (0, ["observed: as expected", "not reproduced"])
+
+
 def test_a_struck_writer_that_leaves_no_damage_is_not_reproduced() -> None:
     text = probed(IN_PLACE, FaultPlan(faults=(Errno(at=at("write", 1), errno=28),)), "M1", "state.json")
     careful = IN_PLACE.replace("        stream.write", "      try:\n        stream.write").replace(

@@ -109,7 +109,7 @@ def records_are_linked(files: Files, role: str) -> list[str]:
 
 
 def files_are_not_these(files: Files, damaged: dict[str, str]) -> list[str]:
-    """The file is not the damaged one (known by its sha256: no simpler check tells damaged from whole)."""
+    """The file is not the damaged one (known by its fingerprint, sha256: no simpler check tells damaged from whole)."""
     same = {path: known for path, known in damaged.items() if hash_of(files, path) == known}
     return (
         [f"{path!a} is the damaged one: {known[:32]}" for path, known in same.items()] if same == damaged else []
