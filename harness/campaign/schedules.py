@@ -187,7 +187,9 @@ def _run_batch(
         scheduled = examined.recording.scheduled if examined is not None else None
         spent += [examined.recording.cpu_ms] if examined is not None else []
         search.ran(order, scheduled or Scheduled(schedule=schedule_of(()), problem="it was not run"))
-        names = ctx.ledger.observe(case, result.observations, trial.id, number)
+        # Nobody drew this order: it counts for no rate.
+        seen = [msgspec.structs.replace(each, runs=0) for each in result.observations]
+        names = ctx.ledger.observe(case, seen, trial.id, number)
         ctx.ledger.save(names)
         ctx.record(msgspec.structs.replace(result.row, findings=names))
         first = first or (number + 1 if names else 0)
