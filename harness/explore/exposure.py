@@ -29,7 +29,8 @@ _ROUNDS = 60
 def undisturbed(gaps_us: Sequence[float], whole_us: float, starting: bool) -> list[float]:
     """Return the gaps between operations as a plain run of ``whole_us`` has them.
 
-    Gaps that are shorter than that together stay as they are. The first gap comes before the first operation; ``starting``: the start of the process is in it.
+    Gaps that are shorter than that together stay as they are. The first comes before the first operation; ``starting``:
+    the start of the process is in it.
     """
     gaps = list(gaps_us)
     if sum(gaps) <= whole_us:
