@@ -36,6 +36,7 @@ class ClassResult(msgspec.Struct, frozen=True, kw_only=True):
     """One variant under one fault class, and of a power loss under one ``profile``; ``none``: the run without a fault.
 
     ``runs`` are measured executions, ``bad`` those that violated, ``bad_states`` the distinct states that do;
+    ``orders`` are executions in an order that was searched for, with ``bad_orders``: no rate, for nobody drew them;
     ``not_measured`` gives reasons by invariant, ``coverage`` says how far states were sampled and not exhausted.
     """
 
@@ -47,6 +48,8 @@ class ClassResult(msgspec.Struct, frozen=True, kw_only=True):
     bad_states: int = 0
     runs: int = 0
     bad: int = 0
+    orders: int = 0
+    bad_orders: int = 0
     inconclusive: int = 0
     findings: tuple[str, ...] = ()
     reason: str = ""
@@ -119,7 +122,9 @@ def _class_result(
     explored = [row for row in mine if row.distinct]
     explored = explored or [row for row in mine if row.states and _is_phase(row, case, "check")]
     # The rest looked again at single states of an exploration; one that was not made is no run.
-    runs = [row for row in mine if not row.states and not _is_phase(row, case, "state")]
+    made = [row for row in mine if not row.states and not _is_phase(row, case, "state")]
+    orders = [row for row in made if _is_phase(row, case, "order")]
+    runs = [row for row in made if not _is_phase(row, case, "order")]
     verdicts = [row.verdict for row in mine if row.verdict != "inconclusive"]
     broken = next((row for row in mine if row.verdict == "broken"), None)
     return ClassResult(
@@ -131,7 +136,9 @@ def _class_result(
         bad_states=sum(row.bad_states if row.distinct else row.verdict == "violated" for row in explored),
         runs=sum(row.verdict in ("held", "violated") for row in runs),
         bad=sum(row.verdict == "violated" for row in runs),
-        inconclusive=sum(row.verdict == "inconclusive" for row in runs),
+        orders=sum(row.verdict in ("held", "violated") for row in orders),
+        bad_orders=sum(row.verdict == "violated" for row in orders),
+        inconclusive=sum(row.verdict == "inconclusive" for row in made),
         findings=tuple(dict.fromkeys(finding for row in mine for finding in row.findings)),
         reason=f"{broken.trial_id}: {broken.note}" if broken else ("" if verdicts else _unmeasured(name, mine)),
         profile=profile,

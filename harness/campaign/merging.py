@@ -333,6 +333,8 @@ def _line(same: Sequence[ClassResult]) -> ClassResult:
         bad_states=sum(item.bad_states for item in same),
         runs=sum(item.runs for item in same),
         bad=sum(item.bad for item in same),
+        orders=sum(item.orders for item in same),
+        bad_orders=sum(item.bad_orders for item in same),
         inconclusive=sum(item.inconclusive for item in same),
         findings=tuple(dict.fromkeys(name for item in same for name in item.findings)),
         reason=next(iter(reasons), ""),

@@ -175,6 +175,8 @@ class _Phases(NamedTuple):
     """Why not all starts on damaged documents were made, by case id."""
     unshown: dict[str, str]
     """Why a check did not see all states of power losses that it was to see, by case id."""
+    unordered: dict[str, str]
+    """Why runs without a fault, or the search of their orders, say nothing of lost updates, by case id."""
     explored: Explored
     advice: dict[str, Advice]
 
@@ -194,7 +196,7 @@ def _phases(ctx: Context, plan: Plan, options: Options) -> _Phases:
     windows = timed_phase(shares.of("timed"), measured)
     signal_phase(shares.of("signal"), measured)
     concurrency_phase(shares.of("concurrency"), measured)
-    schedule_phase(shares.of("schedules"), measured)
+    unordered = schedule_phase(shares.of("schedules"), measured)
     lived = lives_phase(ctx, measured)
     figures = {item.case.id: figures_of(item, lived[item.case.id]) for item in measured if item.case.id in lived}
     settle_profiles(ctx, measured)
@@ -204,7 +206,7 @@ def _phases(ctx: Context, plan: Plan, options: Options) -> _Phases:
     confirm_phase(ctx, measured)
     advice = advice_phase(ctx, measured, explored)
     drift = {name: each for name, each in figures.items() if each}
-    return _Phases(measured, windows, unchecked, drift, undamaged, unseen, explored, advice)
+    return _Phases(measured, windows, unchecked, drift, undamaged, unseen, unordered, explored, advice)
 
 
 def _finish(ctx: Context, plan: Plan, options: Options, phases: _Phases) -> CampaignFinished:
@@ -270,6 +272,7 @@ def _as_measured(result: CaseResult, phases: _Phases) -> CaseResult:
         "kill": phases.unchecked.unseen.get(result.id, ""),
         "damage": phases.undamaged.get(result.id, ""),
         "power": phases.unshown.get(result.id, ""),
+        "concurrency": phases.unordered.get(result.id, ""),
     }
     classes = []
     for item in result.classes:

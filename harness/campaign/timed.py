@@ -26,7 +26,7 @@ from harness.core.fault import FaultPlan, Timed
 from harness.core.json_record import decode_record, encode_document
 from harness.core.run import Recording
 from harness.core.trace import Trace
-from harness.explore.exposure import exposed_us
+from harness.explore.exposure import exposed_us, plain_moments
 
 WINDOW_MARGIN_US = 5_000
 """The window opens this long before the first mutating operation and closes as long after the last."""
@@ -67,14 +67,12 @@ class PlainRun(msgspec.Struct, frozen=True, kw_only=True):
 def window_of(trace: Trace, armed_us: int | None, wall_us: int, plain: PlainRun) -> Window:
     """Return where to aim timed kills: around the mutating operations of the recording.
 
-    The recording is slower than a plain run of ``plain``, by a factor that is taken as the same for all of it behind
-    the arm line; ``wall_us`` is the recording's own length.
+    ``wall_us`` is the recording's own length; when its operations come in a plain run is
+    :mod:`harness.explore.exposure`'s to say.
     """
-    origin = armed_us or 0
-    moments = [op.at_ns // 1000 - origin for op in trace.operations if changes_state(op)]
-    slower = max(1, wall_us - origin)
-    scale = min(1.0, max(1, plain.run_us - plain.armed_us) / slower)
-    first, last = (int(min(moments) * scale), int(max(moments) * scale)) if moments else (0, 0)
+    moments = plain_moments(trace, armed_us or 0, wall_us, max(1, plain.run_us - plain.armed_us))
+    changing = [moment for op, moment in zip(trace.operations, moments, strict=True) if changes_state(op)]
+    first, last = (int(min(changing)), int(max(changing))) if changing else (0, 0)
     start = max(0, first - WINDOW_MARGIN_US)
     return Window(start_us=start, end_us=max(start + 1, last + WINDOW_MARGIN_US), run_us=plain.run_us)
 
@@ -116,13 +114,9 @@ def measure_window(executor: Executor, measured: Measured) -> Window:
     explored = measured.explored.explorations.get("kill")
     if explored is None:
         return window
-    exposed = exposed_us(
-        measured.trace,
-        explored.places,
-        (recording.armed_us or 0, int(recording.wall_ms * 1000)),
-        plain.run_us - plain.armed_us,
-        (window.start_us, window.end_us),
-    )
+    armed_us, plain_us = recording.armed_us or 0, max(1, plain.run_us - plain.armed_us)
+    when = plain_moments(measured.trace, armed_us, int(recording.wall_ms * 1000), plain_us)
+    exposed = exposed_us(measured.trace, explored.places, when, plain_us, (window.start_us, window.end_us))
     return msgspec.structs.replace(window, exposed_us=round(exposed))
 
 

@@ -18,6 +18,7 @@ from harness.campaign.executor import Call, CallTimeoutError, Outcome, WorkerDie
 from harness.campaign.observe import Observation, died_by
 from harness.campaign.programs import Examined
 from harness.checks import Expectation, FileBinding, judge_cut_repair, judge_outcome
+from harness.checks.collecting import all_ids
 from harness.checks.expectation import id_at
 from harness.core.fault import CrashPoint, Damaged, FaultClass, FaultPlan, PowerLoss, Timed
 from harness.core.role import path_role
@@ -230,14 +231,15 @@ def tells_without_comparison(expectation: Expectation, tree: Tree, violation: Vi
     """Whether a violation stands although two undisturbed runs of the target already differ in what they write.
 
     Then another run's bytes cannot be held against those of the recording: what is left is that a file is gone, is
-    empty, or has not the form that it should have, or that no record carries an acknowledged id.
+    empty, or has not the form that it should have, or that nothing carries an acknowledged id.
     """
     if violation.invariant not in _BY_COMPARISON:
         return True
     if violation.invariant in ("B5", "M3") and violation.damage in ("lost", "missing"):
         return not set(violation.ids) <= record_ids(expectation, tree)
-    if violation.invariant == "M3":
-        return True
+    if violation.invariant == "M3":  # what a collection has beside an id is compared with the recording
+        binding = expectation.bindings.of(violation.path)
+        return violation.damage != "stale" or binding is None or binding.format != "document"
     if violation.invariant != "M1":
         return False
     node = tree.node_at(violation.path)
@@ -254,10 +256,15 @@ def tells_without_comparison(expectation: Expectation, tree: Tree, violation: Vi
 
 
 def record_ids(expectation: Expectation, tree: Tree) -> set[str]:
-    """Return the ids that the records of a tree carry, in whatever file and order."""
+    """Return the ids that the records of a tree carry, in whatever file and order.
+
+    And what files collect that the recording never had: a second copy that a program keeps where two of it met.
+    """
     found: set[str] = set()
     for path, file in tree.files():
         binding = expectation.bindings.of(path)
+        if path not in expectation.histories:
+            found |= all_ids(file.content.to_bytes())
         if binding is None or not binding.holds_records or not binding.id_key:
             continue
         for line in file.content.to_bytes().split(b"\n"):

@@ -56,6 +56,15 @@ def collection_key(last: bytes, at_ack: Sequence[tuple[str, bytes]]) -> str:
     return next((key for key in _places(value) if _collects(key, last, names) and _keeps(key, at_ack)), "")
 
 
+def all_ids(data: bytes) -> set[str]:
+    """Return every id that a document collects, wherever; none of what is no JSON."""
+    try:
+        value = parse_json(data)
+    except ValueError:
+        return set()
+    return {name for key in _places(value) for name in collected(data, key) or {}}
+
+
 def _places(value: Any) -> Iterator[str]:
     """Yield where objects and lists stand in a document, by depth."""
     level: list[tuple[str, Any]] = [("", value)]

@@ -1,9 +1,12 @@
-"""The rate that kills at random moments are predicted to have: how long the run stands in states that violate.
+"""When the operations of a recording come in a plain run, and for how long that stands where a kill does damage.
 
-Exact verdicts say of each moment between two operations whether a kill there does damage; the recording says how long
-each lasts. A recording is slower than a plain run by what every stop costs, so one cost per operation is taken off all
-of them, as large as brings the whole down to the length of a plain run. A kill that arrives during a call takes effect
-when the call is done: the moment behind an operation begins where the operation begins. Pure.
+A recording is slower than a plain run by what every stop costs, and by a start-up that opens many files. So what it is
+too long by is taken off its operations, a bounded cost each; then off the time before the first, where the clock begins
+with the process; and only what is left then is a matter of scale. Times that a program sleeps stay as they are.
+
+Exact verdicts say of each moment between two operations whether a kill there does damage: with how long each lasts,
+they predict the rate of kills at random moments. A kill that arrives during a call takes effect when the call is done:
+the moment behind an operation begins where the operation begins. Pure.
 
 Non-goals: what lies outside the recorded run (a machine under load, other durations of tools).
 """
@@ -11,49 +14,69 @@ Non-goals: what lies outside the recorded run (a machine under load, other durat
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from harness.core.strip import PlaceTally
 from harness.core.trace import Trace
 
+STOP_US = 300.0
+"""The most that watching one operation is taken to cost."""
 LEAST_US = 2.0
 """What is left at least of the time between two operations: about one system call."""
 _ROUNDS = 60
 
 
-def undisturbed(gaps_us: Sequence[float], whole_us: float) -> list[float]:
-    """Return the gaps without the cost of stops: each less by the same, none below a system call, ``whole_us`` in sum.
+def undisturbed(gaps_us: Sequence[float], whole_us: float, starting: bool) -> list[float]:
+    """Return the gaps between operations as a plain run of ``whole_us`` has them.
 
-    Gaps that are shorter than that together are returned as they are.
+    Gaps that are shorter than that together stay as they are. The first comes before the first operation; ``starting``:
+    the start of the process is in it.
     """
-    low, high = 0.0, max(gaps_us, default=0.0)
-    if sum(gaps_us) <= whole_us:
-        return list(gaps_us)
+    gaps = list(gaps_us)
+    if sum(gaps) <= whole_us:
+        return gaps
+    low, high = 0.0, STOP_US
     for _ in range(_ROUNDS):
         cost = (low + high) / 2
-        if sum(max(min(LEAST_US, gap), gap - cost) for gap in gaps_us) > whole_us:
-            low = cost
-        else:
-            high = cost
-    return [max(min(LEAST_US, gap), gap - high) for gap in gaps_us]
+        low, high = (cost, high) if sum(_less(gap, cost) for gap in gaps) > whole_us else (low, cost)
+    gaps = [_less(gap, high) for gap in gaps]
+    rest = sum(gaps) - whole_us
+    if starting and rest > 0:
+        gaps[0] = _less(gaps[0], rest)
+    left = sum(gaps)
+    return [gap * whole_us / left for gap in gaps] if left > whole_us else gaps
+
+
+def _less(gap: float, cost: float) -> float:
+    return max(min(LEAST_US, gap), gap - cost)
+
+
+def plain_moments(trace: Trace, armed_us: int, recorded_us: int, plain_us: int) -> list[float]:
+    """Return when each operation comes in a plain run, from where its clock begins; negative before that.
+
+    ``armed_us``: when the clock of the recording began (0: with the process), ``recorded_us``: how long it took in all,
+    ``plain_us``: how long a plain run takes from the beginning of its clock.
+    """
+    moments = [op.at_ns / 1000 - armed_us for op in trace.operations]
+    inside = [moment for moment in moments if moment >= 0]
+    ends = [0.0, *inside, max(float(recorded_us - armed_us), inside[-1] if inside else 0.0)]
+    gaps = [max(0.0, after - before) for before, after in pairwise(ends)]
+    plain = list(accumulate(undisturbed(gaps, plain_us, starting=not armed_us)))
+    before = len(moments) - len(inside)
+    return [*moments[:before], *plain[:-1]]
 
 
 def exposed_us(
-    trace: Trace, places: Iterable[PlaceTally], recorded: tuple[int, int], plain_us: int, window: tuple[int, int]
+    trace: Trace, places: Iterable[PlaceTally], moments: Sequence[float], plain_us: float, window: tuple[int, int]
 ) -> float:
-    """Return for how long, inside a window, a plain run stands where a kill does damage. All in microseconds.
+    """Return for how long, inside a window, a plain run stands where a kill does damage; in microseconds.
 
-    ``recorded``: when the clock of the recording began, and how long it took in all; ``plain_us``: how long a plain run
-    takes from the beginning of its clock; ``window``: the first and last moment of that clock at which kills strike.
+    ``moments``: when each operation comes, as :func:`plain_moments` tells it; ``window``: the first and last moment of
+    that clock at which kills strike.
     """
     bad = {tally.seq for tally in places if tally.phase == "after" and tally.violated}
-    armed, end = recorded
-    ops = [op for op in trace.operations if op.at_ns // 1000 >= armed]
-    moments = [armed, *(op.at_ns / 1000 for op in ops), end]
-    gaps = undisturbed([max(0.0, after - before) for before, after in pairwise(moments)], plain_us)
-    exposed, now = 0.0, 0.0
-    for op, gap in zip((None, *ops), gaps, strict=True):
-        if op is not None and op.seq in bad:
-            exposed += max(0.0, min(now + gap, window[1]) - max(now, window[0]))
-        now += gap
+    exposed = 0.0
+    for op, begin, end in zip(trace.operations, moments, [*moments[1:], plain_us], strict=True):
+        if op.seq in bad:
+            exposed += max(0.0, min(end, window[1]) - max(begin, window[0]))
     return exposed

@@ -174,6 +174,8 @@ def _often(view: RunView, case: CaseView, line: ClassLine) -> str:
         parts.append(f"{least}{seen:,}/{line.distinct:,} states")
     if line.runs and not (line.fault_class == "none" and line.runs == 1):
         parts.append(f"{rate(line.bad, line.runs)} {'kills' if line.fault_class == 'kill' else 'runs'}")
+    if line.orders:
+        parts.append(f"{line.bad_orders:,}/{line.orders:,} orders")
     if line.inconclusive and not parts:
         parts.append(f"{line.inconclusive:,} inconclusive")
     return f" {', '.join(parts)}" if parts else ""

@@ -242,6 +242,9 @@ def how_often(view: RunView, finding: Finding) -> str:
         known = runs >= finding.runs
         shown = spell_rate(finding.runs, runs) if known else f"{finding.runs:,}"
         parts.append(f"in {shown} {_plural('real run', runs if known else finding.runs)}")
+    orders = sum(line.orders for line in lines)
+    if finding.operation == "schedule" and orders:
+        parts.append(f"in one of {orders:,} {_plural('order', orders)} of its operations that were searched")
     return "Seen " + " and ".join(parts) + "." if parts else "No count was kept."
 
 
@@ -307,6 +310,8 @@ def counts(line: ClassLine, show: Show) -> str:
         parts.append(f"{line.states:,} states ({line.distinct:,} distinct)")
     if line.runs:
         parts.append(f"runs {spell_rate(line.bad, line.runs)}")
+    if line.orders:
+        parts.append(f"{line.bad_orders:,} of {line.orders:,} orders that were searched")
     if line.inconclusive:
         parts.append(f"{line.inconclusive:,} inconclusive")
     if line.coverage:

@@ -31,7 +31,8 @@ from harness.core.verdict import Finding, TrialRow, Verdict, worst
 class ClassLine(msgspec.Struct, frozen=True, kw_only=True):
     """One variant under one fault class, and of a power loss under one ``profile``.
 
-    ``bad`` of ``runs`` measured executions violated an invariant, and ``bad_states`` of ``distinct`` crash states;
+    ``bad`` of ``runs`` measured executions violated an invariant, and ``bad_states`` of ``distinct`` crash states, and
+    ``bad_orders`` of ``orders`` executions in an order that was searched for: no rate, for nobody drew them;
     ``coverage`` says how far these were sampled and not exhausted.
     """
 
@@ -43,6 +44,8 @@ class ClassLine(msgspec.Struct, frozen=True, kw_only=True):
     bad_states: int = 0
     runs: int = 0
     bad: int = 0
+    orders: int = 0
+    bad_orders: int = 0
     inconclusive: int = 0
     findings: tuple[str, ...] = ()
     reason: str = ""

@@ -74,8 +74,8 @@ class Conducted(NamedTuple):
     rows: dict[str, TrialRow]
 
 
-def probe_of(script: Path, check: tuple[str, ...] = ()) -> Probe:
-    return Probe(command=(*PYTHON, str(script), "{dir}"), check=check)
+def probe_of(script: Path, check: tuple[str, ...] = (), instances: int = 1) -> Probe:
+    return Probe(command=(*PYTHON, str(script), "{dir}"), check=check, instances=instances)
 
 
 def conduct_probe(
@@ -85,6 +85,7 @@ def conduct_probe(
     *,
     check: tuple[str, ...] = (),
     timed: int = 0,
+    instances: int = 1,
     listen: Callable[[AnyEvent], None] = lambda _: None,
     **more: Any,
 ) -> Conducted:
@@ -100,7 +101,7 @@ def conduct_probe(
         elif isinstance(event, Notice):
             notices.append(event.text)
 
-    probe = probe_of(script, check)
+    probe = probe_of(script, check, instances)
     with RunStore.create(str(base / "out")) as store:
         finished = run_campaign(lambda workspace: plan_probe(probe, options, workspace), store, options, emit, "-")
         rows = {row.trial_id: row for row in store.rows()}

@@ -88,7 +88,7 @@ def test_of_what_chance_decides_one_confirming_run_is_enough() -> None:
 
 def test_an_id_that_no_record_carries_is_lost_in_whatever_order_runs_write() -> None:
     binding = FileBinding(glob="*.jsonl", format="log", id_key="id")
-    expectation: Any = SimpleNamespace(bindings=Bindings([binding]))
+    expectation: Any = SimpleNamespace(bindings=Bindings([binding]), histories={"a.jsonl": None, "b": None})
     tree = build_tree(
         {"a.jsonl": 1, "b": 2}, {1: File(content_of(b'{"id":"u1"}\n{"id')), 2: File(content_of(b"u2"))}
     )
@@ -101,6 +101,21 @@ def test_an_id_that_no_record_carries_is_lost_in_whatever_order_runs_write() -> 
     assert not tells("u1")  # it is there, with other bytes: another run's bytes prove nothing
     assert not tells("u2", damage="extra")
     assert not tells("u2", invariant="B6")
+
+
+def test_of_a_collection_only_what_is_gone_from_everywhere_is_lost() -> None:
+    binding = FileBinding(glob="*.json", format="document", id_key="$")
+    expectation: Any = SimpleNamespace(bindings=Bindings([binding]), histories={"a.json": None})
+    copy = File(content_of(b'{"kept": {"u2": 0}}'))
+    tree = build_tree({"a.json": 1, "a.conflict.json": 2}, {1: File(content_of(b'{"u1": 7}')), 2: copy})
+
+    def tells(*ids: str, damage: Any = "lost") -> bool:
+        lost = Violation(invariant="M3", path="a.json", damage=damage, message="", ids=ids)
+        return tells_without_comparison(expectation, tree, lost)
+
+    assert tells("u3")
+    assert not tells("u2")  # the program has put it aside, into a file that no undisturbed run makes
+    assert not tells("u1", damage="stale")  # another run's values are another run's
 
 
 def test_only_the_class_brings_the_runs(tmp_path: Path) -> None:
