@@ -115,6 +115,15 @@ def test_after_a_sigkill_of_the_keeper(running: Running) -> None:
     assert_nothing_left(running)
 
 
+def test_the_server_of_the_disk_holds_none_of_the_mounts_that_wait_for_it(running: Running) -> None:
+    """Were it the last one there, its own end would unmount, and wait for answers that only it gives."""
+    (keeper,) = psutil.Process(running.process.pid).children()
+    mounts = {os.readlink(f"/proc/{each.pid}/ns/mnt") for each in keeper.children()[1:]}
+    server = os.readlink(f"/proc/{keeper.children()[0].pid}/ns/mnt")
+    assert server == os.readlink("/proc/self/ns/mnt")
+    assert server not in mounts and mounts == {os.readlink(f"/proc/{keeper.pid}/ns/mnt")}
+
+
 def test_after_a_sigkill_of_each_process_below(running: Running) -> None:
     """The disk's server first: whoever waits for the disk meets errors, not an endless wait."""
     for process in psutil.Process(running.process.pid).children()[0].children():

@@ -8,7 +8,8 @@
 The keeper inherits every orphan below it. It kills all of them when the worker has ended or when the caller has
 closed its socket or died, by whatever. If the keeper itself is killed, helper and worker die with it (a parent's
 death signal), what the worker traces dies with the worker (EXITKILL), and the kernel drops mounts, loop devices
-and disks with the last of these processes, for nothing of them has a name outside.
+and disks with the last of these processes, for nothing of them has a name outside. The helper is not in the private
+mounts: a disk's server that was the last one there would wait, in its own end, for answers of its own, for ever.
 
 Linux. Non-goals: limits of time (the worker has its own).
 """
@@ -108,14 +109,15 @@ def _keep(
             signal.signal(number, signal.SIG_IGN)
         processes.load_libc()
         processes.become_subreaper()
+        if helper is not None:
+            # Outside of the private mounts: who is killed last there unmounts, and waits for the disk's server.
+            _fork(control, lambda: _help(writing, helper))
         try:
             if mounts:
                 enter_private_mounts()
         except OSError as error:
             _send(writing, _ERROR, EngineError(f"no mounts of its own: {error.filename}: {error.strerror}"))
             os._exit(0)
-        if helper is not None:
-            _fork(control, lambda: _help(writing, helper))
         worker = _fork(control, lambda: _work(writing, work))
         os.close(writing)
         for end in between:
