@@ -26,6 +26,7 @@ from harness.core.fault import FaultPlan, Kill
 from harness.core.operation import Write
 from harness.core.point import at_phase, crash_points
 from harness.core.run import Recording
+from harness.core.schedule import Search
 from harness.core.tree import File, Tree, tree_of
 from harness.engines import engine
 from harness.engines.block import observe, record_on_disk
@@ -171,7 +172,7 @@ def test_runs_with_a_full_disk(bench: Make, selector: str, work: dict[str, Any])
 @pytest.mark.parametrize("selector", ["transcript/read_modify_write", "transcript/tmp_fsync_rename"])
 def test_writers_that_race(bench: Make, selector: str) -> None:
     made = bench(selector, **RACE)
-    plans = [FaultPlan(concurrency=True, draw=draw) for draw in range(1, DRAWS + 1)]
+    plans = [FaultPlan(schedule=Search(policy="random", seed=seed)) for seed in range(DRAWS)]
     told = damaged_files(run_once("ptrace", made.subject.spec, plan).final for plan in plans)
     assert_right(told, "concurrency", least=1)
     assert any(each.answers["kill"] == "could not" for each in told)
