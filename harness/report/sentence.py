@@ -328,7 +328,7 @@ def timed_rate(case: CaseView) -> str:
     if rate.window_ms is not None and rate.run_ms is not None:
         text += "; " + spell_wild_rate(rate.k, rate.n, rate.window_ms, rate.run_ms)
     if rate.predicted is not None:
-        text += f"; the exact verdicts predict p {percent(rate.predicted)} %"
+        text += f"; the exact verdicts predict roughly p {percent(rate.predicted)} %"
     return text + (f"; {case.timed_inconclusive:,} inconclusive, not counted" if case.timed_inconclusive else "")
 
 
