@@ -88,13 +88,15 @@ class ScheduleSearch:
         self._steps = max(self._steps, contended(scheduled.offered), 1)
         self._strands = max(self._strands, strands(scheduled.offered))
         if isinstance(order, Prefix) and not scheduled.problem:
-            self._systematic.ran(order.begin.decisions, scheduled.schedule.decisions, scheduled.offered)
+            self._systematic.ran(scheduled.schedule.decisions, scheduled.offered)
 
     def spelt(self) -> str:
         """Return how much was searched, and what that promises."""
         if self.policy == "systematic":
             left = self._systematic.waiting
             known = f"; {left:,} more are known and not tried" if left else ", all there are"
+            if self._systematic.unsteady:  # a thread was not yet there, or not at rest, when others were let go on
+                known = f"; {left:,} more are known, and after the same decisions others waited: there may be more"
             orders = _count(self.tried, "interleaving of file operations", "interleavings of file operations")
             return f"{orders} with at most {PREEMPTIONS} preemptions{known}"
         text = _count(self.tried, f"schedule by {self.policy}", f"schedules by {self.policy}")

@@ -70,7 +70,7 @@ def test_systematic_meets_a_race_within_its_preemptions_and_replays_it(
         assert recording.scheduled is not None and not recording.scheduled.problem
         decisions = recording.scheduled.schedule.decisions
         assert decisions[: len(prefix)] == prefix
-        systematic.ran(prefix, decisions, recording.scheduled.offered)
+        systematic.ran(decisions, recording.scheduled.offered)
         found = recording if met(depth, recording) else None
     assert found is not None and found.scheduled is not None, f"not met in {systematic.tried} interleavings"
     for _ in range(2):

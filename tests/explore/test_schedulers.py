@@ -90,7 +90,7 @@ def explored(programs: dict[str, Program], limit: int):  # type: ignore[no-untyp
         decisions, offered = simulate(programs, scheduler_for(Prefix(begin=schedule_of(prefix))), memory)
         assert tuple(decisions[: len(prefix)]) == prefix
         assert preemptions(decisions, offered) <= limit
-        systematic.ran(prefix, decisions, offered)
+        systematic.ran(decisions, offered)
         seen.append(tuple(decisions))
         memories.append(memory)
     return seen, lambda met: any(met(memory) for memory in memories)
@@ -115,6 +115,17 @@ def test_two_actors_with_few_preemptions_are_counted_by_a_formula(steps: int) ->
         begins, answers = (spent + 3) // 2, (spent + 2) // 2
         expected += 2 * math.comb(steps - 1, begins - 1) * math.comb(steps - 1, answers - 1)
         assert len(explored(programs, spent)[0]) == expected
+
+
+def test_a_run_that_meets_others_than_an_earlier_one_is_followed_and_said() -> None:
+    systematic = Systematic(0)
+    assert systematic.next() == ()
+    systematic.ran(["p1", "p2"], [["p1"], ["p2"]])  # p2 was not there yet
+    assert systematic.next() is None and not systematic.unsteady
+    systematic.ran(["p1", "p2"], [["p1", "p2"], ["p2"]])
+    assert systematic.unsteady
+    assert systematic.next() == ("p2",)
+    assert systematic.next() is None
 
 
 @given(LABELS)

@@ -50,7 +50,8 @@ class Bench:
         (selected,) = select([selector])
         workspace = Workspace(base)
         subject = compile_subject(selected.target, selected.variant, workspace, workload, scenario.seed)
-        spec = msgspec.structs.replace(subject.spec, start=set_up(subject.spec, subject.setup))
+        start = set_up(subject.spec, subject.setup) if subject.setup else subject.spec.start
+        spec = msgspec.structs.replace(subject.spec, start=start)
         case = Case(
             subject=msgspec.structs.replace(subject, spec=spec),
             faults=("concurrency",),

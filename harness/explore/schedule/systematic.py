@@ -2,7 +2,7 @@
 
 A preemption takes the turn from a strand that could go on (Musuvathi and Qadeer, PLDI 2007). The search is stateless:
 each run begins with a prefix of decisions and then interrupts nobody; where other strands waited behind the prefix,
-further prefixes begin. Every interleaving belongs to exactly one prefix, so none is tried twice. Pure.
+further prefixes begin. Each is begun once, so no interleaving is tried twice. Pure.
 
 Non-goals: leaving out interleavings that differ in nothing that matters (partial order reduction).
 """
@@ -31,13 +31,22 @@ def _preempts(last: str, waiting: Sequence[str], chosen: str) -> bool:
 
 
 class Systematic:
-    """The prefixes that are left. ``limit``: the most preemptions of an interleaving."""
+    """The prefixes that are left. ``limit``: the most preemptions of an interleaving.
+
+    Who waits after the same decisions should be the same in every run. Where a run met others than an earlier one, both
+    are followed, and ``unsteady`` says that nobody knows whether there are more.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.tried = 0
+        self.unsteady = False
         self._left: list[deque[Decisions]] = [deque() for _ in range(limit + 1)]
         self._left[0].append(())
+        self._begun: set[int] = set()
+        """The prefixes that were run or are left, by the hash of their decisions."""
+        self._waited: dict[int, frozenset[str]] = {}
+        """Who waited behind a prefix, in the last run that began with it."""
 
     def next(self) -> Decisions | None:
         """Return the prefix to run next, one with the fewest preemptions first; ``None`` when all were run."""
@@ -46,19 +55,24 @@ class Systematic:
                 return prefixes.popleft()
         return None
 
-    def ran(self, prefix: Decisions, decisions: Sequence[str], offered: Sequence[Sequence[str]]) -> None:
-        """Take what the run of ``prefix`` showed: its decisions, and who waited at each."""
+    def ran(self, decisions: Sequence[str], offered: Sequence[Sequence[str]]) -> None:
+        """Take what a run showed: its decisions, and who waited at each."""
         self.tried += 1
-        spent = preemptions(decisions[: len(prefix)], offered)
-        for index in range(len(prefix), len(decisions)):
-            last = decisions[index - 1] if index else ""
-            for strand in sorted({strand_of(label) for label in offered[index]} - {strand_of(decisions[index])}):
-                other = first_of(strand, offered[index])
-                cost = spent + bool(last and _preempts(last, offered[index], other))
-                if cost <= self.limit:
+        spent = at = 0
+        last = ""
+        for index, (chosen, waiting) in enumerate(zip(decisions, offered, strict=True)):
+            strands = frozenset(map(strand_of, waiting))
+            self.unsteady = self.unsteady or self._waited.get(at, strands) != strands
+            self._waited[at] = strands
+            self._begun.add(hash((at, chosen)))
+            for strand in sorted(strands - {strand_of(chosen)}):
+                other = first_of(strand, waiting)
+                cost, branch = spent + bool(last and _preempts(last, waiting, other)), hash((at, other))
+                if cost <= self.limit and branch not in self._begun:
+                    self._begun.add(branch)
                     self._left[cost].append((*decisions[:index], other))
-            if last:  # who interrupts nobody spends nothing, but a run need not have kept to that
-                spent += _preempts(last, offered[index], decisions[index])
+            spent += bool(last) and _preempts(last, waiting, chosen)
+            at, last = hash((at, chosen)), chosen
 
     @property
     def waiting(self) -> int:
