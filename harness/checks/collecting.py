@@ -26,18 +26,12 @@ def collected(data: bytes, id_key: str) -> Mapping[str, bytes] | None:
     The elements of a list have no value beside themselves; those that are objects are known by their ``id``.
     """
     try:
-        value = parse_json(data)
+        value = _at(parse_json(data), id_key)
     except ValueError:
         return None
-    for part in id_key.split(".") if id_key != WHOLE else ():
-        if not isinstance(value, dict) or part not in value:
-            return None
-        value = value[part]
     if isinstance(value, dict):
         return {str(name): msgspec.json.encode(item, order="sorted") for name, item in value.items()}
-    if isinstance(value, list):
-        return {name: b"" for item in value if (name := _element(item)) is not None}
-    return None
+    return dict.fromkeys(_ids(value), b"") if isinstance(value, list) else None
 
 
 def collection_key(last: bytes, at_ack: Sequence[tuple[str, bytes]]) -> str:
@@ -46,32 +40,30 @@ def collection_key(last: bytes, at_ack: Sequence[tuple[str, bytes]]) -> str:
     ``last``: the document at the end of a run; ``at_ack``: each acknowledged id, with the document at that moment. It
     holds all ids that were acknowledged by then.
     """
+    names = {name for name, _ in at_ack}
     try:
-        value = parse_json(last)
+        able = [key for key, item in _places(parse_json(last)) if names and names <= _ids(item)]
+        held = [(name, parse_json(data)) for name, data in at_ack] if able else []
     except ValueError:
         return ""
-    names = {name for name, _ in at_ack}
-    if not names:
-        return ""
-    return next((key for key in _places(value) if _collects(key, last, names) and _keeps(key, at_ack)), "")
+    return next((key for key in able if _keeps(key, held)), "")
 
 
 def all_ids(data: bytes) -> set[str]:
     """Return every id that a document collects, wherever; none of what is no JSON."""
     try:
-        value = parse_json(data)
+        return {name for _, item in _places(parse_json(data)) for name in _ids(item)}
     except ValueError:
         return set()
-    return {name for key in _places(value) for name in collected(data, key) or {}}
 
 
-def _places(value: Any) -> Iterator[str]:
-    """Yield where objects and lists stand in a document, by depth."""
+def _places(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the objects and lists of a document with where they stand, by depth."""
     level: list[tuple[str, Any]] = [("", value)]
     for _ in range(_DEPTH):
         below: list[tuple[str, Any]] = []
         for key, item in level:
-            yield key or WHOLE
+            yield key or WHOLE, item
             if isinstance(item, dict):
                 below += [
                     (f"{key}.{name}" if key else name, child)
@@ -81,14 +73,28 @@ def _places(value: Any) -> Iterator[str]:
         level = below[:_PLACES]
 
 
-def _collects(key: str, data: bytes, names: set[str]) -> bool:
-    return names <= (collected(data, key) or {}).keys()
+def _at(value: Any, id_key: str) -> Any:
+    """Return what stands at a place of a document, ``None`` where there is no such place."""
+    for part in id_key.split(".") if id_key != WHOLE else ():
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
 
 
-def _keeps(key: str, at_ack: Sequence[tuple[str, bytes]]) -> bool:
-    return all(
-        _collects(key, data, {name for name, _ in at_ack[: number + 1]}) for number, (_, data) in enumerate(at_ack)
-    )
+def _ids(item: Any) -> set[str]:
+    """Return the keys of an object, the ids of a list's elements; of anything else none."""
+    if isinstance(item, dict):
+        return {str(name) for name in item}
+    return {name for each in item if (name := _element(each)) is not None} if isinstance(item, list) else set()
+
+
+def _keeps(key: str, held: Sequence[tuple[str, Any]]) -> bool:
+    """Whether each document holds, at a place, its own id and all that were acknowledged before it."""
+    owed: set[str] = set()
+    for name, value in held:
+        owed.add(name)
+        if not owed <= _ids(_at(value, key)):
+            return False
+    return True
 
 
 def _element(item: Any) -> str | None:
