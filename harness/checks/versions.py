@@ -20,7 +20,6 @@ from itertools import accumulate
 
 from harness.checks.binding import FileBinding
 from harness.core.content import EMPTY, Content
-from harness.core.role import mask_bytes
 from harness.core.tree import File, Node, Symlink
 
 _GENERATION_LIMIT = 64
@@ -271,8 +270,3 @@ class ExpectedDocument:
     def absence_allowed(self, acked: int) -> bool:
         """Whether the file may be missing after ``acked`` acknowledgements."""
         return self.index(None) >= self.owed(acked)
-
-
-def masked_content(content: Content) -> Content:
-    """Return the content with uuids and timestamps replaced."""
-    return EMPTY.append(mask_bytes(content.to_bytes()))
