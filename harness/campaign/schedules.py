@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from harness.campaign.context import Context, Measured
+from harness.campaign.crossing import Crossing
 from harness.campaign.errors import judge_error_run as judge_plain_run
 from harness.campaign.executor import Call
 from harness.campaign.programs import Examined, ExamineRequest, run_and_examine
@@ -22,6 +23,7 @@ from harness.campaign.simplifying import simplify_order
 from harness.campaign.streams import stream
 from harness.campaign.trials import Result, Trial, broken_row, harness_failure
 from harness.core.fault import FaultPlan
+from harness.core.run import Recording
 from harness.core.schedule import AnySchedule, Prefix, Scheduled, Search, schedule_of
 from harness.engines import SchedulingEngine
 from harness.engines import engine as engine_named
@@ -34,19 +36,6 @@ DEPTH = 3
 PREEMPTIONS = 2
 BATCH = 4
 """Schedules that are tried before it is looked whether one of them found something; whatever the number of workers."""
-
-
-LOST_UPDATES = ("M3", "B5", "M6")
-"""What tells, after several writers at once, that what one of them was told is saved is gone."""
-
-
-def why_not_judged(measured: Measured) -> str:
-    """Return why nobody would see that one of several writers lost another's update; empty where somebody would."""
-    case, reasons = measured.case, measured.explored.not_measured.get("concurrency", {})
-    asked = [name for name in LOST_UPDATES if name in (case.invariants or LOST_UPDATES)]
-    if case.subject.check or not measured.interleaves or not asked or any(name not in reasons for name in asked):
-        return ""
-    return f"whether an update is lost was not judged: {reasons[asked[0]]}; give it a check"
 
 
 class ScheduleSearch:
@@ -110,11 +99,9 @@ class ScheduleSearch:
 def schedule_phase(ctx: Context, cases: Iterable[Measured]) -> dict[str, str]:
     """Search each case that asks for it, one after the other: a batch has all workers.
 
-    Return why what was asked for was not measured, by case id: no order was tried, or nobody would see what it does.
+    Return why what was asked for was not measured, by case id: no order was tried.
     """
-    cases = list(cases)
-    asked = [item for item in cases if "concurrency" in item.case.faults]
-    unmeasured = {item.case.id: reason for item in asked if (reason := why_not_judged(item))}
+    unmeasured: dict[str, str] = {}
     ctx.ledger.begin_phase()
     for measured in ctx.split.of(cases, "states"):
         case = measured.case
@@ -127,7 +114,7 @@ def schedule_phase(ctx: Context, cases: Iterable[Measured]) -> dict[str, str]:
             ctx.phase("schedules", case, case.schedules)
             reason = "" if _search(ctx, measured) else "no schedules were searched: the budget is used up"
         if reason:
-            unmeasured.setdefault(case.id, reason)
+            unmeasured[case.id] = reason
     return unmeasured
 
 
@@ -135,6 +122,7 @@ def _search(ctx: Context, measured: Measured) -> int:
     """Search one case, tell what came of it, and return how many schedules were tried."""
     case = measured.case
     search = ScheduleSearch(case.policy, ctx.seed, case.id)
+    crossing = Crossing(ctx, measured)
     spent: list[float] = []
     first, cut = 0, ""
     while search.tried < case.schedules and not first:
@@ -145,12 +133,14 @@ def _search(ctx: Context, measured: Measured) -> int:
         orders = list(search.orders(min(BATCH, case.schedules - search.tried)))
         if not orders:
             break
-        first = _run_batch(ctx, measured, search, orders, spent)
+        first, recordings = _run_batch(ctx, measured, search, orders, spent)
+        crossing.take(recordings)
     if first and not cut:
         simplify_order(ctx, measured, judge_scheduled_run)
     if search.tried:
         text = search.spelt() + cut + (f"; the first violation under number {first}" if first else "")
         ctx.notice(text + _cost(spent, measured.explored.recording.cpu_ms), case)
+    crossing.finish()
     return search.tried
 
 
@@ -169,8 +159,8 @@ def _cost(spent: list[float], recorded: float) -> str:
 
 def _run_batch(
     ctx: Context, measured: Measured, search: ScheduleSearch, orders: list[AnySchedule], spent: list[float]
-) -> int:
-    """Run a batch, judge it in order and keep its rows; return the number of the first that violates, or 0."""
+) -> tuple[int, list[Recording]]:
+    """Run a batch, judge it in order and keep its rows; return the number of the first that violates, or 0, and all."""
     case, begun = measured.case, search.tried
     request = ExamineRequest(check=case.subject.check)
     plans = [FaultPlan(schedule=order) for order in orders]
@@ -195,7 +185,10 @@ def _run_batch(
         ctx.ledger.save(names)
         ctx.record(msgspec.structs.replace(result.row, findings=names))
         first = first or (number + 1 if names else 0)
-    return first
+    ended = [
+        outcomes[index].value.recording for index in range(len(calls)) if not harness_failure(outcomes[index])
+    ]
+    return first, ended
 
 
 def judge_scheduled_run(trial: Trial, examined: Examined) -> Result:

@@ -46,7 +46,8 @@ from harness.services.tools import serving
 _BY_OTHER_RUNS: frozenset[FaultClass] = frozenset({"errno", "short", "signal", "concurrency"})
 """The classes whose runs go on: what they leave is comparable only as far as two undisturbed runs agree."""
 
-
+_OF_ORDERS = frozenset({"M3"})
+"""What is judged of crash states too where writers meet: one of them may be about to make good what it overwrote."""
 _SHOWN = 4
 _WORDS_MAX = 200
 
@@ -64,6 +65,8 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     invariants: frozenset[str]
     case_sensitive: bool = True
     """Whether ``A`` and ``a`` are two files where the target ran: the rule by which paths in documents are compared."""
+    in_order: bool = False
+    """Whether the recorded run went in an order that was decided: then a crash may lose what another has saved."""
 
 
 class Explored(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +132,7 @@ def run_once(engine_name: str, spec: RunSpec, plan: FaultPlan = NO_FAULTS, *, ve
     in_turn = not leaves_alone(plan.schedule)
     if tools is not None and in_turn:
         tools = tools.at_once()  # how late one is, is how late the scheduler lets its thread go on
-    together = all_instances(spec, in_turn=plan.fault_class != "concurrency")
+    together = all_instances(spec, in_turn=plan.schedule is None and plan.fault_class != "concurrency")
     with serving(msgspec.structs.replace(spec, tools=tools), in_turn=in_turn) as service:
         served = msgspec.structs.replace(together, environment={**spec.environment, **service.environment})
         engine = engine_named(engine_name)
@@ -150,7 +153,8 @@ def expectation_for(recording: Recording, judged: Judged) -> Expectation:
 def judge_for(expectation: Expectation, judged: Judged) -> Judge:
     """Return the judge for states of the case that owes ``expectation``."""
     rules = Rules(case_sensitive=judged.case_sensitive)
-    return Judge(judged.bindings, expectation, judged.invariants or None, rules)
+    further = _OF_ORDERS if judged.in_order else frozenset()
+    return Judge(judged.bindings, expectation, judged.invariants or None, rules, further)
 
 
 def _same_outcome(first: Recording, second: Recording) -> bool:
