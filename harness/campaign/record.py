@@ -57,8 +57,9 @@ def with_start(case: Case, start: Tree) -> Case:
 
 def judged_scopes(case: Case, fault_class: FaultClass) -> tuple[Scope, ...]:
     """Return what is judged of a case under a fault class, besides trees."""
-    if fault_class in ("signal", "concurrency"):
-        return ("trace",)  # the target's own programs are shown what other faults leave
+    if fault_class in ("signal", "concurrency"):  # the target's own programs are shown what other faults leave
+        reads = fault_class == "concurrency" and case.subject.spec.readers
+        return ("trace", "reads") if reads else ("trace",)
     subject, shown = case.subject, case.sample_max > 0
     scopes: list[Scope] = ["trace"]
     if fault_class in ("errno", "short") and case.errno_max:

@@ -19,6 +19,7 @@ from harness.campaign.crossing import Crossing
 from harness.campaign.errors import judge_error_run as judge_plain_run
 from harness.campaign.executor import Call
 from harness.campaign.programs import Examined, ExamineRequest, run_and_examine
+from harness.campaign.readers import UNINTERRUPTED, telling_orders
 from harness.campaign.simplifying import simplify_order
 from harness.campaign.streams import stream
 from harness.campaign.trials import Result, Trial, broken_row, harness_failure
@@ -46,7 +47,8 @@ class ScheduleSearch:
 
     def __init__(self, policy: str, seed: int, name: str) -> None:
         self.policy = policy
-        self.tried = 0
+        self.tried = self.given = 0
+        """Its own orders that were tried, and those that somebody else gave."""
         self._seed = seed
         self._name = name
         self._index = 0
@@ -71,9 +73,15 @@ class ScheduleSearch:
             else:
                 yield Search(policy="pct", seed=seed, depth=DEPTH, steps=self._steps)
 
-    def ran(self, order: AnySchedule, scheduled: Scheduled) -> None:
+    @property
+    def runs(self) -> int:
+        """How many runs there were."""
+        return self.tried + self.given
+
+    def ran(self, order: AnySchedule, scheduled: Scheduled, given: bool = False) -> None:
         """Take what a run showed. One that did not follow its prefix shows nothing of what lies behind it."""
-        self.tried += 1
+        self.given += given
+        self.tried += not given
         self._steps = max(self._steps, contended(scheduled.offered), 1)
         self._strands = max(self._strands, strands(scheduled.offered))
         if isinstance(order, Prefix) and not scheduled.problem:
@@ -89,6 +97,8 @@ class ScheduleSearch:
             orders = _count(self.tried, "interleaving of file operations", "interleavings of file operations")
             return f"{orders} with at most {PREEMPTIONS} preemptions{known}"
         text = _count(self.tried, f"schedule by {self.policy}", f"schedules by {self.policy}")
+        if self.given:
+            text = f"{_count(self.given, 'order', 'orders')} for the readers, {text}"
         text += f": {self._strands} actors, {self._steps} contended operations"
         if self.policy == "pct":
             bound = pct_bound(self._strands, self._steps, DEPTH)
@@ -124,7 +134,7 @@ def _search(ctx: Context, measured: Measured) -> int:
     search = ScheduleSearch(case.policy, ctx.seed, case.id)
     crossing = Crossing(ctx, measured)
     spent: list[float] = []
-    first, cut = 0, ""
+    first, cut = _before_readers(ctx, measured, search, crossing, spent), ""
     while search.tried < case.schedules and not first:
         if ctx.expired():
             cut = "; the budget is used up"
@@ -137,11 +147,28 @@ def _search(ctx: Context, measured: Measured) -> int:
         crossing.take(recordings)
     if first and not cut:
         simplify_order(ctx, measured, judge_scheduled_run)
-    if search.tried:
+    if search.runs:
         text = search.spelt() + cut + (f"; the first violation under number {first}" if first else "")
         ctx.notice(text + _cost(spent, measured.explored.recording.cpu_ms), case)
     crossing.finish()
-    return search.tried
+    return search.runs
+
+
+def _before_readers(
+    ctx: Context, measured: Measured, search: ScheduleSearch, crossing: Crossing, spent: list[float]
+) -> int:
+    """Try the moments at which a reader would see what is no version; return the number of the first that violates."""
+    if not measured.case.subject.spec.readers or ctx.expired():
+        return 0
+    orders: list[AnySchedule] = [UNINTERRUPTED]
+    first = 0
+    for _ in range(2):
+        first, recordings = _run_batch(ctx, measured, search, orders, spent, given=True)
+        crossing.take(recordings)
+        orders = [order for each in recordings for order in telling_orders(measured, each)]
+        if first or not orders:
+            break
+    return first
 
 
 def _count(number: int, one: str, more: str) -> str:
@@ -158,10 +185,16 @@ def _cost(spent: list[float], recorded: float) -> str:
 
 
 def _run_batch(
-    ctx: Context, measured: Measured, search: ScheduleSearch, orders: list[AnySchedule], spent: list[float]
+    ctx: Context,
+    measured: Measured,
+    search: ScheduleSearch,
+    orders: list[AnySchedule],
+    spent: list[float],
+    *,
+    given: bool = False,
 ) -> tuple[int, list[Recording]]:
     """Run a batch, judge it in order and keep its rows; return the number of the first that violates, or 0, and all."""
-    case, begun = measured.case, search.tried
+    case, begun = measured.case, search.runs
     request = ExamineRequest(check=case.subject.check)
     plans = [FaultPlan(schedule=order) for order in orders]
     calls = [
@@ -178,7 +211,7 @@ def _run_batch(
         result = Result(broken_row(trial, failure)) if examined is None else judge_scheduled_run(trial, examined)
         scheduled = examined.recording.scheduled if examined is not None else None
         spent += [examined.recording.cpu_ms] if examined is not None else []
-        search.ran(order, scheduled or Scheduled(schedule=schedule_of(()), problem="it was not run"))
+        search.ran(order, scheduled or Scheduled(schedule=schedule_of(()), problem="it was not run"), given)
         # Nobody drew this order: it counts for no rate.
         seen = [msgspec.structs.replace(each, runs=0) for each in result.observations]
         names = ctx.ledger.observe(case, seen, trial.id, number)

@@ -40,7 +40,7 @@ from harness.sandbox.command import CommandResult, run_command
 from harness.sandbox.machine import is_case_sensitive
 from harness.sandbox.snapshot import read_tree
 from harness.sandbox.workspace import prepare
-from harness.services.together import all_instances
+from harness.services.together import all_instances, reads_of
 from harness.services.tools import serving
 
 _BY_OTHER_RUNS: frozenset[FaultClass] = frozenset({"errno", "short", "signal", "concurrency"})
@@ -129,18 +129,20 @@ def describe(result: CommandResult) -> str:
 def run_once(engine_name: str, spec: RunSpec, plan: FaultPlan = NO_FAULTS, *, verify: bool = True) -> Recording:
     """Run the target once under an engine, with its tools beside it: the one place that brings the two together."""
     tools = spec.tools.redrawn(plan.draw) if spec.tools is not None else None
-    in_turn = not leaves_alone(plan.schedule)
-    if tools is not None and in_turn:
+    decided = not leaves_alone(plan.schedule)
+    if tools is not None and decided:
         tools = tools.at_once()  # how late one is, is how late the scheduler lets its thread go on
-    together = all_instances(spec, in_turn=plan.schedule is None and plan.fault_class != "concurrency")
-    with serving(msgspec.structs.replace(spec, tools=tools), in_turn=in_turn) as service:
+    at_once = plan.schedule is not None or plan.fault_class == "concurrency"
+    together = all_instances(spec, in_turn=not at_once, decided=decided)
+    with serving(msgspec.structs.replace(spec, tools=tools), in_turn=decided) as service:
         served = msgspec.structs.replace(together, environment={**spec.environment, **service.environment})
         engine = engine_named(engine_name)
         if plan.schedule is not None and isinstance(engine, SchedulingEngine):
             recording = engine.run(served, plan, verify=verify, beside=service)
         else:
             recording = engine.run(served, plan, verify=verify)
-    return msgspec.structs.replace(recording, spec=spec)  # an address belongs to one run
+    # An address belongs to one run.
+    return msgspec.structs.replace(recording, spec=spec, reads=reads_of(spec) if at_once else {})
 
 
 def expectation_for(recording: Recording, judged: Judged) -> Expectation:

@@ -117,6 +117,7 @@ def compile_subject(
         # A life waits at the service for its end.
         tools=tools if tools.steps or index is not None else None,
         instances=workload.instances,
+        readers=workload.readers,
     )
     return Subject(
         target=target.name,

@@ -105,7 +105,7 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     ``id``; the first line that matches ``arm`` (the ``arm_times``-th, where several programs say it) starts the
     clock of a timed fault. ``tools`` are served beside the run
     by whoever starts the engine (:mod:`harness.services`), and so are further ``instances`` of the program on the same
-    state; engines know nothing of them.
+    state, and ``readers`` of that state beside them; engines know nothing of them.
     """
 
     argv: tuple[str, ...]
@@ -120,6 +120,7 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     tools: ToolPlan | None = None
     instances: int = 1
+    readers: int = 0
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +168,8 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     armed_us: int | None = None
     scheduled: Scheduled | None = None
     """The decisions of a run under a schedule."""
+    reads: Mapping[str, tuple[bytes | None, ...]] = {}
+    """What readers beside the run have read, by path; ``None``: there was no file."""
     wall_ms: float = 0.0
     cpu_ms: float = 0.0
     verify_ms: float = 0.0

@@ -71,6 +71,10 @@ _VERBS = {
 _BY_INVARIANT = {
     ("M10", "unreadable"): "hides the intact session in {path}",
     ("M6", "stale"): "leaves {path} behind the transcripts beside it",
+    **{
+        ("M2", damage): "shows a reader of {path} what is neither its old nor its new version"
+        for damage in ("torn", "empty", "missing", "other")
+    },
     ("M3", "stale"): "leaves in {path} what one of several writers wrote over",
     ("B7", "missing"): "leaves no new record after a recovery",
     ("M9", "stale"): "leaves {path} without what an acknowledged update set",

@@ -80,6 +80,7 @@ class ScheduledSupervisor(Supervisor):
         self._granted = 0
         self._decisions: list[str] = []
         self._offered: list[tuple[str, ...]] = []
+        self._done: list[int] = []
         self._problem = ""
         self._killed = False
         """Whether a fault has ended the run: then nothing of its schedule was to come."""
@@ -103,7 +104,8 @@ class ScheduledSupervisor(Supervisor):
         problem, made = self._problem, len(self._decisions)
         if not problem and not self._killed and isinstance(self._scheduler, Replay) and self._scheduler.left:
             problem = f"the run ended after {made} of {made + self._scheduler.left} decisions"
-        return Scheduled(schedule=schedule_of(self._decisions), offered=tuple(self._offered), problem=problem)
+        schedule, offered = schedule_of(self._decisions), tuple(self._offered)
+        return Scheduled(schedule=schedule, offered=offered, done=tuple(self._done), problem=problem)
 
     # -- holding --------------------------------------------------------------------------------------------
 
@@ -178,6 +180,7 @@ class ScheduledSupervisor(Supervisor):
             return False
         self._decisions.append(chosen)
         self._offered.append(offered)
+        self._done.append(len(self.watch.operations))
         tid = self._granted = waiting[chosen]
         try:
             self._serve(tid, _SECCOMP_STATUS)
