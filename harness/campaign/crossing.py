@@ -241,7 +241,7 @@ class Crossing:
                 continue
             states = sum(cause in causes for causes in self._new[name].values())
             seen = msgspec.structs.replace(best.observation, states=states)
-            self._note(best.observation.plan, best.measured)
+            self._note(best.measured)
             names |= dict.fromkeys(ctx.ledger.observe(case, [seen], trial_id, index))
         ctx.ledger.save(names)
         row = msgspec.structs.replace(
@@ -255,9 +255,11 @@ class Crossing:
         )
         ctx.record(row)
 
-    def _note(self, plan: FaultPlan | None, measured: Measured) -> None:
-        if plan is not None and isinstance(plan.schedule, Schedule):
-            self._measured.orders[plan.schedule] = measured
+    def _note(self, measured: Measured) -> None:
+        """Keep an order: runs in it are judged against it."""
+        scheduled = measured.explored.recording.scheduled
+        if scheduled is not None:
+            self._measured.orders[scheduled.schedule] = measured
 
     # -- the target's own programs ----------------------------------------------------------------------------
 
@@ -267,6 +269,8 @@ class Crossing:
         if "kill" not in self._classes:
             return
         shown = list(self._samples())
+        for measured, _ in shown:  # of all: a run that is resumed judges again what it was shown before
+            self._note(measured)
         for kind, trials in (("recover", list(_inspections(shown))), ("check", list(_checks(shown)))):
             if not trials:
                 continue
@@ -297,7 +301,6 @@ class Crossing:
             if (each.fault_class, cause_of(each.violation)) in known or each.point is None:
                 continue
             plan = _within(plan_for(each.point, each.fault_class), scheduled.schedule)
-            self._note(plan, trial.measured)
             seen.append(msgspec.structs.replace(each, plan=plan))
         row = result.row
         if result.observations and not seen:

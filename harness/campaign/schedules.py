@@ -98,7 +98,10 @@ class ScheduleSearch:
             return f"{orders} with at most {PREEMPTIONS} preemptions{known}"
         text = _count(self.tried, f"schedule by {self.policy}", f"schedules by {self.policy}")
         if self.given:
-            text = f"{_count(self.given, 'order', 'orders')} for the readers, {text}"
+            for_readers = _count(self.given, "order for the readers", "orders for the readers")
+            text = f"{for_readers}, {text}" if self.tried else for_readers
+        if not self.tried:
+            return text
         text += f": {self._strands} actors, {self._steps} contended operations"
         if self.policy == "pct":
             bound = pct_bound(self._strands, self._steps, DEPTH)
