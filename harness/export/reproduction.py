@@ -81,6 +81,8 @@ def reproduction(
     executor: Executor, subject: Subject, record: ReplayRecord, start: Startable, token: str
 ) -> Reproduction:
     """Run the writer under the token's plan, and return the file that does the same. Raises NotExportableError."""
+    if subject.spec.readers:
+        raise NotExportableError("it was found with readers beside the writer; tornwrite replay starts them")
     finding = finding_of(record)
     measured, examined, violation = _seen_again(executor, subject, record, finding)
     paths = _paths_of((examined.recording, measured.explored.recording))
