@@ -43,6 +43,8 @@ from harness.explore.states import StateClass
 
 CUTS_PER_WRITE = 64
 """Cuts of one write, in the recording and in each order: what a short write leaves was looked at cut by cut before."""
+ORDERS_LEAST = 6
+"""Runs that are made for crashes although a search has found an order that needs none."""
 SHOWN_ORDERS = 4
 """Orders of which the target's own programs are shown states: those that have most of their own."""
 _PHASE = "crossed"
@@ -131,11 +133,18 @@ class Crossing:
         self._best: dict[tuple[StateClass, Cause], _Best] = {}
         self._telling: list[tuple[int, Measured]] = []
         self._met = {_signature(measured.explored.recording)}
-        self._explored = self._left = 0
+        self._offered = self._explored = self._left = 0
         self._enumerated = dict.fromkeys(self._classes, 0)
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether a search that has found what it looks for should go on for the sake of crashes."""
+        return bool(self._classes) and self._offered < ORDERS_LEAST
 
     def take(self, recordings: Iterable[Recording]) -> None:
         """Explore the runs that went in an order that none before went in."""
+        recordings = list(recordings)
+        self._offered += len(recordings)
         if not self._classes:
             return
         fresh = [each for each in recordings if not order_problem(each) and self._differs(each)]

@@ -148,6 +148,11 @@ def _search(ctx: Context, measured: Measured) -> int:
             break
         first, recordings = _run_batch(ctx, measured, search, orders, spent)
         crossing.take(recordings)
+    while first and not cut and crossing.wants_more and search.tried < case.schedules and not ctx.expired():
+        orders = list(search.orders(min(BATCH, case.schedules - search.tried)))
+        if not orders:
+            break
+        crossing.take(_run_batch(ctx, measured, search, orders, spent)[1])
     if first and not cut:
         simplify_order(ctx, measured, judge_scheduled_run)
     if search.runs:
