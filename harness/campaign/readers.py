@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.campaign.context import Measured
-from harness.checks import ABSENT, judge_reads, read_of
+from harness.catalog import parse_listing
+from harness.checks import ABSENT, judge_listing, judge_reads, list_sessions, read_of
 from harness.core.apply import apply
 from harness.core.operation import Ack
 from harness.core.run import Recording
@@ -21,6 +22,7 @@ from harness.explore.schedule import strand_of, thread_label
 
 MOMENTS = 3
 """So many moments are tried: each that is the first of its document and damage."""
+_REACHED = "M10"
 UNINTERRUPTED = Prefix(begin=schedule_of(()))
 """The order in which the moments are looked for: nobody is interrupted."""
 
@@ -43,17 +45,47 @@ def reads_violations(measured: Measured, recording: Recording) -> tuple[Violatio
     )
 
 
+def listing_violations(measured: Measured, recording: Recording) -> tuple[Violation, ...]:
+    """Return what is wrong with what the target's own lister printed beside its writers.
+
+    A session that was there when the run began is there all the time.
+    """
+    if recording.listed is None:
+        return ()
+    code, printed = recording.listed
+    asked = measured.case.invariants or frozenset({_REACHED})
+    if _REACHED not in asked or not list_sessions(recording.spec.start, measured.expectation.bindings):
+        return ()
+    if code:
+        what = f"exit code {code}" if code > 0 else f"signal {-code}"
+        message = f"the target's own list fails beside a writer: {what}"
+        return (Violation(invariant=_REACHED, path="", damage="unreadable", message=message),)
+    listing = parse_listing(printed)
+    return judge_listing(
+        recording.spec.start,
+        measured.expectation.bindings,
+        listing.ids,
+        listing.warned,
+        expectation=measured.expectation,
+        fault_class="concurrency",
+        invariants=(_REACHED,),
+    )
+
+
 def telling_orders(measured: Measured, recording: Recording) -> Iterator[Prefix]:
     """Yield orders of the run under :data:`UNINTERRUPTED` in which a reader would see what is no version."""
     trace, scheduled = recording.trace, recording.scheduled
     if trace is None or scheduled is None or scheduled.problem:
         return
-    readers = [thread_label(1 + number, 0) for number in range(recording.spec.readers)]
+    several = recording.spec.readers + bool(recording.spec.listing)
+    readers = [thread_label(1 + number, 0) for number in range(several)]
     decisions = scheduled.schedule.decisions
     for seq in list(_moments(measured, recording))[:MOMENTS]:
         made = sum(done <= seq for done in scheduled.done)
         writers = [label for label in decisions[:made] if strand_of(label) not in readers]
         yield Prefix(begin=schedule_of([*writers, readers[0]]))
+        if recording.spec.listing:
+            yield Prefix(begin=schedule_of([*writers, readers[-1]]))
 
 
 def _moments(measured: Measured, recording: Recording) -> Iterator[int]:

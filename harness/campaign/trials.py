@@ -17,7 +17,7 @@ from harness.campaign.context import Case, Context, Measured
 from harness.campaign.executor import Call, CallTimeoutError, Outcome, WorkerDiedError
 from harness.campaign.observe import Observation, died_by
 from harness.campaign.programs import Examined
-from harness.campaign.readers import reads_violations
+from harness.campaign.readers import listing_violations, reads_violations
 from harness.checks import Expectation, FileBinding, judge_cut_repair, judge_outcome, judge_trace
 from harness.checks.collecting import all_ids
 from harness.checks.expectation import id_at
@@ -212,7 +212,7 @@ def _of_meeting(measured: Measured, recording: Recording, plan: FaultPlan) -> tu
     """Return what writers and readers at once have done to each other while they ran, whatever they left."""
     if plan.fault_class != "concurrency":
         return ()
-    found = reads_violations(measured, recording) if recording.reads else ()
+    found = reads_violations(measured, recording) + listing_violations(measured, recording)
     asked = _OF_ORDERS & (measured.case.invariants or _OF_ORDERS)
     if asked and plan.schedule is not None and recording.trace is not None:
         found += judge_trace(recording.trace, measured.explored.judged.bindings, asked)

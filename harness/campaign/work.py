@@ -40,7 +40,7 @@ from harness.sandbox.command import CommandResult, run_command
 from harness.sandbox.machine import is_case_sensitive
 from harness.sandbox.snapshot import read_tree
 from harness.sandbox.workspace import prepare
-from harness.services.together import all_instances, reads_of
+from harness.services.together import all_instances, listed_in, reads_of
 from harness.services.tools import serving
 
 _BY_OTHER_RUNS: frozenset[FaultClass] = frozenset({"errno", "short", "signal", "concurrency"})
@@ -141,8 +141,10 @@ def run_once(engine_name: str, spec: RunSpec, plan: FaultPlan = NO_FAULTS, *, ve
             recording = engine.run(served, plan, verify=verify, beside=service)
         else:
             recording = engine.run(served, plan, verify=verify)
-    # An address belongs to one run.
-    return msgspec.structs.replace(recording, spec=spec, reads=reads_of(spec) if at_once else {})
+    recording = msgspec.structs.replace(recording, spec=spec)  # an address belongs to one run
+    if not at_once or not spec.readers:
+        return recording
+    return msgspec.structs.replace(recording, reads=reads_of(spec), listed=listed_in(spec))
 
 
 def expectation_for(recording: Recording, judged: Judged) -> Expectation:

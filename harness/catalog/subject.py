@@ -118,6 +118,7 @@ def compile_subject(
         tools=tools if tools.steps or index is not None else None,
         instances=workload.instances,
         readers=workload.readers,
+        listing=commands["list_command"] if workload.readers else (),
     )
     return Subject(
         target=target.name,

@@ -105,7 +105,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     ``id``; the first line that matches ``arm`` (the ``arm_times``-th, where several programs say it) starts the
     clock of a timed fault. ``tools`` are served beside the run
     by whoever starts the engine (:mod:`harness.services`), and so are further ``instances`` of the program on the same
-    state, and ``readers`` of that state beside them; engines know nothing of them.
+    state, and ``readers`` of that state beside them, of which one more is ``listing``, where that is a
+    program; engines know nothing of them.
     """
 
     argv: tuple[str, ...]
@@ -121,6 +122,7 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     tools: ToolPlan | None = None
     instances: int = 1
     readers: int = 0
+    listing: tuple[str, ...] = ()
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,6 +172,8 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     """The decisions of a run under a schedule."""
     reads: Mapping[str, tuple[bytes | None, ...]] = {}
     """What readers beside the run have read, by path; ``None``: there was no file."""
+    listed: tuple[int, bytes] | None = None
+    """The exit code of the lister beside the run, and what it printed."""
     wall_ms: float = 0.0
     cpu_ms: float = 0.0
     verify_ms: float = 0.0

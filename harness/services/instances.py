@@ -3,11 +3,11 @@
     instances.py LIST ENDED together|in_turn
 
 LIST is a JSON file of {"argv", "environment"}: what each has besides this program's own environment. Those with
-"output" are readers: they are started first, what they print goes to that file, their exit codes are nobody's concern,
-and once all others have ended "stop" is made, if it is named. ENDED gets a byte for each instance that has ended, of
-those that run together the last started first; an empty name: nobody asks. The instances share the streams and the
-process group, so what signals the group reaches each of them; the signals that a program can catch do not end the
-waiting. The standard library only.
+"output" are readers: they are started first, what they print goes to that file, their exit codes to one beside it
+(".code"), and once all others have ended "stop" is made, if it is named. ENDED gets a byte for each instance that has
+ended, of those that run together the last started first; an empty name: nobody asks. The instances share the streams
+and the process group, so what signals the group reaches each of them; the signals that a program can catch do not end
+the waiting. The standard library only.
 
 Who runs together starts behind a barrier: all are there before the first of them becomes its program. Where a process
 cannot be forked they start one after the other.
@@ -49,7 +49,8 @@ def main(path: str, ended: str, way: str) -> int:
             if each.get("stop"):
                 with open(each["stop"], "ab"):
                     pass
-            process.wait()
+            with open(each["output"] + ".code", "w", encoding="ascii") as stream:
+                stream.write(str(process.wait()))
     return max(code if code >= 0 else 128 - code for code in codes)
 
 

@@ -22,6 +22,7 @@ from harness.services import instances, reader
 _LIST = "instances.json"
 _ENDED = "ended"
 _STOP = "readers.stop"
+_LISTING = "listing"
 _OUTPUT_MAX = 32 << 20
 PIECE = 4096
 """How much a reader asks for at once."""
@@ -68,6 +69,8 @@ def all_instances(spec: RunSpec, *, in_turn: bool, decided: bool = False) -> Run
     reading do; else readers go on until the writers have ended.
     """
     readers = [] if in_turn else [_reader(spec, number, decided) for number in range(spec.readers)]
+    if readers and spec.listing:
+        readers.append({"argv": spec.listing, "environment": {}, "output": _output(spec, _LISTING)})
     if spec.instances == 1 and not readers:
         return spec
     programs = [Program(spec.argv, {"TORNWRITE_INSTANCE": str(number)}) for number in range(spec.instances)]
@@ -83,7 +86,7 @@ def _reader(spec: RunSpec, number: int, decided: bool) -> Mapping[str, Any]:
     return {"argv": argv, "environment": {}, "output": _output(spec, number), "stop": stop}
 
 
-def _output(spec: RunSpec, number: int) -> str:
+def _output(spec: RunSpec, number: int | str) -> str:
     return os.path.join(spec.environment["TMPDIR"], f"reader.{number}")
 
 
@@ -102,6 +105,17 @@ def reads_of(spec: RunSpec) -> dict[str, tuple[bytes | None, ...]]:
             said = msgspec.json.decode(line, type=_Read)
             reads.setdefault(said.path, []).append(said.data)
     return {path: tuple(found) for path, found in reads.items()}
+
+
+def listed_in(spec: RunSpec) -> tuple[int, bytes] | None:
+    """Return how the lister of the run that has just ended has ended itself, and what it printed."""
+    try:
+        with open(_output(spec, _LISTING) + ".code", encoding="ascii") as stream:
+            code = int(stream.read())
+        with open(_output(spec, _LISTING), "rb") as output:
+            return code, output.read(_OUTPUT_MAX)
+    except (FileNotFoundError, ValueError):  # there is none, or it was killed with all others
+        return None
 
 
 class _Read(msgspec.Struct, frozen=True):

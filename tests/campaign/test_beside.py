@@ -11,6 +11,7 @@ from conducting import PYTHON, Conducted, target_of
 from harness.campaign.executor import Executor
 from harness.campaign.plan import Options, Plan, plan_probe, plan_scenario
 from harness.campaign.probe import Probe, probe_subject
+from harness.campaign.readers import UNINTERRUPTED, telling_orders
 from harness.campaign.replay import replay
 from harness.campaign.run import run_campaign
 from harness.campaign.scratch import scratch_workspace
@@ -18,9 +19,13 @@ from harness.campaign.store import RunStore
 from harness.campaign.token import decode
 from harness.catalog import Scenario, Workload
 from harness.core.event import AnyEvent, FindingConfirmed, Notice
+from harness.core.fault import FaultPlan
 from harness.core.verdict import Finding
+from harness.export.reproduction import Startable, reproduction
+from harness.export.sources import NotExportableError
 from harness.report.sentence import headline
 from harness.sandbox.workspace import Workspace
+from tests.schedules.measure import Bench
 
 pytestmark = [
     pytest.mark.real,
@@ -122,7 +127,10 @@ def test_a_reader_sees_a_third_version_of_what_is_rewritten_in_place(tmp_path: P
         "2 orders for the readers; the first violation under number 2" in text for text in conducted.notices
     )
     with scratch_workspace() as workspace, Executor(1, workspace.base) as executor:
-        again = replay(executor, probe_subject(probe, workspace), decode(finding.token), 2)
+        subject, record = probe_subject(probe, workspace), decode(finding.token)
+        again = replay(executor, subject, record, 2)
+        with pytest.raises(NotExportableError, match="with readers beside the writer"):
+            reproduction(executor, subject, record, Startable(run=()), finding.token)
     assert (again.answer, again.reproduced) == ("REPRODUCED", 2)
     held = probed(tmp_path / "rename", Probe(command=(*command, "rename"), readers=1))
     assert (held.finished.verdict, held.findings) == ("held", []), held
@@ -160,3 +168,15 @@ def test_appenders_and_rewriters_at_once(tmp_path: Path) -> None:
         "compacting_right": "held",
     }
     assert all(item.confirmation.confirmed for item in conducted.findings if item.operation == "schedule")
+
+
+@pytest.mark.parametrize(("variant", "found"), [("in_place", {"M2", "M10"}), ("durable", set())])
+def test_the_own_lister_of_a_target_is_a_reader(tmp_path: Path, variant: str, found: set[str]) -> None:
+    """Seed 002 without a crash: while an entry is rewritten in place nobody lists its session."""
+    bench = Bench(f"registry/{variant}", str(tmp_path.resolve() / "base"), 1, "read_meanwhile")
+    recording, violations = bench.run(FaultPlan(schedule=UNINTERRUPTED))
+    assert violations == ()
+    assert recording.listed is not None
+    assert recording.listed[0] == 0
+    orders = list(telling_orders(bench.measured, recording))
+    assert {each.invariant for order in orders for each in bench.run(FaultPlan(schedule=order))[1]} == found
