@@ -10,7 +10,7 @@ run, so its token makes them again; the rate at which chance makes them is what 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -19,7 +19,7 @@ from harness.campaign.crossing import Crossing
 from harness.campaign.errors import judge_error_run as judge_plain_run
 from harness.campaign.executor import Call
 from harness.campaign.programs import Examined, ExamineRequest, run_and_examine
-from harness.campaign.readers import UNINTERRUPTED, telling_orders
+from harness.campaign.readers import UNINTERRUPTED, telling_orders, torn_orders
 from harness.campaign.simplifying import simplify_order
 from harness.campaign.streams import stream
 from harness.campaign.trials import Result, Trial, broken_row, harness_failure
@@ -168,14 +168,18 @@ def _before_readers(
     """Try the moments at which a reader would see what is no version; return the number of the first that violates."""
     if not measured.case.subject.spec.readers or ctx.expired():
         return 0
-    orders: list[AnySchedule] = [UNINTERRUPTED]
-    first = 0
-    for _ in range(2):
-        first, recordings = _run_batch(ctx, measured, search, orders, spent, given=True)
+
+    def tried(orders: Sequence[AnySchedule]) -> tuple[int, list[Recording]]:
+        number, recordings = _run_batch(ctx, measured, search, list(orders), spent, given=True)
         crossing.take(recordings)
-        orders = [order for each in recordings for order in telling_orders(measured, each)]
-        if first or not orders:
-            break
+        return number, recordings
+
+    first, recordings = tried([UNINTERRUPTED])
+    known = [order for each in recordings for order in telling_orders(measured, each)]
+    pieces = [order for each in recordings for order in torn_orders(measured, each)]
+    batches = [known] if known else [pieces[begin : begin + BATCH] for begin in range(0, len(pieces), BATCH)]
+    for batch in batches:
+        first = first or tried(batch)[0]
     return first
 
 

@@ -109,7 +109,7 @@ litter = true
 """
 RECOVER = 'recover = ["{python}", "-BEsS", "{target}/undoing.py", "{dir}", "recover"]'
 TWO = Workload(updates=1, instances=2)
-ORDERS = 10
+ORDERS = 14
 
 
 class Crossed(NamedTuple):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.campaign.context import Case, Measured
 from harness.campaign.crossing import Cause, explore_order
-from harness.campaign.readers import telling_orders
+from harness.campaign.readers import telling_orders, torn_orders
 from harness.campaign.work import Explored, Judged
 from harness.catalog import Subject
 from harness.checks import FileBinding
@@ -140,3 +141,27 @@ def test_no_order_is_told_of_a_document_that_is_replaced() -> None:
         script.ack(str(number))
     recording = recording_of(script, ("p2",) * 4, done=(0, 4, 5, 9))
     assert list(telling_orders(measured_of(recording), recording)) == []
+
+
+@pytest.mark.parametrize(("size", "renamed", "orders"), [(6000, False, 12), (6000, True, 0), (100, False, 0)])
+def test_a_reader_of_pieces_is_interrupted_by_a_write_over_them(size: int, renamed: bool, orders: int) -> None:
+    """Each moment shows a version; who has read the first 4,096 bytes before the write gets none."""
+    script = Script()
+    script.replace("notes.json", notes("a" * size, "z"))
+    script.ack("a" * size)
+    if renamed:
+        script.replace("notes.json", notes("b" * size, "z"))
+    else:
+        fd = script.open("notes.json")
+        script.write(fd, notes("b" * size, "z"), at=0)
+        script.close(fd)
+    script.ack("b" * size)
+    operations = len(script.trace().operations)
+    recording = recording_of(script, ("p2",) * operations, done=tuple(range(operations)))
+    measured = measured_of(recording)
+    assert list(telling_orders(measured, recording)) == []
+    found = list(torn_orders(measured, recording))
+    assert len(found) == orders
+    if found:
+        write = max(op.seq for op in script.trace().operations if op.kind == "write")
+        assert found[2] == Prefix(begin=schedule_of(["p2"] * write + ["p1"] * 3 + ["p2", "p1"]))
