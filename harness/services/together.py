@@ -99,10 +99,13 @@ def reads_of(spec: RunSpec) -> dict[str, tuple[bytes | None, ...]]:
                 lines = stream.read(_OUTPUT_MAX).split(b"\n")[
                     :-1
                 ]  # the last one of a reader that was killed is torn
-        except FileNotFoundError:
+        except OSError:
             continue
         for line in lines:
-            said = msgspec.json.decode(line, type=_Read)
+            try:
+                said = msgspec.json.decode(line, type=_Read)
+            except msgspec.DecodeError:  # the target writes to its TMPDIR what it likes
+                continue
             reads.setdefault(said.path, []).append(said.data)
     return {path: tuple(found) for path, found in reads.items()}
 
@@ -114,7 +117,7 @@ def listed_in(spec: RunSpec) -> tuple[int, bytes] | None:
             code = int(stream.read())
         with open(_output(spec, _LISTING), "rb") as output:
             return code, output.read(_OUTPUT_MAX)
-    except (FileNotFoundError, ValueError):  # there is none, or it was killed with all others
+    except (OSError, ValueError):  # there is none, or it was killed with all others
         return None
 
 

@@ -105,7 +105,9 @@ def test_they_start_when_all_are_there(tmp_path: Path) -> None:
     assert run(as_one(spec, [there, Program(("/no/such/program",), {}), there])) == NOT_STARTED
 
 
-@pytest.mark.parametrize("line", ['{"path": "a", "data": nul', "", '{"path": "b", "data": "!"'])
+@pytest.mark.parametrize(
+    "line", ['{"path": "a", "data": nul', "", '{"path": "b"}\n', "[]\n", '{"path": 1, "data": "!"}\n']
+)
 def test_what_a_reader_that_was_killed_said_last_is_left_out(tmp_path: Path, line: str) -> None:
     spec = msgspec.structs.replace(spec_of(tmp_path, "unused"), readers=1)
     (tmp_path / "reader.0").write_text('{"path": "a", "data": "YQ=="}\n{"path": "a", "data": null}\n' + line)
