@@ -70,7 +70,12 @@ def main(root: str, piece: str, rounds: str, stop: str) -> int:
             if len(data or b"") > LARGEST or (path in known and data == known[path]):
                 continue
             known[path] = data
-            line = json.dumps({"path": path, "data": None if data is None else base64.b64encode(data).decode()})
+            line = json.dumps(
+                {
+                    "path": path.replace(os.sep, "/"),
+                    "data": None if data is None else base64.b64encode(data).decode(),
+                }
+            )
             said += len(line)
             if said <= MOST_SAID:
                 sys.stdout.write(line + "\n")
