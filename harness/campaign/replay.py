@@ -37,6 +37,7 @@ from harness.checks import INVARIANTS
 from harness.core.fault import FaultClass, FaultPlan, Timed
 from harness.core.profile import Profile
 from harness.core.proportion import spell_rate
+from harness.core.schedule import Prefix, Schedule
 from harness.core.verdict import Finding
 from harness.sandbox.workspace import Workspace
 
@@ -197,7 +198,10 @@ def in_order(executor: Executor, measured: Measured, plan: FaultPlan, engine: st
     if not plan.faults or plan.schedule is None:
         return measured
     spec, judged = measured.case.subject.spec, judged_in_order(measured)
-    (run,) = executor.run([Call(run_once, (engine, spec, FaultPlan(schedule=plan.schedule)))])
+    order = plan.schedule
+    if isinstance(order, Schedule):  # it may end where the fault strikes
+        order = Prefix(begin=order)
+    (run,) = executor.run([Call(run_once, (engine, spec, FaultPlan(schedule=order)))])
     recording = run.result()
     if problem := order_problem(recording):
         return problem
