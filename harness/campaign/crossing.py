@@ -24,7 +24,7 @@ from harness.campaign.check import judge_check
 from harness.campaign.context import Context, Measured, case_id
 from harness.campaign.examine import commands_for, judge_inspection, telling, within_patience
 from harness.campaign.executor import Call
-from harness.campaign.observe import Observation, plan_for
+from harness.campaign.observe import UNATTRIBUTED, Observation, plan_for
 from harness.campaign.programs import CheckRequest, CommandRequest, inspect, run_check
 from harness.campaign.record import STATE_CLASSES, judges_states, null_problem
 from harness.campaign.trials import Result, Trial, harness_failure, run_trials, schedule_problem, serious
@@ -235,7 +235,7 @@ class Crossing:
         return {
             (item.fault_class, (item.invariant, item.role, item.damage))
             for item in self._ctx.ledger
-            if case_id(item) == self._measured.case.id
+            if case_id(item) == self._measured.case.id and item.operation != UNATTRIBUTED
         }
 
     def _row(self, name: StateClass, known: set[tuple[FaultClass, Cause]], index: int) -> None:
@@ -253,11 +253,12 @@ class Crossing:
             self._note(best.measured)
             names |= dict.fromkeys(ctx.ledger.observe(case, [seen], trial_id, index))
         ctx.ledger.save(names)
+        bad = sum(map(bool, self._new[name].values()))
         row = msgspec.structs.replace(
-            case.row("state", trial_id, "violated" if names else "held", name),
+            case.row("state", trial_id, "violated" if bad else "held", name),
             states=self._enumerated[name],
             distinct=len(self._new[name]),
-            bad_states=sum(map(bool, self._new[name].values())),
+            bad_states=bad,
             findings=tuple(names),
             engine=ctx.engine,
             note=f"crash states of {self._explored:,} orders of operations",
