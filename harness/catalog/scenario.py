@@ -27,7 +27,7 @@ _MAX_BUDGET_S = 86_400.0
 
 INVARIANT_IDS = tuple(
     f"{family}{number}"
-    for family, last in (("B", 9), ("G", 7), ("T", 9), ("M", 10), ("W", 10))
+    for family, last in (("B", 9), ("G", 7), ("T", 9), ("M", 10), ("W", 10), ("S", 6))
     for number in range(1, last + 1)
 )
 """Every id that may be asked for; one whose check is not there is reported as never measured."""

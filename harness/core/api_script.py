@@ -263,5 +263,3 @@ def _problem_of_fault(fault: Fault, blocks: int) -> str:
     if fault.type and fault.type not in STATUS_TYPES.values():
         return f"type: {fault.type!r} is not valid; valid: {', '.join(sorted(set(STATUS_TYPES.values())))}"
     return ""
-
-
