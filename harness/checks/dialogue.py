@@ -1,10 +1,10 @@
 """S1 to S6: what a client owes across its lives, judged by what it says to the API when it is resumed.
 
 A transcript is what its writer makes of it, so these rows look at the request that a resumed client sends, and compare
-it with what was certain before: what it had said after an earlier resume, what it had said or been told before it ended
-by itself, what it had printed, what its tools had done, what stands whole on disk. What was in flight when it was killed
-is owed by nobody. A client may say more than that in any order and any words: prompts, replies and tool calls of the
-scenario are looked for, the rest is its own.
+it with what was certain before: what it had said after an earlier resume, what it had said or been told before it
+ended by itself, what it had printed, what its tools had done, what stands whole on disk. What was in flight when it
+was killed is owed by nobody. A client may say more than that in any order and any words: prompts, replies and tool
+calls of the scenario are looked for, the rest is its own.
 
 Pure. Non-goals: what the API answers (:mod:`harness.checks.messages_api`), what is wrong inside a file (B, G and T).
 """
@@ -230,7 +230,11 @@ def _whole_pairs(view: _View) -> Iterator[_Debt]:
         if pairs and not before.order.cut:
             owed = {Item("result", name) for name in pairs}
             yield _debt(
-                life, number, owed, carried, "calls and their results stand whole in its file, and it leaves out"
+                life,
+                number,
+                owed,
+                carried,
+                "it leaves out calls that stand whole, with their results, in its file",
             )
 
 

@@ -33,17 +33,17 @@ MAX_DELAY_MS = 60_000
 
 
 class Moment(NamedTuple):
-    """The ``count``-th of something that happens in a life."""
+    """The ``number``-th of something that happens in a life."""
 
     what: str
-    count: int
+    number: int
 
 
 class DialogueLife(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[[life]]`` of a client: one instance per prompt, all at once.
 
-    ``when`` ("effect 2", "reply 1") and, drawn anew in each trial, ``after_ms`` behind it: the moment of the end; a life
-    without ends by itself. ``cut`` is made when it has ended.
+    ``when`` ("effect 2", "reply 1") and, drawn anew in each trial, ``after_ms`` behind it: the moment of the end; a
+    life without ends by itself. ``cut`` is made when it has ended.
     """
 
     prompt: tuple[str, ...]

@@ -134,9 +134,7 @@ def main(line: str) -> int:
         address = f"http://{host}:{port}"
         script = order.script
         log.append(
-            StartLine(
-                address=address, turns=len(script.turn), life=script.life, unique_ids=script.api.unique_ids
-            )
+            StartLine(address=address, turns=len(script.turn), life=script.life, unique_ids=script.api.unique_ids)
         )
     except (OSError, LogError) as error:
         reason: Any = error.strerror if isinstance(error, OSError) else error
