@@ -172,6 +172,7 @@ def main() -> int:
     options.add_argument("-p", dest="prompt", required=True)
     options.add_argument("--resume")
     options.add_argument("--lossy", action="store_true")
+    options.add_argument("--output-format", choices=["json"])
     given = options.parse_args()
     session = given.resume or str(uuid.uuid4())
     transcript = Transcript(session, given.lossy)
