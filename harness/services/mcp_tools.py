@@ -1,0 +1,1 @@
+def mcp_config(places): return "{}"
