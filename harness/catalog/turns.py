@@ -1,5 +1,7 @@
-"""The turns of a file, checked. In the inputs of calls ``{cwd}``, ``{ledger}``, ``{gates}`` and ``{id}`` are filled in when
-they are answered; any other lower-case word in braces is an error, as in every command of a file.
+"""The turns of a file, checked.
+
+In the inputs of calls ``{cwd}``, ``{ledger}``, ``{gates}`` and ``{id}`` are filled in when they are answered; any other
+lower-case word in braces is an error, as in every command of a file.
 """
 
 from __future__ import annotations

@@ -28,9 +28,13 @@ _POLL_S = 0.1
 
 @click.command("serve-api")
 @click.argument("scenario")
-@click.option("--port", default=0, type=Number(0, 65535), help="Listen there. [default: one that the system chooses]")
+@click.option(
+    "--port", default=0, type=Number(0, 65535), help="Listen there. [default: one that the system chooses]"
+)
 @click.option("--log", metavar="FILE", help="Append one JSON line per request to FILE. [default: no log is kept]")
-@click.option("--show-content", is_flag=True, help="Keep what the requests say in the log, not only sizes and hashes.")
+@click.option(
+    "--show-content", is_flag=True, help="Keep what the requests say in the log, not only sizes and hashes."
+)
 @click.option(
     "--tools",
     metavar="DIR",
@@ -93,6 +97,16 @@ def _places(script: ApiScript, tools: str | None) -> ToolPlaces | None:
     return prepare_tools(os.path.abspath(tools))
 
 
+def _write_mcp_config(places: ToolPlaces) -> str:
+    """Write the configuration of the gated tools beside the ledger; return its path."""
+    from harness.services.mcp_config import mcp_config
+
+    path = os.path.join(os.path.dirname(places.ledger), "mcp.json")
+    with open(path, "w", encoding="utf-8") as stream:
+        stream.write(mcp_config(places))
+    return path
+
+
 @contextlib.contextmanager
 def _log_file(log: str | None) -> Iterator[str]:
     if log is not None:
@@ -118,16 +132,14 @@ def _introduce(
     print_line(f"  listening at  {service.url}")
     environment = f"ANTHROPIC_BASE_URL={service.url} ANTHROPIC_API_KEY=dummy"
     print_line("  point a CLI at it, in a sandbox of its own:")
-    print_line(f"    {environment} \\\n      claude -p 'Do it.'")
+    mcp = places is not None and script.uses_mcp
+    print_line(f"    {environment} \\\n      claude -p 'Do it.'" + (" \\" if mcp else ""))
+    if places is not None and mcp:
+        print_line(f"      --mcp-config {shlex.quote(_write_mcp_config(places))}")
     if places is not None:
-        print_folded("  ledger        ", places.ledger)
-    if places is not None and script.uses_mcp:
-        from harness.services.mcp_tools import mcp_config
-
-        print_line("  its tools     ")
-        print_line(f"    --mcp-config {shlex.quote(mcp_config(places))}")
+        print_line(f"  ledger        {places.ledger}")
     if log is not None:
-        print_folded("  log           ", log)
+        print_line(f"  log           {log}")
     print_line("Ctrl+C ends it.")
 
 

@@ -72,7 +72,7 @@ async def _serve(order: Order, log: Log, listener: socket.socket) -> None:
             log.append(GateLine(at_ms=api.at_ms, call=call, tool_use_id=tool_use_id, what=what))
 
     if script.uses_tools:
-        gates = Gates(order.places["gates"], script.api.gap_ms, script.api.hold_s, tell)
+        gates = Gates(order.places["gates"], script.api, tell)
     api = MessagesApi(script, player, log, gates, order.content)
     config = uvicorn.Config(
         api,
@@ -134,9 +134,7 @@ def main(line: str) -> int:
         address = f"http://{host}:{port}"
         script = order.script
         log.append(
-            StartLine(
-                address=address, turns=len(script.turn), life=script.life, unique_ids=script.api.unique_ids
-            )
+            StartLine(address=address, turns=len(script.turn), life=script.life, unique_ids=script.api.unique_ids)
         )
     except (OSError, LogError) as error:
         reason: Any = error.strerror if isinstance(error, OSError) else error
