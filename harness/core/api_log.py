@@ -16,7 +16,7 @@ LOG_FORMAT_VERSION = 1
 
 RequestKind = Literal["main", "side", "refused", "other"]
 AnswerEnd = Literal["complete", "dropped", "error_event", "client_gone", "too_slow"]
-GateEvent = Literal["waits", "let_go", "ended", "given_up"]
+GateEvent = Literal["waits", "let_go", "let_go_early", "ended", "given_up"]
 
 
 class StartLine(msgspec.Struct, frozen=True, kw_only=True, tag="start", tag_field="line"):
@@ -91,7 +91,8 @@ class EndLine(msgspec.Struct, frozen=True, kw_only=True, tag="end", tag_field="l
 
 
 class GateLine(msgspec.Struct, frozen=True, kw_only=True, tag="gate", tag_field="line"):
-    """A held call came to its gate, was let go, ended, or gave up (its process is gone, or its time was up)."""
+    """A held call came to its gate, was let go (early: out of order, the one that was due had not come), ended, or gave
+    up (its process is gone, or its time was up)."""
 
     at_ms: float
     call: str

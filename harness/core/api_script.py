@@ -103,11 +103,14 @@ class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """``[api]``. ``closing``: what is answered when no turn is left; ``unique_ids``: whether a repeated id is refused.
 
     ``gap_ms``: from the end of one held call to the next being let go; ``hold_s``: how long a call is held at most.
+    ``patience_ms``: so long a held call waits for one that is due before it and does not come, because the client runs
+    the two one after the other; it is then let go out of order, which the log says.
     """
 
     closing: str = "That was all."
     unique_ids: bool = True
     gap_ms: int = 30
+    patience_ms: int = 3_000
     hold_s: float = 60.0
 
 
@@ -164,8 +167,9 @@ def problem_of_script(api: Api, turns: tuple[Turn, ...]) -> str:
 def _problem_of_api(api: Api) -> str:
     if not 1 <= len(api.closing) <= MAX_TEXT:
         return f"closing: needs 1 to {MAX_TEXT} characters"
-    if not 0 <= api.gap_ms <= MAX_MS:
-        return f"gap_ms: {api.gap_ms} is not between 0 and {MAX_MS}"
+    for key, value in (("gap_ms", api.gap_ms), ("patience_ms", api.patience_ms)):
+        if not 0 <= value <= MAX_MS:
+            return f"{key}: {value} is not between 0 and {MAX_MS}"
     if not (math.isfinite(api.hold_s) and 0 < api.hold_s <= MAX_MS / 1000):
         return f"hold_s: {api.hold_s} is not above 0 and at most {MAX_MS // 1000} seconds"
     return ""

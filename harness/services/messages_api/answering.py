@@ -1,4 +1,6 @@
-"""Script and request → the next answer. Pure; ids derive from seed, life, turn, attempt and place, so they never repeat.
+"""Script and request → the next answer. Pure.
+
+Ids derive from seed, life, turn, attempt and place, so they are the same in every run and none comes twice in one.
 
 A conversation is known by the ``prompt`` of turns: a request belongs to the one whose prompt stands latest in its
 users' texts, and takes that one's turns in order; a request with none takes the turns without a prompt.

@@ -120,6 +120,7 @@ def _closing(answer: Answer) -> Iterator[dict[str, Any]]:
 
 
 def _of_block(index: int, block: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    empty: dict[str, Any]
     if block["type"] == "text":
         empty, text = {"type": "text", "text": ""}, block["text"]
         kind, key = "text_delta", "text"

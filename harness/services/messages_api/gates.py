@@ -1,8 +1,8 @@
 """Gates of held calls: one named pipe each, and the order in which those that wait there are let go.
 
-A tool opens its pipe for reading and reads a line; it holds the pipe open until it ends. So the service sees it come
-(a pipe without a reader cannot be opened for writing), lets it go (the line), and sees it end (the pipe has no reader
-any more), whatever kind of program it is. Held calls of one turn go one after the other: the next one when the one
+A tool opens its pipe for reading and reads a line, or all there is; it holds the pipe open until it ends. So the
+service sees it come (a pipe without a reader cannot be opened for writing), lets it go (the line, and the end of it),
+and sees it end (the pipe has no reader any more), whatever kind of program it is: ``cat`` will do. Held calls of one turn go one after the other: the next one when the one
 before has ended and ``gap_ms`` have passed, so that its result is with the client. The service's end is seen by
 whoever waits, as the end of the pipe: such a tool fails.
 
@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from harness.core.api_log import GateEvent
+from harness.core.api_script import Api
 from harness.services.messages_api.answering import Answer, Held
 from harness.services.messages_api.shell import gate_path
 
@@ -36,10 +37,15 @@ class _Gate:
         self.held = held
         self.path = path
         self.descriptor = -1
-        self.until = 0.0
+        self.since = 0.0
         self.let_go = False
         self.asked = False
         self.over = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether its call has come and was not let go."""
+        return self.descriptor >= 0 and not self.let_go and not self.over
 
 
 class _Group(NamedTuple):
@@ -52,12 +58,11 @@ class _Group(NamedTuple):
 class Gates:
     """All gates of a service. ``tell(call, tool_use_id, what)`` hears what happens at them."""
 
-    def __init__(
-        self, directory: str, gap_ms: int, hold_s: float, tell: Callable[[str, str, GateEvent], None]
-    ) -> None:
+    def __init__(self, directory: str, api: Api, tell: Callable[[str, str, GateEvent], None]) -> None:
         self._directory = directory
-        self._gap_s = gap_ms / 1000
-        self._hold_s = hold_s
+        self._gap_s = api.gap_ms / 1000
+        self._patience_s = api.patience_ms / 1000
+        self._hold_s = api.hold_s
         self._tell = tell
         self._groups: list[_Group] = []
         self._ended_at = 0.0
@@ -103,36 +108,51 @@ class Gates:
         """See whether a call has come to its gate, has ended, or has waited too long."""
         if gate.over:
             return
-        if gate.descriptor < 0:
+        if gate.let_go:
+            self._see_end(gate, now)
+        elif gate.descriptor < 0:
             gate.descriptor = _open_to_reader(gate.path)
             if gate.descriptor >= 0:
-                gate.until = now + self._hold_s
+                gate.since = now
                 self._say(gate, "waits")
-        elif _has_no_reader(gate.descriptor):
-            self._close(gate, "ended" if gate.let_go else "given_up", now)
-        elif not gate.let_go and now > gate.until:
-            self._close(gate, "given_up", now)
+        elif _has_no_reader(gate.descriptor) or now > gate.since + self._hold_s:
+            os.close(gate.descriptor)
+            self._be_over(gate, "given_up", now)
+
+    def _see_end(self, gate: _Gate, now: float) -> None:
+        """Look whether the call still has its pipe open."""
+        probe = _open_to_reader(gate.path)
+        if probe < 0:
+            self._be_over(gate, "ended", now)
+        else:
+            os.close(probe)
 
     def _let_next_go(self, group: _Group, now: float) -> None:
         for gate in group.gates:
-            if gate.asked and gate.descriptor >= 0 and not gate.let_go and not gate.over:
+            if gate.asked and gate.waits:
                 self._open(gate)
-        following = next((gate for gate in group.order if not gate.over), None)
-        if following is None or following.descriptor < 0 or following.let_go:
+        if now - self._ended_at < self._gap_s:
             return
-        if now - self._ended_at >= self._gap_s:
-            self._open(following)
+        left = [gate for gate in group.order if not gate.over]
+        if not left or any(gate.let_go for gate in left):
+            return
+        if left[0].waits:
+            self._open(left[0])
+            return
+        waiting = next((gate for gate in left if gate.waits), None)
+        if waiting is not None and now - waiting.since > self._patience_s:
+            self._open(waiting, "let_go_early")
 
-    def _open(self, gate: _Gate) -> None:
+    def _open(self, gate: _Gate, what: GateEvent = "let_go") -> None:
         gate.let_go = True
-        self._say(gate, "let_go")
+        self._say(gate, what)
         with contextlib.suppress(OSError):  # it has gone meanwhile: the next look sees that
-            os.write(gate.descriptor, b"go\n")
+            os.write(gate.descriptor, f"did {gate.held.call}\n".encode("ascii"))
+        os.close(gate.descriptor)
 
-    def _close(self, gate: _Gate, what: GateEvent, now: float) -> None:
+    def _be_over(self, gate: _Gate, what: GateEvent, now: float) -> None:
         gate.over = True
         self._ended_at = now
-        os.close(gate.descriptor)
         with contextlib.suppress(OSError):
             os.unlink(gate.path)
         self._say(gate, what)

@@ -72,7 +72,7 @@ async def _serve(order: Order, log: Log, listener: socket.socket) -> None:
             log.append(GateLine(at_ms=api.at_ms, call=call, tool_use_id=tool_use_id, what=what))
 
     if script.uses_tools:
-        gates = Gates(order.places["gates"], script.api.gap_ms, script.api.hold_s, tell)
+        gates = Gates(order.places["gates"], script.api, tell)
     api = MessagesApi(script, player, log, gates, order.content)
     config = uvicorn.Config(
         api,

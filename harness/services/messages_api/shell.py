@@ -2,7 +2,8 @@
 
 The effect is one append of one short line, so the ledger on disk says which calls really ran, whatever became of the
 conversation. The gate is a named pipe that the shell holds open until it ends: the service sees it come, lets it go
-with a line, and sees it end. A gate whose service is gone lets nobody through: the command fails.
+with a line, and sees it end. A gate whose service is gone lets nobody through: the command fails. A call that does
+nothing but wait is one ``cat``: clients know it for a command that only reads, and run several side by side.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ def gate_path(gates: str, tool_use_id: str) -> str:
 
 def bash_command(call: Call, values: Mapping[str, str], rest: str) -> str:
     """Return the command of a Bash call; ``values`` are the places, ``rest`` is what stands in its input."""
+    if call.hold != "no" and not (call.effect or call.result_bytes or rest):
+        return f"cat {shlex.quote(gate_path(values['gates'], values['id']))}"
     effect = f"echo {values['id']} >> {shlex.quote(values['ledger'])}" if call.effect else ""
     wait = ""
     if call.hold != "no":
