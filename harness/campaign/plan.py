@@ -43,6 +43,7 @@ DEFAULT_SIGNALS = 30
 DEFAULT_RUNS = 30
 """As many runs without a fault under concurrency."""
 
+_NEEDS_API = "it is ready, but no campaign of this version talks to it"
 CONTROL_TARGET = "reference"
 _CERTAIN: tuple[FaultClass, ...] = ("kill", "short", "errno", "damage", "power")
 """The classes that are explored or injected exactly: only there is a writer sure to be caught in every campaign."""
@@ -374,8 +375,9 @@ def _case(
 ) -> Case | Unmeasured:
     """Return one variant under the faults of its part, or why it cannot run here."""
     subject: Subject = compile_subject(chosen.target, chosen.variant, workspace, part.workload, seed)
-    if subject.not_available:
-        return Unmeasured(what=subject.label, reason=subject.not_available)
+    reason = subject.not_available or (_NEEDS_API if subject.headless is not None else "")
+    if reason:
+        return Unmeasured(what=subject.label, reason=reason)
     return Case(
         subject=subject,
         faults=faults,

@@ -95,6 +95,17 @@ def read_marker(package: Package) -> Marker | None:
     return marker if found == wanted else None
 
 
+def installed_versions(package: Package) -> tuple[str, ...]:
+    """Return the versions of a package that are in the cache, whatever version is asked for, in no order."""
+    try:
+        names = os.listdir(os.path.join(cache_directory(), "targets"))
+    except OSError:
+        return ()
+    versions = (name.rpartition("@")[2] for name in names)
+    of_each = {version: msgspec.structs.replace(package, version=version) for version in versions}
+    return tuple(version for version, each in of_each.items() if slot_name(each) in names and read_marker(each))
+
+
 def resolve_latest(package: Package) -> Package | None:
     """Return ``package`` at the version its pointer names, or ``None`` if it was never asked for."""
     if package.version != LATEST:

@@ -75,7 +75,8 @@ def _check(plan: FaultPlan) -> list[Timed]:
     return sorted(faults, key=lambda fault: fault.delay_us)
 
 
-def _cpu_ms() -> float:
+def cpu_of_children_ms() -> float:
+    """Return the processor time of all children that were reaped so far; 0 where the system does not say."""
     if resource is None:
         return 0.0
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -277,7 +278,7 @@ class TimedEngine:
         """Run the target once. ``verify`` has no meaning here: there is no trace to verify."""
         faults = _check(plan)
         prepare(spec)
-        cpu_before = _cpu_ms()
+        cpu_before = cpu_of_children_ms()
         with custody() as held:
             run = _Run(spec, faults, self._hooks)
             try:
@@ -307,5 +308,5 @@ class TimedEngine:
             stderr_tail=run.tails[2],
             armed_us=None if run.armed_ns is None else (run.armed_ns - run.child.started_ns) // 1000,
             wall_ms=wall_ms,
-            cpu_ms=_cpu_ms() - cpu_before,
+            cpu_ms=cpu_of_children_ms() - cpu_before,
         )

@@ -30,6 +30,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
+from harness.core.run import Isolation, RunSpec
 from harness.sandbox import processes
 from harness.sandbox.isolation import IsolationError, NetworkUse, enter, forget_environment, mount_processes
 from harness.sandbox.portable import CallFailedError, dumps, loads, portable
@@ -101,6 +102,19 @@ def isolated(
         pipes.close("order_in", "value_out", "said_out")
         _wait_for(keeper)
     return _outcome(answer, said, timeout_s)
+
+
+def in_cell(spec: RunSpec, function: Callable[..., Any], *args: Any, timeout_s: float) -> Isolated:
+    """As :func:`isolated`, in a cell that has the workspace of ``spec`` and what its isolation names."""
+    needs = spec.isolation or Isolation()
+    return isolated(
+        function,
+        *args,
+        writable=[os.path.dirname(spec.root)],
+        shown=needs.shown,
+        hidden=needs.hidden,
+        timeout_s=timeout_s,
+    )
 
 
 class _Pipes:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping
 
 from harness.core.run import RunSpec
+from harness.sandbox import cell
 from harness.sandbox.environment import scrubbed
 from harness.sandbox.materialise import empty_directory, remove_directory, write_tree
 
@@ -89,8 +90,10 @@ def prepare(spec: RunSpec) -> None:
 
     ``root`` then holds exactly ``spec.start``; ``cwd`` is empty, and so are HOME and TMPDIR where they lie in a
     workspace (a caller may point them elsewhere; what is elsewhere is left alone). Raises :class:`WorkspaceError`
-    when ``root`` or ``cwd`` is outside any workspace.
+    when ``root`` or ``cwd`` is outside any workspace, or the run may only be in a cell and this process is in none.
     """
+    if spec.isolation is not None and not cell.inside():
+        raise WorkspaceError("this target runs in full isolation only, and was to be started without")
     for directory in (spec.root, spec.cwd):
         if not in_workspace(directory):
             raise WorkspaceError(f"{directory}: not a directory of a workspace, so it is not emptied")

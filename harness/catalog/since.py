@@ -1,0 +1,43 @@
+"""What changes with the version of a package: a variant at the version that is there.
+
+A variant says how its oldest version is started and driven; each ``[[variant.since]]`` says what is otherwise from one
+version on. They apply in the order of their versions, so what a later one does not say stays.
+
+Non-goals: the order of pre-releases among themselves; versions without numbers.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from harness.catalog.headless import Headless, overridden
+
+_NUMBER = re.compile(r"\d+")
+
+
+class Since(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[[variant.since]]``: what is otherwise from ``version`` on; what is empty is not."""
+
+    version: str
+    run: tuple[str, ...] = ()
+    headless: Headless = Headless()
+
+
+def release(version: str) -> tuple[int, ...]:
+    """Return the numbers of a version, for comparing: ``2.1.113`` is (2, 1, 113), ``2.1`` comes before ``2.1.0``."""
+    head = re.split(r"[-+]", version, maxsplit=1)[0]
+    return tuple(int(found[0]) for part in head.split(".") if (found := _NUMBER.match(part)))
+
+
+def changed(
+    version: str, run: tuple[str, ...], headless: Headless | None, since: tuple[Since, ...]
+) -> tuple[tuple[str, ...], Headless | None]:
+    """Return how ``version`` is started and driven. One that has no number is as the oldest."""
+    have = release(version)
+    for change in sorted(since, key=lambda each: release(each.version)):
+        if have >= release(change.version):
+            run = change.run or run
+            headless = None if headless is None else overridden(headless, change.headless)
+    return run, headless
