@@ -44,7 +44,7 @@ def on_disk(life: LifeSeen) -> OnDisk:
     calls: set[str] = set()
     results: set[str] = set()
     last: frozenset[tuple[str, str]] = frozenset()
-    for record in _records(node.content.read(0, node.content.size) if isinstance(node, File) else b""):
+    for record in _records(node.content.to_bytes() if isinstance(node, File) else b""):
         items = frozenset(_items(record)) if record.sent else frozenset()
         calls |= {name for kind, name in items if kind == "call"}
         results |= {name for kind, name in items if kind == "result"}

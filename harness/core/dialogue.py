@@ -24,8 +24,8 @@ Cut = Literal["", "newline", "half"]
 """What is taken from the end of the transcript after a life: its last newline, or half of its last record too."""
 
 MOMENTS = ("effect", "held", "request", "reply", "record")
-"""Of what a life's end may count the n-th: effects of tools, held tools that wait, requests that carry the conversation,
-replies on standard output, records in its transcripts."""
+"""Of what a life's end may count the n-th: effects of tools, held tools that wait, requests that carry the
+conversation, replies on standard output, records in its transcripts."""
 _MOMENT = re.compile(rf"({'|'.join(MOMENTS)}) ([1-9]\d{{0,3}})")
 MAX_LIVES = 32
 MAX_PROMPT = 4_000

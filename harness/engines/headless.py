@@ -1,4 +1,5 @@
-"""Drives one session of a program that holds conversations without a terminal, and says what came of it.
+"""Drives sessions of a program that holds conversations without a terminal, one or several at once, and says what
+came of each.
 
 It is started as it is, with no tracer: what is said to it, and which signals it gets, is a list of deeds, each at a
 moment that is counted: requests that its API has seen, lines that it printed, records in the files it writes. The
@@ -17,7 +18,8 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -38,7 +40,7 @@ _LOOK_S = 1e-3
 _PAUSE_S = 0.05
 _READ_BYTES = 1 << 16
 
-Counted = Literal["start", "requests", "lines", "records"]
+Counts = Mapping[str, Callable[[], int]]
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +51,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     below the state directory, over what they had at the start. The delay counts from when the moment was seen.
     """
 
-    counted: Counted = "start"
+    counted: str = "start"
     count: int = 1
     pattern: str = ""
     delay_us: int = 0
@@ -97,49 +99,54 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_session(
-    spec: RunSpec,
-    deeds: Sequence[Deed] = (),
-    *,
-    requests: Callable[[], int] = lambda: 0,
-    linger_ms: int = 0,
+    spec: RunSpec, deeds: Sequence[Deed] = (), *, counts: Counts = MappingProxyType({}), linger_ms: int = 0
 ) -> Session:
-    """Run ``spec`` once, do what ``deeds`` say, and return how it went; on return all it started is dead.
+    """Run ``spec`` once, as :func:`run_sessions` does."""
+    (session,) = run_sessions([(spec, deeds)], counts=counts, linger_ms=linger_ms)
+    return session
 
-    ``requests`` says how many requests the API has seen. Without a deed that says something, standard input is empty.
-    What the program started may run on for ``linger_ms`` after its end. The run ends by itself, by a deed or after
-    ``spec.limits.timeout_s``. Raises :class:`TargetNotStartedError`, and :class:`WorkspaceError` for a run that is to
-    be in a cell and is not.
+
+def run_sessions(
+    sessions: Sequence[tuple[RunSpec, Sequence[Deed]]],
+    *,
+    counts: Counts = MappingProxyType({}),
+    linger_ms: int = 0,
+) -> tuple[Session, ...]:
+    """Run all specs at once, on one state, and return how each went; on return all they started is dead.
+
+    To each is done what its deeds say. ``counts`` says how many of something there are, by its name. Without a deed
+    that says something, standard input is empty. What a program started may run on for ``linger_ms`` after the last
+    end. A run ends by itself, by a deed or after ``spec.limits.timeout_s``. Raises :class:`TargetNotStartedError`,
+    and :class:`WorkspaceError` for a run that is to be in a cell and is not.
     """
-    prepare(spec)
+    prepare(sessions[0][0])
     before = cpu_of_children_ms()
+    runs: list[_Run] = []
     with custody() as held:
-        run = _Run(spec, deeds, requests)
         try:
-            run.go()
-            run.linger(held, linger_ms)
+            runs += (_Run(spec, deeds, counts) for spec, deeds in sessions)
+            while busy := [run for run in runs if run.is_under_way]:
+                for run in busy:
+                    run.go_on(len(busy))
+            _linger(runs, held, linger_ms)
         finally:
-            status = run.child.end()
-            wall_ms = (time.monotonic_ns() - run.child.started_ns) / 1e6
+            for run in runs:
+                run.end()
             survivors = held.sweep()
-            run.child.close()
-            run.close_stdin()
-    final, detail = _final(spec)
-    ending: Ending = "signalled" if status < 0 else "exited"
-    if run.stopped or detail:
-        ending = "timeout" if run.timed_out else "limit"
-    return Session(
-        ending=ending,
-        final=final,
-        exit_code=status if status >= 0 else None,
-        signal=-status if status < 0 else None,
-        lines=tuple(run.lines) + (((run.last_us, bytes(run.rest)),) if run.rest else ()),
-        stderr_tail=run.stderr_tail,
-        done=tuple(run.done),
-        survivors=survivors,
-        ending_detail=run.stopped or detail,
-        wall_ms=wall_ms,
-        cpu_ms=cpu_of_children_ms() - before,
-    )
+            for run in runs:
+                run.child.close()
+                run.close_stdin()
+    final, detail = _final(sessions[0][0])
+    cpu_ms = (cpu_of_children_ms() - before) / len(runs)
+    return tuple(run.told(final, detail, survivors, cpu_ms) for run in runs)
+
+
+def _linger(runs: Sequence[_Run], held: Custody, milliseconds: int) -> None:
+    """Let what the programs started run on for a while after their end."""
+    end = time.monotonic() + milliseconds / 1e3
+    stopped = any(run.stopped for run in runs)
+    while not stopped and (left := end - time.monotonic()) > 0 and len(held.living()):
+        runs[0].child.wait(min(left, 0.01))
 
 
 def _final(spec: RunSpec) -> tuple[Tree, str]:
@@ -152,10 +159,10 @@ def _final(spec: RunSpec) -> tuple[Tree, str]:
 class _Run:
     """One run under way."""
 
-    def __init__(self, spec: RunSpec, deeds: Sequence[Deed], requests: Callable[[], int]) -> None:
+    def __init__(self, spec: RunSpec, deeds: Sequence[Deed], counts: Counts) -> None:
         self.spec = spec
         self.deeds = list(deeds)
-        self.requests = requests
+        self.counts = counts
         self.lines: list[tuple[int, bytes]] = []
         self.rest = bytearray()
         self.last_us = 0
@@ -163,6 +170,8 @@ class _Run:
         self.done: list[Done] = []
         self.stopped = ""
         self.timed_out = False
+        self._status = 0
+        self._wall_ms = 0.0
         self._bytes = 0
         self._seen_at: float | None = None
         self._had = {
@@ -207,15 +216,44 @@ class _Run:
         self.lines += [(self.last_us, line) for line in whole]
         self.rest = bytearray(rest)
 
-    def go(self) -> None:
-        """Run to the end, doing each deed at its moment."""
-        while not self.child.exited and not self.stopped:
-            self._do_what_is_due()
-            self._speak()
-            self._look()
-            busy = bool(self.deeds[len(self.done) :] or self._pending)
-            pause = _LOOK_S if busy else max(0.0, min(_PAUSE_S, self._deadline - time.monotonic()))
-            self.child.wait(pause)
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it has not ended and is not to be ended."""
+        return not self.child.exited and not self.stopped
+
+    def go_on(self, among: int) -> None:
+        """Do what is due and wait a moment, which ``among`` runs share."""
+        self._do_what_is_due()
+        self._speak()
+        self._look()
+        busy = among > 1 or bool(self.deeds[len(self.done) :] or self._pending)
+        self.child.wait(_LOOK_S if busy else max(0.0, min(_PAUSE_S, self._deadline - time.monotonic())))
+        if self.child.exited and not self._wall_ms:
+            self._wall_ms = self._now_us() / 1e3
+
+    def end(self) -> None:
+        """End it, and reap it."""
+        self._status = self.child.end()
+        self._wall_ms = self._wall_ms or self._now_us() / 1e3
+
+    def told(self, final: Tree, detail: str, survivors: int, cpu_ms: float) -> Session:
+        """Return how it went, after its end."""
+        ending: Ending = "signalled" if self._status < 0 else "exited"
+        if self.stopped or detail:
+            ending = "timeout" if self.timed_out else "limit"
+        return Session(
+            ending=ending,
+            final=final,
+            exit_code=self._status if self._status >= 0 else None,
+            signal=-self._status if self._status < 0 else None,
+            lines=tuple(self.lines) + (((self.last_us, bytes(self.rest)),) if self.rest else ()),
+            stderr_tail=self.stderr_tail,
+            done=tuple(self.done),
+            survivors=survivors,
+            ending_detail=self.stopped or detail,
+            wall_ms=self._wall_ms,
+            cpu_ms=cpu_ms,
+        )
 
     def _do_what_is_due(self) -> None:
         while len(self.done) < len(self.deeds):
@@ -242,10 +280,10 @@ class _Run:
     def _count(self, moment: Moment) -> int:
         if moment.counted == "start":
             return moment.count
-        if moment.counted == "requests":
-            return self.requests()
         if moment.counted == "records":
             return self._newlines(moment.pattern) - self._had[moment.pattern]
+        if moment.counted != "lines":
+            return self.counts[moment.counted]()
         pattern = re.compile(moment.pattern.encode())
         return sum(bool(pattern.search(line)) for _, line in self.lines)
 
@@ -285,9 +323,3 @@ class _Run:
             self.stopped = f"more than {limits.output_bytes} bytes on standard output; killed"
         elif reason := self._watch.passed():
             self.stopped = f"{reason}; killed"
-
-    def linger(self, held: Custody, milliseconds: int) -> None:
-        """Let what the program started run on for a while after its end."""
-        end = time.monotonic() + milliseconds / 1e3
-        while not self.stopped and (left := end - time.monotonic()) > 0 and len(held.living()):
-            self.child.wait(min(left, 0.01))

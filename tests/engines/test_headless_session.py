@@ -126,7 +126,7 @@ def test_requests_are_counted_by_the_caller(spec: RunSpec) -> None:
     session = run_session(
         spec,
         [Deed(at=READY, say=line("sleep")), Deed(at=Moment(counted="requests", count=8), signal="SIGINT")],
-        requests=seen,
+        counts={"requests": seen},
     )
     assert (session.ending, session.exit_code) == ("exited", 7)
     assert kinds(session)[-1] == "interrupted"
@@ -134,7 +134,7 @@ def test_requests_are_counted_by_the_caller(spec: RunSpec) -> None:
 
 
 def test_a_moment_that_does_not_come_leaves_its_deed_undone(spec: RunSpec) -> None:
-    never = Moment(counted="requests", count=1)
+    never = Moment(counted="lines", pattern="words that nobody says")
     session = run_session(spec, [Deed(close=True), Deed(at=never, signal="SIGKILL")])
     assert (session.ending, session.exit_code, len(session.done)) == ("exited", 0, 1)
 
