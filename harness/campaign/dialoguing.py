@@ -95,9 +95,7 @@ def _converse(order: DialogueOrder) -> DialogueSeen:
         os.unlink(log)
     with (
         _tools(base) as tools,
-        serving(
-            order.script, log, tools=tools, cwd=order.spec.cwd, timeout_s=time_limit_s(order)
-        ) as service,
+        serving(order.script, log, tools=tools, cwd=order.spec.cwd, timeout_s=time_limit_s(order)) as service,
     ):
         stage = _Stage(order, service, tools)
         for life in order.lives:
@@ -156,7 +154,9 @@ class _Stage:
             self._told(life, prompt, session) for prompt, session in zip(life.prompt, sessions, strict=True)
         )
         tree = sessions[0].final
-        self._session = next((each.session_id for each in clients if each.session_id), "") or self._session_in(tree)
+        self._session = next((each.session_id for each in clients if each.session_id), "") or self._session_in(
+            tree
+        )
         seen = LifeSeen(
             order=life,
             clients=tuple(msgspec.structs.replace(each, session_id=self._session) for each in clients),
@@ -242,11 +242,11 @@ class _Stage:
             problem = f"the client was killed and ended with exit code {session.exit_code}"
         return ClientSeen(
             prompt=prompt,
-            session_id=next((each["session_id"] for each in results if isinstance(each.get("session_id"), str)), ""),
+            session_id=next(iter(_texts(results, "session_id")), ""),
             exit_code=session.exit_code,
             signal=session.signal,
             struck=struck and life.exit != "graceful",
-            replies=tuple(hash_of(each["result"]) for each in results if isinstance(each.get("result"), str)),
+            replies=tuple(map(hash_of, _texts(results, "result"))),
             problem=problem,
         )
 
@@ -254,6 +254,10 @@ class _Stage:
         """Return the session of the transcript that a life left, for a client that was given no id."""
         path = find_transcript(tree, {self._session} if self._session else set())
         return path.rsplit("/", 1)[-1].removesuffix(".jsonl") if path else self._session
+
+
+def _texts(results: Sequence[Mapping[str, object]], key: str) -> list[str]:
+    return [value for each in results if isinstance(value := each.get(key), str)]
 
 
 def result_in(line: bytes) -> dict[str, object] | None:

@@ -10,6 +10,8 @@ import msgspec
 
 from harness import __version__
 from harness.campaign.context import Case, Control
+from harness.campaign.dialogues import DEFAULT_DIALOGUES
+from harness.campaign.dialoguing import DialogueOrder
 from harness.campaign.probe import PROBE_TARGET, Probe, probe_subject
 from harness.campaign.schedules import DEFAULT_SCHEDULES
 from harness.catalog import (
@@ -23,10 +25,13 @@ from harness.catalog import (
     load_target,
     select,
 )
+from harness.catalog.api_script import script_of
 from harness.catalog.parts import narrowed, refuse_twice
 from harness.catalog.profiles import ALL, DEFAULT_PROFILES, load_profiles
 from harness.catalog.scenario import DEFAULT_FAULTS
+from harness.catalog.since import known_verdict
 from harness.checks import INVARIANTS
+from harness.checks.dialogue import DIALOGUE_ROWS
 from harness.core.fault import FaultClass
 from harness.core.json_record import encode_record
 from harness.core.profile import Profile
@@ -43,7 +48,10 @@ DEFAULT_SIGNALS = 30
 DEFAULT_RUNS = 30
 """As many runs without a fault under concurrency."""
 
-_NEEDS_API = "it is ready, but no campaign of this version talks to it"
+_TALKS_ONLY = "it holds conversations, and only a scenario with [[turn]] tables does: "
+_SILENT = "it holds no conversation, which is what this scenario is about"
+OF_DIALOGUE = ":"
+"""Between a variant and the dialogue that a case holds with it."""
 CONTROL_TARGET = "reference"
 _CERTAIN: tuple[FaultClass, ...] = ("kill", "short", "errno", "damage", "power")
 """The classes that are explored or injected exactly: only there is a writer sure to be caught in every campaign."""
@@ -141,6 +149,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
                     case.signals,
                     case.runs,
                     len(case.lives),
+                    case.dialogues,
                 ),
                 *(case.errno_max, case.check_max, case.sample_max, case.confirmations, case.profiles),
                 *(sorted(case.subject.expect.items()), case.subject.seed, case.subject.workload),
@@ -208,10 +217,9 @@ def known_invariants(asked: Iterable[str]) -> tuple[frozenset[str], tuple[Unmeas
     asked = tuple(asked)
     if not asked:
         return frozenset(INVARIANTS), ()
-    missing = tuple(
-        Unmeasured(what=name, reason="no check for it yet") for name in asked if name not in INVARIANTS
-    )
-    return frozenset(name for name in asked if name in INVARIANTS), missing
+    known = {*INVARIANTS, *DIALOGUE_ROWS}
+    missing = tuple(Unmeasured(what=name, reason="no check for it yet") for name in asked if name not in known)
+    return frozenset(name for name in asked if name in known), missing
 
 
 def control_cases(
@@ -296,7 +304,7 @@ def plan_scenario(
     chosen = {part.name: select(part.targets) if scenario.parts or selected is None else () for part in parts}
     if selected is not None:
         chosen = narrowed(chosen, tuple(selected)) if scenario.parts else {scenario.name: tuple(selected)}
-    refuse_twice(chosen)
+    refuse_twice({part.name: chosen[part.name] for part in parts if not part.dialogue})
     cases: list[Case] = []
     unavailable: list[Unmeasured] = []
     missing: dict[str, Unmeasured] = {}
@@ -361,7 +369,7 @@ def refuse_unused_profiles(options: Options, faults: tuple[FaultClass, ...]) -> 
 
 
 def _can(invariant: str, faults: tuple[FaultClass, ...]) -> bool:
-    return any(INVARIANTS[invariant].judges(name) for name in faults)
+    return invariant in DIALOGUE_ROWS or any(INVARIANTS[invariant].judges(name) for name in faults)
 
 
 def _case(
@@ -375,9 +383,12 @@ def _case(
 ) -> Case | Unmeasured:
     """Return one variant under the faults of its part, or why it cannot run here."""
     subject: Subject = compile_subject(chosen.target, chosen.variant, workspace, part.workload, seed)
-    reason = subject.not_available or (_NEEDS_API if subject.headless is not None else "")
+    talks = subject.headless is not None
+    reason = subject.not_available or ("" if talks == bool(part.dialogue) else _TALKS_ONLY if talks else _SILENT)
     if reason:
         return Unmeasured(what=subject.label, reason=reason)
+    if part.dialogue:
+        return _dialogue_case(part, chosen, subject, invariants, options)
     return Case(
         subject=subject,
         faults=faults,
@@ -391,6 +402,30 @@ def _case(
         confirmations=part.attempts,
         part=part.name,
         story=chosen.variant.story,
+    )
+
+
+def _dialogue_case(
+    part: Scenario, chosen: Selected, subject: Subject, invariants: frozenset[str], options: Options
+) -> Case:
+    """Return the case of a client that holds the dialogue of a scenario: one of several on the same variant."""
+    assert subject.headless is not None
+    name = part.name.removeprefix(f"{subject.target}_")
+    known = known_verdict(chosen.variant.known, subject.version, name)
+    return Case(
+        subject=msgspec.structs.replace(
+            subject,
+            variant=f"{subject.variant}{OF_DIALOGUE}{name}",
+            expect={part.faults[0]: known} if known else {},
+        ),
+        faults=part.faults,
+        invariants=invariants,
+        dialogue=DialogueOrder(
+            spec=subject.spec, headless=subject.headless, lives=part.dialogue, script=script_of(part)
+        ),
+        dialogues=(part.dialogues or DEFAULT_DIALOGUES) if options.timed is None else options.timed,
+        part=part.name,
+        story=part.story,
     )
 
 

@@ -21,7 +21,7 @@ from harness.catalog.manifest_file import FileSection, PackageSection, Runtime, 
 from harness.catalog.placeholder import CHECK_NAMES, READ_NAMES, STATIC_NAMES, check_placeholders
 from harness.catalog.profiles import ALL, list_profiles
 from harness.catalog.schema import ManifestError, convert, in_checkout, read_toml, suggestion
-from harness.catalog.since import Since, release
+from harness.catalog.since import Known, Since, release
 from harness.checks.binding import FileBinding
 from harness.core.fault import FAULT_CLASSES
 from harness.core.run import DEFAULT_ACK
@@ -67,7 +67,8 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     ``expect`` maps a fault class (``power.<profile>`` for a power loss, ``none`` for the run without a fault) to the
     verdict that is not news; a class that is not in it has no expectation. ``random_names``: ids differ from run to
     run, so runs are compared masked. ``isolation`` "full": it never runs outside of a cell, where the directories
-    in ``hidden`` are empty. ``headless``: it holds conversations, and how; ``since``: what changes with its version.
+    in ``hidden`` are empty. ``headless``: it holds conversations, and how; ``since``: what changes with its version;
+    ``known``: what dialogues with a version have shown.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     hidden: tuple[str, ...] = ()
     headless: Headless | None = None
     since: tuple[Since, ...] = ()
+    known: tuple[Known, ...] = ()
     bindings: tuple[FileBinding, ...] = ()
 
     @property
@@ -308,6 +310,7 @@ def _variant(
         hidden=section.hidden,
         headless=section.headless,
         since=section.since,
+        known=section.known,
         bindings=bindings,
     )
 

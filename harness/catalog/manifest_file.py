@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from harness.catalog.headless import Headless
-from harness.catalog.since import Since
+from harness.catalog.since import Known, Since
 from harness.checks.binding import DAY_MS, Format
 from harness.core.run import DEFAULT_ACK
 
@@ -79,6 +79,7 @@ class VariantSection(_Section, frozen=True, kw_only=True):
     hidden: tuple[str, ...] = ()
     headless: Headless | None = None
     since: tuple[Since, ...] = ()
+    known: tuple[Known, ...] = ()
     file: tuple[FileSection, ...] = ()
 
 

@@ -9,6 +9,7 @@ Non-goals: the order of pre-releases among themselves; versions without numbers.
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import msgspec
 
@@ -23,6 +24,20 @@ class Since(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     version: str
     run: tuple[str, ...] = ()
     headless: Headless = Headless()
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[[variant.known]]``: what measurements of ``version`` have shown: the verdict of each dialogue, by its name."""
+
+    version: str = ""
+    dialogues: dict[str, Literal["held", "violated"]] = {}
+
+
+def known_verdict(known: tuple[Known, ...], version: str, dialogue: str) -> Literal["held", "violated", ""]:
+    """Return what is known of a dialogue with a version; empty where nothing is."""
+    return next(
+        (each.dialogues[dialogue] for each in known if each.version == version and dialogue in each.dialogues), ""
+    )
 
 
 def release(version: str) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from harness.core.api_log import EndLine, RequestLine
+from harness.core.fault import FaultClass
 from harness.core.tree import EMPTY_TREE, Tree
 
 Start = Literal["new", "resume", "continue"]
@@ -106,6 +107,31 @@ class DialogueSeen(msgspec.Struct, frozen=True, kw_only=True):
     left_processes: int = 0
     wall_ms: float = 0.0
     cpu_ms: float = 0.0
+
+
+def fault_class_of(lives: tuple[DialogueLife, ...]) -> FaultClass:
+    """Return the class under which what a dialogue leaves is judged: that of the worst that is done to its client.
+
+    Where nothing is done to it, what its API does is: an error of a call, ``errno``.
+    """
+    exits = {life.exit for life in lives}
+    if any(len(life.prompt) > 1 for life in lives):
+        return "concurrency"
+    if any(life.cut for life in lives):
+        return "short"
+    if "sigkill" in exits:
+        return "kill"
+    return "signal" if exits - {"graceful"} else "errno"
+
+
+def undisturbed(lives: tuple[DialogueLife, ...]) -> tuple[DialogueLife, ...]:
+    """Return the same prompts with nothing done to the client: each life ends by itself, one instance at a time."""
+    quiet = []
+    for life in lives:
+        for index, prompt in enumerate(life.prompt):
+            session = "resume" if index else life.session
+            quiet.append(DialogueLife(prompt=(prompt,), session=session))
+    return tuple(quiet)
 
 
 def problem_of_lives(lives: tuple[DialogueLife, ...]) -> str:
