@@ -59,7 +59,8 @@ def command(
     only where it can reach nothing else: some versions call home whatever they are told.
 
     \b
-    Exit codes: 0 ended by Ctrl+C or --for, 2 usage, 4 the service died, 5 not available.
+    Exit codes: 0 ended by Ctrl+C or --for, 2 usage, 4 the service died,
+    5 not available.
     """
     from harness.catalog.api_script import load_script
     from harness.services.messages_api.serving import serving

@@ -2,9 +2,9 @@
 
 A tool opens its pipe for reading and reads a line, or all there is; it holds the pipe open until it ends. So the
 service sees it come (a pipe without a reader cannot be opened for writing), lets it go (the line, and the end of it),
-and sees it end (the pipe has no reader any more), whatever kind of program it is: ``cat`` will do. Held calls of one turn go one after the other: the next one when the one
-before has ended and ``gap_ms`` have passed, so that its result is with the client. The service's end is seen by
-whoever waits, as the end of the pipe: such a tool fails.
+and sees it end (the pipe has no reader any more), whatever kind of program it is: ``cat`` will do. Held calls of one
+turn go one after the other: the next one when the one before has ended and ``gap_ms`` have passed, so that its result
+is with the client. The service's end is seen by whoever waits, as the end of the pipe: such a tool fails.
 
 Needs POSIX. Non-goals: what a client makes of the results' order (the next request in the log tells it).
 """

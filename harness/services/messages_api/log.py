@@ -48,13 +48,18 @@ class Log:
         if keep < size:
             os.ftruncate(self._descriptor, keep)
 
+    @property
+    def size(self) -> int:
+        """How many bytes the log has."""
+        return os.fstat(self._descriptor).st_size
+
     def append(self, line: LogLine) -> None:
         """Write one line. Raises :class:`LogError`, and does so ever after."""
         data = encode_line(line)
         with self._lock:
             if self._failed:
                 raise LogError(self._failed)
-            before = os.fstat(self._descriptor).st_size
+            before = self.size
             try:
                 if before + len(data) > self._most:
                     raise OSError(0, f"would be larger than {self._most} bytes")

@@ -1,8 +1,8 @@
 """The scripted Messages API as a process: serves until its input ends or its time is up.
 
 Started by :mod:`harness.services.messages_api.serving`. Its first line of input is one JSON object (``Order``); it
-answers with its address, or with a line ``not available: …`` or ``failed: …``. A further line ``let go ID`` lets a
-held call go. It ends at once, wherever it is: the log holds whole lines only.
+answers with its address and where its lines begin in the log, or with a line ``not available: …`` or ``failed: …``. A
+further line ``let go ID`` lets a held call go. It ends at once, wherever it is: the log holds whole lines only.
 """
 
 from __future__ import annotations
@@ -129,6 +129,7 @@ def main(line: str) -> int:
         return 1
     try:
         log = Log(order.log)
+        begins = log.size
         listener = _listen(order)
         host, port = listener.getsockname()[:2]
         address = f"http://{host}:{port}"
@@ -140,7 +141,7 @@ def main(line: str) -> int:
         reason: Any = error.strerror if isinstance(error, OSError) else error
         _say(f"failed: {reason}" if isinstance(error, LogError) else f"failed: port {order.port}: {reason}")
         return 1
-    _say(address)
+    _say(f"{address} {begins}")
     asyncio.run(_serve(order, log, listener))
     return 0
 

@@ -58,7 +58,7 @@ def prepare_tools(directory: str) -> ToolPlaces:
 class MessagesService:
     """A running service."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], url: str, log: str, offset: int) -> None:
+    def __init__(self, popen: subprocess.Popen[bytes], url: str, offset: int, log: str) -> None:
         self._popen = popen
         self.url = url
         """Where it listens, as ANTHROPIC_BASE_URL wants it."""
@@ -107,11 +107,12 @@ def serving(
     ``tools`` are needed where the script's calls leave effects or are held; ``cwd`` is what ``{cwd}`` in their inputs
     stands for; ``content`` keeps what the requests say in the log. Raises :class:`ApiServiceError`.
     """
+    if os.name == "nt":
+        raise ApiNotAvailableError("not available: the scripted Messages API needs POSIX")
     if script.uses_tools and tools is None:
         raise ApiServiceError("the script has calls with an effect or a gate, and no place was given for them")
     places = {"cwd": cwd} | ({"ledger": tools.ledger, "gates": tools.gates} if tools is not None else {})
     log = os.path.abspath(log)
-    offset = os.path.getsize(log) if os.path.exists(log) else 0
     popen = _start(os.path.dirname(log), listener)
     try:
         order = Order(
@@ -124,7 +125,7 @@ def serving(
             port=port,
             listener=listener.fileno() if listener is not None else -1,
         )
-        yield MessagesService(popen, _ready(popen, order), log, offset)
+        yield MessagesService(popen, *_ready(popen, order), log)
     finally:
         _end(popen)
 
@@ -147,8 +148,8 @@ def _start(base: str, listener: socket.socket | None) -> subprocess.Popen[bytes]
         raise ApiServiceError(f"the Messages API cannot be started: {error}") from error
 
 
-def _ready(popen: subprocess.Popen[bytes], order: Order) -> str:
-    """Give the service its order and return the address that it listens at."""
+def _ready(popen: subprocess.Popen[bytes], order: Order) -> tuple[str, int]:
+    """Give the service its order and return the address that it listens at, and where its lines begin in the log."""
     assert popen.stdin is not None and popen.stdout is not None
     data = memoryview(msgspec.json.encode(order) + b"\n")
     with contextlib.suppress(OSError):  # it is dead: it says nothing, and that is told below
@@ -166,7 +167,8 @@ def _ready(popen: subprocess.Popen[bytes], order: Order) -> str:
         raise ApiNotAvailableError(f"{line}; pip install 'tornwrite[{EXTRA}]'")
     if line.startswith("failed: "):
         raise ApiServiceError(line.removeprefix("failed: "))
-    return line
+    url, offset = line.split(" ")
+    return url, int(offset)
 
 
 def _end(popen: subprocess.Popen[bytes]) -> None:
