@@ -75,12 +75,22 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     at_us: int
 
 
+class Dialogue(msgspec.Struct, frozen=True, kw_only=True):
+    """One session that is to run, ``after_us`` later than the first; ``requests``: how many its API has seen."""
+
+    spec: RunSpec
+    deeds: tuple[Deed, ...] = ()
+    requests: Callable[[], int] = lambda: 0
+    after_us: int = 0
+
+
 class Session(msgspec.Struct, frozen=True, kw_only=True):
     """One session as it went.
 
     ``lines`` are those of standard output with their times from the start; an unfinished last one is among them.
     ``final`` is the state directory after the death of the last process. ``survivors``: processes that outlived the
     program. ``ending_detail`` explains timeouts and limits. ``signal`` is what it died of, as its parent was told.
+    Of sessions that run together ``final``, ``survivors`` and ``cpu_ms`` are those of all.
     """
 
     ending: Ending
@@ -103,43 +113,59 @@ def run_session(
     requests: Callable[[], int] = lambda: 0,
     linger_ms: int = 0,
 ) -> Session:
-    """Run ``spec`` once, do what ``deeds`` say, and return how it went; on return all it started is dead.
+    """Run ``spec`` once, do what ``deeds`` say, and return how it went: :func:`run_sessions` of one."""
+    return run_sessions([Dialogue(spec=spec, deeds=tuple(deeds), requests=requests)], linger_ms=linger_ms)[0]
 
-    ``requests`` says how many requests the API has seen. Without a deed that says something, standard input is empty.
-    What the program started may run on for ``linger_ms`` after its end. The run ends by itself, by a deed or after
-    ``spec.limits.timeout_s``. Raises :class:`TargetNotStartedError`, and :class:`WorkspaceError` for a run that is to
-    be in a cell and is not.
+
+def run_sessions(plans: Sequence[Dialogue], *, linger_ms: int = 0) -> tuple[Session, ...]:
+    """Run sessions on one state directory at once, and return how each went; on return all they started is dead.
+
+    Without a deed that says something, standard input is empty. What the programs started may run on for
+    ``linger_ms`` after the end of the last. Each ends by itself, by a deed or after the ``timeout_s`` of its spec.
+    Raises :class:`TargetNotStartedError`, and :class:`WorkspaceError` for a run that is to be in a cell and is not.
     """
+    spec = plans[0].spec
+    if any((plan.spec.root, plan.spec.start) != (spec.root, spec.start) for plan in plans):
+        raise ValueError("sessions that run together have one state directory, and one start of it")
     prepare(spec)
     before = cpu_of_children_ms()
+    runs: list[_Run] = []
     with custody() as held:
-        run = _Run(spec, deeds, requests)
         try:
-            run.go()
-            run.linger(held, linger_ms)
+            _go(plans, runs)
+            _linger(held, runs, linger_ms)
         finally:
-            status = run.child.end()
-            wall_ms = (time.monotonic_ns() - run.child.started_ns) / 1e6
+            for run in runs:
+                run.end()
             survivors = held.sweep()
-            run.child.close()
-            run.close_stdin()
+            for run in runs:
+                run.close()
     final, detail = _final(spec)
-    ending: Ending = "signalled" if status < 0 else "exited"
-    if run.stopped or detail:
-        ending = "timeout" if run.timed_out else "limit"
-    return Session(
-        ending=ending,
-        final=final,
-        exit_code=status if status >= 0 else None,
-        signal=-status if status < 0 else None,
-        lines=tuple(run.lines) + (((run.last_us, bytes(run.rest)),) if run.rest else ()),
-        stderr_tail=run.stderr_tail,
-        done=tuple(run.done),
-        survivors=survivors,
-        ending_detail=run.stopped or detail,
-        wall_ms=wall_ms,
-        cpu_ms=cpu_of_children_ms() - before,
-    )
+    used = cpu_of_children_ms() - before
+    return tuple(run.session(final, detail, survivors, used) for run in runs)
+
+
+def _go(plans: Sequence[Dialogue], runs: list[_Run]) -> None:
+    """Start each at its time and run all to their ends."""
+    began = time.monotonic()
+    while len(runs) < len(plans) or any(run.lives for run in runs):
+        due = [plan for plan in plans[len(runs) :] if time.monotonic() >= began + plan.after_us / 1e6]
+        for plan in due[:1]:
+            runs.append(_Run(plan))
+        living = [run for run in runs if run.lives]
+        alone = len(living) == 1 and len(runs) == len(plans)
+        for run in living:
+            run.step(_PAUSE_S if alone else _LOOK_S)
+        if not living:
+            time.sleep(_LOOK_S)
+
+
+def _linger(held: Custody, runs: Sequence[_Run], milliseconds: int) -> None:
+    """Let what the programs started run on for a while after their ends."""
+    end = time.monotonic() + milliseconds / 1e3
+    while time.monotonic() < end and not any(run.stopped for run in runs) and held.living():
+        for run in runs:
+            run.child.wait(_LOOK_S)
 
 
 def _final(spec: RunSpec) -> tuple[Tree, str]:
@@ -152,10 +178,10 @@ def _final(spec: RunSpec) -> tuple[Tree, str]:
 class _Run:
     """One run under way."""
 
-    def __init__(self, spec: RunSpec, deeds: Sequence[Deed], requests: Callable[[], int]) -> None:
-        self.spec = spec
-        self.deeds = list(deeds)
-        self.requests = requests
+    def __init__(self, plan: Dialogue) -> None:
+        self.spec = spec = plan.spec
+        self.deeds = deeds = plan.deeds
+        self.requests = plan.requests
         self.lines: list[tuple[int, bytes]] = []
         self.rest = bytearray()
         self.last_us = 0
@@ -207,15 +233,19 @@ class _Run:
         self.lines += [(self.last_us, line) for line in whole]
         self.rest = bytearray(rest)
 
-    def go(self) -> None:
-        """Run to the end, doing each deed at its moment."""
-        while not self.child.exited and not self.stopped:
-            self._do_what_is_due()
-            self._speak()
-            self._look()
-            busy = bool(self.deeds[len(self.done) :] or self._pending)
-            pause = _LOOK_S if busy else max(0.0, min(_PAUSE_S, self._deadline - time.monotonic()))
-            self.child.wait(pause)
+    @property
+    def lives(self) -> bool:
+        """Whether it goes on."""
+        return not self.child.exited and not self.stopped
+
+    def step(self, pause_s: float) -> None:
+        """Do what is due, and wait for something to happen, at most ``pause_s`` seconds."""
+        self._do_what_is_due()
+        self._speak()
+        self._look()
+        if len(self.done) < len(self.deeds) or self._pending:
+            pause_s = min(pause_s, _LOOK_S)
+        self.child.wait(max(0.0, min(pause_s, self._deadline - time.monotonic())))
 
     def _do_what_is_due(self) -> None:
         while len(self.done) < len(self.deeds):
@@ -286,8 +316,32 @@ class _Run:
         elif reason := self._watch.passed():
             self.stopped = f"{reason}; killed"
 
-    def linger(self, held: Custody, milliseconds: int) -> None:
-        """Let what the program started run on for a while after its end."""
-        end = time.monotonic() + milliseconds / 1e3
-        while not self.stopped and (left := end - time.monotonic()) > 0 and len(held.living()):
-            self.child.wait(min(left, 0.01))
+    def end(self) -> None:
+        """End the program and what is left of its process group."""
+        self._status = self.child.end()
+        self._wall_ms = (time.monotonic_ns() - self.child.started_ns) / 1e6
+
+    def close(self) -> None:
+        """Take its last words, when everything it started is dead."""
+        self.child.close()
+        self.close_stdin()
+
+    def session(self, final: Tree, detail: str, survivors: int, cpu_ms: float) -> Session:
+        """Return how it went."""
+        status = self._status
+        ending: Ending = "signalled" if status < 0 else "exited"
+        if self.stopped or detail:
+            ending = "timeout" if self.timed_out else "limit"
+        return Session(
+            ending=ending,
+            final=final,
+            exit_code=status if status >= 0 else None,
+            signal=-status if status < 0 else None,
+            lines=tuple(self.lines) + (((self.last_us, bytes(self.rest)),) if self.rest else ()),
+            stderr_tail=self.stderr_tail,
+            done=tuple(self.done),
+            survivors=survivors,
+            ending_detail=self.stopped or detail,
+            wall_ms=self._wall_ms,
+            cpu_ms=cpu_ms,
+        )
