@@ -29,7 +29,7 @@ from harness.core.content import content_of
 from harness.core.dialogue import ClientSeen, DialogueLife, DialogueSeen, Ending, LifeSeen
 from harness.core.run import RunSpec
 from harness.core.tree import File, Tree
-from harness.engines.headless import Deed, Moment, Session, run_sessions
+from harness.engines.headless import Deed, Moment, Session, SessionPlan, run_sessions
 from harness.sandbox.cell import isolated
 from harness.services.messages_api.serving import MessagesService, ToolPlaces, prepare_tools, serving
 
@@ -101,8 +101,8 @@ def _converse(order: DialogueOrder) -> DialogueSeen:
         for life in order.lives:
             seen, sessions = stage.live(life)
             lives.append(seen)
-            cpu_ms += sum(each.cpu_ms for each in sessions)
-            survivors += max(each.survivors for each in sessions)
+            cpu_ms += sessions[0].cpu_ms
+            survivors += sessions[0].survivors
             problem = next((each.problem for each in seen.clients if each.problem), "")
             if problem:
                 problem = f"life {len(lives)}: {problem}"
@@ -146,9 +146,14 @@ class _Stage:
         """Live one life on what the one before left, and say what was seen."""
         self._lines = []
         delay_us = self._random.randint(life.after_ms[0] * 1000, life.after_ms[1] * 1000)
-        runs = [(self._starting(life, prompt), self._deeds(life, prompt, delay_us)) for prompt in life.prompt]
-        held = {"effects": self._effects, "held": self._held, "requests": self._requests}
-        sessions = run_sessions(runs, counts=held, linger_ms=LINGER_MS if life.exit != "graceful" else 0)
+        counts = {"effects": self._effects, "held": self._held, "requests": self._requests}
+        plans = [
+            SessionPlan(
+                spec=self._starting(life, prompt), deeds=self._deeds(life, prompt, delay_us), counts=counts
+            )
+            for prompt in life.prompt
+        ]
+        sessions = run_sessions(plans, linger_ms=LINGER_MS if life.exit != "graceful" else 0)
         self._hear()
         clients = tuple(
             self._told(life, prompt, session) for prompt, session in zip(life.prompt, sessions, strict=True)

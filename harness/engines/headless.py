@@ -1,5 +1,4 @@
-"""Drives sessions of a program that holds conversations without a terminal, one or several at once, and says what
-came of each.
+"""Drives one session of a program that holds conversations without a terminal, and says what came of it.
 
 It is started as it is, with no tracer: what is said to it, and which signals it gets, is a list of deeds, each at a
 moment that is counted: requests that its API has seen, lines that it printed, records in the files it writes. The
@@ -41,14 +40,15 @@ _PAUSE_S = 0.05
 _READ_BYTES = 1 << 16
 
 Counts = Mapping[str, Callable[[], int]]
+"""What the caller counts, by names of his own."""
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
     """When something is done: once there are ``count`` of what is ``counted``, and ``delay_us`` later.
 
-    ``start``: the program runs; ``requests``: as the caller of :func:`run_session` counts them; ``lines``: lines on
-    its standard output in which ``pattern`` is found; ``records``: newlines in the files that match ``pattern``, a glob
-    below the state directory, over what they had at the start. The delay counts from when the moment was seen.
+    ``start``: the program runs; ``lines``: lines on its standard output in which ``pattern`` is found; ``records``:
+    newlines in the files that match ``pattern``, a glob below the state directory, over what they had at the start; any
+    other word: what the caller counts under it. The delay counts from when the moment was seen.
     """
 
     counted: str = "start"
@@ -77,12 +77,22 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     at_us: int
 
 
+class SessionPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One session that is to run, ``after_us`` later than the first; ``counts``: what its moments count elsewhere."""
+
+    spec: RunSpec
+    deeds: tuple[Deed, ...] = ()
+    counts: Counts = {}
+    after_us: int = 0
+
+
 class Session(msgspec.Struct, frozen=True, kw_only=True):
     """One session as it went.
 
     ``lines`` are those of standard output with their times from the start; an unfinished last one is among them.
     ``final`` is the state directory after the death of the last process. ``survivors``: processes that outlived the
     program. ``ending_detail`` explains timeouts and limits. ``signal`` is what it died of, as its parent was told.
+    Of sessions that run together ``final``, ``survivors`` and ``cpu_ms`` are those of all.
     """
 
     ending: Ending
@@ -99,54 +109,65 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_session(
-    spec: RunSpec, deeds: Sequence[Deed] = (), *, counts: Counts = MappingProxyType({}), linger_ms: int = 0
-) -> Session:
-    """Run ``spec`` once, as :func:`run_sessions` does."""
-    (session,) = run_sessions([(spec, deeds)], counts=counts, linger_ms=linger_ms)
-    return session
-
-
-def run_sessions(
-    sessions: Sequence[tuple[RunSpec, Sequence[Deed]]],
+    spec: RunSpec,
+    deeds: Sequence[Deed] = (),
     *,
     counts: Counts = MappingProxyType({}),
     linger_ms: int = 0,
-) -> tuple[Session, ...]:
-    """Run all specs at once, on one state, and return how each went; on return all they started is dead.
+) -> Session:
+    """Run ``spec`` once, do what ``deeds`` say, and return how it went: :func:`run_sessions` of one."""
+    return run_sessions([SessionPlan(spec=spec, deeds=tuple(deeds), counts=counts)], linger_ms=linger_ms)[0]
 
-    To each is done what its deeds say. ``counts`` says how many of something there are, by its name. Without a deed
-    that says something, standard input is empty. What a program started may run on for ``linger_ms`` after the last
-    end. A run ends by itself, by a deed or after ``spec.limits.timeout_s``. Raises :class:`TargetNotStartedError`,
-    and :class:`WorkspaceError` for a run that is to be in a cell and is not.
+
+def run_sessions(plans: Sequence[SessionPlan], *, linger_ms: int = 0) -> tuple[Session, ...]:
+    """Run sessions on one state directory at once, and return how each went; on return all they started is dead.
+
+    Without a deed that says something, standard input is empty. What the programs started may run on for
+    ``linger_ms`` after the end of the last. Each ends by itself, by a deed or after the ``timeout_s`` of its spec.
+    Raises :class:`TargetNotStartedError`, and :class:`WorkspaceError` for a run that is to be in a cell and is not.
     """
-    prepare(sessions[0][0])
+    spec = plans[0].spec
+    if any((plan.spec.root, plan.spec.start) != (spec.root, spec.start) for plan in plans):
+        raise ValueError("sessions that run together have one state directory, and one start of it")
+    prepare(spec)
     before = cpu_of_children_ms()
     runs: list[_Run] = []
     with custody() as held:
         try:
-            runs += (_Run(spec, deeds, counts) for spec, deeds in sessions)
-            while busy := [run for run in runs if run.is_under_way]:
-                for run in busy:
-                    run.go_on(len(busy))
-            _linger(runs, held, linger_ms)
+            _go(plans, runs)
+            _linger(held, runs, linger_ms)
         finally:
             for run in runs:
                 run.end()
             survivors = held.sweep()
             for run in runs:
-                run.child.close()
-                run.close_stdin()
-    final, detail = _final(sessions[0][0])
-    cpu_ms = (cpu_of_children_ms() - before) / len(runs)
-    return tuple(run.told(final, detail, survivors, cpu_ms) for run in runs)
+                run.close()
+    final, detail = _final(spec)
+    used = cpu_of_children_ms() - before
+    return tuple(run.session(final, detail, survivors, used) for run in runs)
 
 
-def _linger(runs: Sequence[_Run], held: Custody, milliseconds: int) -> None:
-    """Let what the programs started run on for a while after their end."""
+def _go(plans: Sequence[SessionPlan], runs: list[_Run]) -> None:
+    """Start each at its time and run all to their ends."""
+    began = time.monotonic()
+    while len(runs) < len(plans) or any(run.lives for run in runs):
+        due = [plan for plan in plans[len(runs) :] if time.monotonic() >= began + plan.after_us / 1e6]
+        for plan in due[:1]:
+            runs.append(_Run(plan))
+        living = [run for run in runs if run.lives]
+        alone = len(living) == 1 and len(runs) == len(plans)
+        for run in living:
+            run.step(_PAUSE_S if alone else _LOOK_S)
+        if not living:
+            time.sleep(_LOOK_S)
+
+
+def _linger(held: Custody, runs: Sequence[_Run], milliseconds: int) -> None:
+    """Let what the programs started run on for a while after their ends."""
     end = time.monotonic() + milliseconds / 1e3
-    stopped = any(run.stopped for run in runs)
-    while not stopped and (left := end - time.monotonic()) > 0 and len(held.living()):
-        runs[0].child.wait(min(left, 0.01))
+    while time.monotonic() < end and not any(run.stopped for run in runs) and held.living():
+        for run in runs:
+            run.child.wait(_LOOK_S)
 
 
 def _final(spec: RunSpec) -> tuple[Tree, str]:
@@ -159,10 +180,10 @@ def _final(spec: RunSpec) -> tuple[Tree, str]:
 class _Run:
     """One run under way."""
 
-    def __init__(self, spec: RunSpec, deeds: Sequence[Deed], counts: Counts) -> None:
-        self.spec = spec
-        self.deeds = list(deeds)
-        self.counts = counts
+    def __init__(self, plan: SessionPlan) -> None:
+        self.spec = spec = plan.spec
+        self.deeds = deeds = plan.deeds
+        self.counts = plan.counts
         self.lines: list[tuple[int, bytes]] = []
         self.rest = bytearray()
         self.last_us = 0
@@ -170,8 +191,6 @@ class _Run:
         self.done: list[Done] = []
         self.stopped = ""
         self.timed_out = False
-        self._status = 0
-        self._wall_ms = 0.0
         self._bytes = 0
         self._seen_at: float | None = None
         self._had = {
@@ -217,43 +236,18 @@ class _Run:
         self.rest = bytearray(rest)
 
     @property
-    def is_under_way(self) -> bool:
-        """Whether it has not ended and is not to be ended."""
+    def lives(self) -> bool:
+        """Whether it goes on."""
         return not self.child.exited and not self.stopped
 
-    def go_on(self, among: int) -> None:
-        """Do what is due and wait a moment, which ``among`` runs share."""
+    def step(self, pause_s: float) -> None:
+        """Do what is due, and wait for something to happen, at most ``pause_s`` seconds."""
         self._do_what_is_due()
         self._speak()
         self._look()
-        busy = among > 1 or bool(self.deeds[len(self.done) :] or self._pending)
-        self.child.wait(_LOOK_S if busy else max(0.0, min(_PAUSE_S, self._deadline - time.monotonic())))
-        if self.child.exited and not self._wall_ms:
-            self._wall_ms = self._now_us() / 1e3
-
-    def end(self) -> None:
-        """End it, and reap it."""
-        self._status = self.child.end()
-        self._wall_ms = self._wall_ms or self._now_us() / 1e3
-
-    def told(self, final: Tree, detail: str, survivors: int, cpu_ms: float) -> Session:
-        """Return how it went, after its end."""
-        ending: Ending = "signalled" if self._status < 0 else "exited"
-        if self.stopped or detail:
-            ending = "timeout" if self.timed_out else "limit"
-        return Session(
-            ending=ending,
-            final=final,
-            exit_code=self._status if self._status >= 0 else None,
-            signal=-self._status if self._status < 0 else None,
-            lines=tuple(self.lines) + (((self.last_us, bytes(self.rest)),) if self.rest else ()),
-            stderr_tail=self.stderr_tail,
-            done=tuple(self.done),
-            survivors=survivors,
-            ending_detail=self.stopped or detail,
-            wall_ms=self._wall_ms,
-            cpu_ms=cpu_ms,
-        )
+        if len(self.done) < len(self.deeds) or self._pending:
+            pause_s = min(pause_s, _LOOK_S)
+        self.child.wait(max(0.0, min(pause_s, self._deadline - time.monotonic())))
 
     def _do_what_is_due(self) -> None:
         while len(self.done) < len(self.deeds):
@@ -323,3 +317,33 @@ class _Run:
             self.stopped = f"more than {limits.output_bytes} bytes on standard output; killed"
         elif reason := self._watch.passed():
             self.stopped = f"{reason}; killed"
+
+    def end(self) -> None:
+        """End the program and what is left of its process group."""
+        self._status = self.child.end()
+        self._wall_ms = (time.monotonic_ns() - self.child.started_ns) / 1e6
+
+    def close(self) -> None:
+        """Take its last words, when everything it started is dead."""
+        self.child.close()
+        self.close_stdin()
+
+    def session(self, final: Tree, detail: str, survivors: int, cpu_ms: float) -> Session:
+        """Return how it went."""
+        status = self._status
+        ending: Ending = "signalled" if status < 0 else "exited"
+        if self.stopped or detail:
+            ending = "timeout" if self.timed_out else "limit"
+        return Session(
+            ending=ending,
+            final=final,
+            exit_code=status if status >= 0 else None,
+            signal=-status if status < 0 else None,
+            lines=tuple(self.lines) + (((self.last_us, bytes(self.rest)),) if self.rest else ()),
+            stderr_tail=self.stderr_tail,
+            done=tuple(self.done),
+            survivors=survivors,
+            ending_detail=self.stopped or detail,
+            wall_ms=self._wall_ms,
+            cpu_ms=cpu_ms,
+        )

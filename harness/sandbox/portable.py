@@ -10,8 +10,6 @@ import pickle
 import traceback
 from typing import Any
 
-from multiprocess.reduction import ForkingPickler
-
 
 class CallFailedError(Exception):
     """A call raised something that cannot travel between processes; the message holds its type and text."""
@@ -22,6 +20,8 @@ def dumps(value: object) -> bytes:
     try:
         return pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
     except Exception:  # pickle raises PicklingError, TypeError, AttributeError, … depending on what it meets
+        from multiprocess.reduction import ForkingPickler  # noqa: PLC0415 - dill takes long to load, and is rarely needed
+
         return bytes(ForkingPickler.dumps(value))
 
 

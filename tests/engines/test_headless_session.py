@@ -8,12 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harness.core.run import Isolation, Limits, RunSpec
 from harness.core.tree import File
 from harness.engines.base import TargetNotStartedError
-from harness.engines.headless import Deed, Moment, Session, run_session
+from harness.engines.headless import Deed, Moment, Session, SessionPlan, run_session, run_sessions
 from harness.sandbox.workspace import Workspace, WorkspaceError
 from tests.survivors import marked, new_mark
 
@@ -167,3 +168,19 @@ def test_what_needs_isolation_is_not_started_outside_of_a_cell(spec: RunSpec) ->
     )
     with pytest.raises(WorkspaceError, match="full isolation only"):
         run_session(alone)
+
+
+def test_sessions_run_together_on_one_state(spec: RunSpec) -> None:
+    def plan(text: str, after_us: int) -> SessionPlan:
+        return SessionPlan(
+            spec=spec, deeds=(Deed(at=READY, say=line("user", text=text), close=True),), after_us=after_us
+        )
+
+    first, second = run_sessions([plan("one", 0), plan("two", 1000)])
+    assert first.exit_code == second.exit_code == 0
+    assert kinds(first) == kinds(second) == ["ready", "heard", "result"]
+    log = first.final.node_at(".claude/projects/-p/s.jsonl")
+    assert isinstance(log, File) and log.content.to_bytes().count(b"\n") == 2
+    elsewhere = msgspec.structs.replace(spec, root=spec.cwd)
+    with pytest.raises(ValueError, match="one state directory"):
+        run_sessions([SessionPlan(spec=spec), SessionPlan(spec=elsewhere)])
