@@ -18,13 +18,13 @@ from harness.campaign.dialoguing import DialogueOrder, carry_out, time_limit_s
 from harness.campaign.executor import Call, Outcome
 from harness.campaign.observe import DIALOGUE, Observation
 from harness.campaign.streams import stream
+from harness.campaign.token import ReplayRecord, TokenError, encode
 from harness.campaign.trials import harness_failure
 from harness.checks.dialogue import DIALOGUE_ROWS, judge_dialogue, unanswered_life
 from harness.core.dialogue import DialogueSeen, undisturbed
 from harness.core.fault import FaultClass
-from harness.core.verdict import Confirmation, TrialRow, Verdict, Violation
+from harness.core.verdict import Confirmation, Finding, TrialRow, Verdict, Violation
 
-DEFAULT_DIALOGUES = 15
 _SPARE_S = 30.0
 
 
@@ -58,7 +58,8 @@ def dialogue_phase(ctx: Context, cases: Iterable[Case]) -> dict[str, dict[FaultC
 def order_of(seed: int, case: Case, index: int) -> DialogueOrder:
     """Return the ``index``-th dialogue of a case; 0 is the undisturbed one."""
     assert case.dialogue is not None
-    drawn = stream(seed, "dialogues", case.id, index).getrandbits(48)
+    # Not by version: what happens at one moment is compared between versions, and replayed on another.
+    drawn = stream(seed, "dialogues", f"{case.subject.target}/{case.subject.variant}", index).getrandbits(48)
     lives = undisturbed(case.dialogue.lives) if not index else case.dialogue.lives
     script = msgspec.structs.replace(case.dialogue.script, seed=drawn)
     return msgspec.structs.replace(case.dialogue, lives=lives, script=script, seed=drawn)
@@ -188,5 +189,29 @@ def _prove(ctx: Context, cases: Iterable[Case]) -> None:
             confirmed=sum(finding.key in row.findings for row in rows),
             method="dialogues with the real program, each with moments of its own",
         )
-        ctx.ledger.replace(msgspec.structs.replace(finding, confirmation=proof))
+        ctx.ledger.replace(msgspec.structs.replace(finding, confirmation=proof, token=_token(ctx, case, finding)))
         ctx.ledger.write(finding.key)
+
+
+def _token(ctx: Context, case: Case, finding: Finding) -> str:
+    """Return what replays a finding: the scenario, and which of its dialogues showed it first."""
+    number = str(finding.evidence.get("trial", "")).rpartition("/")[2]
+    record = ReplayRecord(
+        target=case.subject.target,
+        variant=case.subject.variant,
+        version=case.subject.version,
+        kind="dialogue",
+        scenario=case.part,
+        workload={"dialogue": int(number) if number.isdecimal() else 0},
+        seed=ctx.seed,
+        fault_class=finding.fault_class,
+        fingerprint=finding.fingerprint,
+        invariant=finding.invariant,
+        role=finding.role,
+        damage=finding.damage,
+    )
+    try:
+        return encode(record)
+    except TokenError as error:
+        ctx.notice(f"no token for finding {finding.fingerprint}: {error}", case)
+        return ""

@@ -10,8 +10,7 @@ import msgspec
 
 from harness import __version__
 from harness.campaign.context import Case, Control
-from harness.campaign.dialogues import DEFAULT_DIALOGUES
-from harness.campaign.dialoguing import DialogueOrder
+from harness.campaign.dialogue_case import dialogue_case, dialogue_controls
 from harness.campaign.probe import PROBE_TARGET, Probe, probe_subject
 from harness.campaign.schedules import DEFAULT_SCHEDULES
 from harness.catalog import (
@@ -25,11 +24,10 @@ from harness.catalog import (
     load_target,
     select,
 )
-from harness.catalog.api_script import script_of
 from harness.catalog.parts import narrowed, refuse_twice
 from harness.catalog.profiles import ALL, DEFAULT_PROFILES, load_profiles
 from harness.catalog.scenario import DEFAULT_FAULTS
-from harness.catalog.since import known_verdict
+from harness.catalog.selection import at_versions
 from harness.checks import INVARIANTS
 from harness.checks.dialogue import DIALOGUE_ROWS
 from harness.core.fault import FaultClass
@@ -50,8 +48,6 @@ DEFAULT_RUNS = 30
 
 _TALKS_ONLY = "it holds conversations, and only a scenario with [[turn]] tables does: "
 _SILENT = "it holds no conversation, which is what this scenario is about"
-OF_DIALOGUE = ":"
-"""Between a variant and the dialogue that a case holds with it."""
 CONTROL_TARGET = "reference"
 _CERTAIN: tuple[FaultClass, ...] = ("kill", "short", "errno", "damage", "power")
 """The classes that are explored or injected exactly: only there is a writer sure to be caught in every campaign."""
@@ -97,6 +93,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     block_vm: bool = False
     shard: Shard = Shard()
     schedules: str = ""
+    versions: tuple[str, ...] = ()
+    """Versions of the published packages among the targets, in place of those that their manifests name."""
 
 
 class Unmeasured(msgspec.Struct, frozen=True, kw_only=True):
@@ -301,8 +299,14 @@ def plan_scenario(
     """
     seed = options.seed if options.seed is not None else scenario.seed
     parts = scenario.parts or (scenario,)
-    chosen = {part.name: select(part.targets) if scenario.parts or selected is None else () for part in parts}
+    chosen = {
+        part.name: at_versions(select(part.targets), options.versions)
+        if scenario.parts or selected is None
+        else ()
+        for part in parts
+    }
     if selected is not None:
+        selected = at_versions(tuple(selected), options.versions)
         chosen = narrowed(chosen, tuple(selected)) if scenario.parts else {scenario.name: tuple(selected)}
     refuse_twice({part.name: chosen[part.name] for part in parts if not part.dialogue})
     cases: list[Case] = []
@@ -328,7 +332,7 @@ def plan_scenario(
     return Plan(
         name=scenario.name,
         cases=tuple(cases),
-        controls=control_cases(workspace, classes, profiles_of(cases)) if cases else (),
+        controls=_controls(workspace, cases, classes),
         not_available=tuple(unavailable),
         not_measured=tuple(missing.values()),
         requested=tuple(requested),
@@ -341,6 +345,16 @@ def plan_scenario(
             for part in parts
             if chosen[part.name]
         ),
+    )
+
+
+def _controls(workspace: Workspace, cases: list[Case], classes: tuple[FaultClass, ...]) -> tuple[Case, ...]:
+    """Return what tests the harness: reference writers for what is recorded, stand-in clients for dialogues."""
+    recorded = any(case.dialogue is None for case in cases)
+    talking = any(case.dialogue is not None for case in cases)
+    return (
+        *(control_cases(workspace, classes, profiles_of(cases)) if recorded else ()),
+        *(dialogue_controls(workspace) if talking else ()),
     )
 
 
@@ -388,7 +402,7 @@ def _case(
     if reason:
         return Unmeasured(what=subject.label, reason=reason)
     if part.dialogue:
-        return _dialogue_case(part, chosen, subject, invariants, options)
+        return dialogue_case(part, subject, chosen.variant.known, invariants, options.timed)
     return Case(
         subject=subject,
         faults=faults,
@@ -402,30 +416,6 @@ def _case(
         confirmations=part.attempts,
         part=part.name,
         story=chosen.variant.story,
-    )
-
-
-def _dialogue_case(
-    part: Scenario, chosen: Selected, subject: Subject, invariants: frozenset[str], options: Options
-) -> Case:
-    """Return the case of a client that holds the dialogue of a scenario: one of several on the same variant."""
-    assert subject.headless is not None
-    name = part.name.removeprefix(f"{subject.target}_")
-    known = known_verdict(chosen.variant.known, subject.version, name)
-    return Case(
-        subject=msgspec.structs.replace(
-            subject,
-            variant=f"{subject.variant}{OF_DIALOGUE}{name}",
-            expect={part.faults[0]: known} if known else {},
-        ),
-        faults=part.faults,
-        invariants=invariants,
-        dialogue=DialogueOrder(
-            spec=subject.spec, headless=subject.headless, lives=part.dialogue, script=script_of(part)
-        ),
-        dialogues=(part.dialogues or DEFAULT_DIALOGUES) if options.timed is None else options.timed,
-        part=part.name,
-        story=part.story,
     )
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from harness.catalog.data import target_directories
 from harness.catalog.manifest import MANIFEST_NAME, Target, Variant, load_manifest
-from harness.catalog.published import at_version
+from harness.catalog.published import at_version, package_of
 from harness.catalog.schema import ManifestError, suggestion
 
 
@@ -67,6 +67,26 @@ def select(selectors: Iterable[str]) -> tuple[Selected, ...]:
         for each in _select_one(selector):
             chosen.setdefault(f"{each.target.directory}\0{each.variant.label}", each)
     return tuple(chosen.values())
+
+
+def at_versions(chosen: tuple[Selected, ...], versions: Iterable[str]) -> tuple[Selected, ...]:
+    """Return the variants at each of ``versions``, in place of those that manifests name; all as they are for none.
+
+    Raises :class:`ManifestError` for a writer that is no published package.
+    """
+    versions = tuple(dict.fromkeys(versions))
+    if not versions:
+        return chosen
+    named = {(each.target.name, each.variant.name): each for each in chosen}
+    known = {(each.target.name, each.variant.label): each for each in chosen}
+    found = []
+    for each in named.values():
+        package_of(each.target, each.variant)
+        for version in versions:
+            label = f"{each.variant.name}@{version}"
+            same = known.get((each.target.name, label))
+            found.append(same or Selected(each.target, at_version(each.target, each.variant, version)))
+    return tuple(found)
 
 
 def _select_one(selector: str) -> list[Selected]:

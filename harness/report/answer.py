@@ -45,6 +45,12 @@ _BY_INVARIANT = {
     ("W2", "empty"): "an empty session is left",
     ("W2", "unreadable"): "an unreadable session is left",
     ("W3", "other"): "shares a temporary name",
+    ("S1", "rejected"): "the API refuses what it sends",
+    ("S2", "lost"): "history lost",
+    ("S3", "missing"): "effects it knows nothing of",
+    ("S4", "lost"): "a printed reply is lost",
+    ("S5", "lost"): "one of two branches lost",
+    ("S6", "unlinked"): "whole records left out",
     ("check", "other"): "its check rejects it",
 }
 _SHOWN = 2
