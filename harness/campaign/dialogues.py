@@ -21,7 +21,8 @@ from harness.campaign.streams import stream
 from harness.campaign.token import ReplayRecord, TokenError, encode
 from harness.campaign.trials import harness_failure
 from harness.checks.dialogue import DIALOGUE_ROWS, judge_dialogue, unanswered_life
-from harness.core.dialogue import DialogueSeen, undisturbed
+from harness.checks.dialogue_disk import wrong_on_disk
+from harness.core.dialogue import DialogueSeen, quiet, undisturbed
 from harness.core.fault import FaultClass
 from harness.core.verdict import Confirmation, Finding, TrialRow, Verdict, Violation
 
@@ -60,8 +61,9 @@ def order_of(seed: int, case: Case, index: int) -> DialogueOrder:
     assert case.dialogue is not None
     # Not by version: what happens at one moment is compared between versions, and replayed on another.
     drawn = stream(seed, "dialogues", f"{case.subject.target}/{case.subject.variant}", index).getrandbits(48)
-    lives = undisturbed(case.dialogue.lives) if not index else case.dialogue.lives
-    script = msgspec.structs.replace(case.dialogue.script, seed=drawn)
+    lives, script = case.dialogue.lives, msgspec.structs.replace(case.dialogue.script, seed=drawn)
+    if not index:
+        lives, script = undisturbed(lives), quiet(script)
     return msgspec.structs.replace(case.dialogue, lives=lives, script=script, seed=drawn)
 
 
@@ -107,9 +109,10 @@ def judge(case_rows: frozenset[str], order: DialogueOrder, seen: DialogueSeen) -
         return Said(verdict="inconclusive", note=why)
     rows = [name for name in DIALOGUE_ROWS if name in case_rows]
     judged = judge_dialogue(seen, order.script, rows)
+    violations = judged.violations + wrong_on_disk(seen.lives[-1], case_rows)
     return Said(
-        verdict="violated" if judged.violations else "held",
-        violations=judged.violations,
+        verdict="violated" if violations else "held",
+        violations=violations,
         not_measured=judged.not_measured,
     )
 
@@ -132,7 +135,7 @@ def _keep(ctx: Context, case: Case, outcome: Outcome, number: int, index: int) -
     names = ctx.ledger.observe(case, observations, trial_id, _place(case, number, index))
     ctx.ledger.save(names)
     ctx.record(_row(case, trial_id, fault_class, said, seen, names))
-    rows = dict.fromkeys((name for name in DIALOGUE_ROWS if name in case.invariants), "")
+    rows = dict.fromkeys(case.invariants, "")
     return {} if said.verdict == "inconclusive" else {**rows, **said.not_measured}
 
 

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from harness.core.api_log import EndLine, RequestLine
+from harness.core.api_script import ApiScript
 from harness.core.fault import FaultClass
 from harness.core.tree import EMPTY_TREE, Tree
 
@@ -126,12 +127,17 @@ def fault_class_of(lives: tuple[DialogueLife, ...]) -> FaultClass:
 
 def undisturbed(lives: tuple[DialogueLife, ...]) -> tuple[DialogueLife, ...]:
     """Return the same prompts with nothing done to the client: each life ends by itself, one instance at a time."""
-    quiet = []
-    for life in lives:
-        for index, prompt in enumerate(life.prompt):
-            session = "resume" if index else life.session
-            quiet.append(DialogueLife(prompt=(prompt,), session=session))
-    return tuple(quiet)
+    return tuple(
+        DialogueLife(prompt=(prompt,), session="resume" if index else life.session)
+        for life in lives
+        for index, prompt in enumerate(life.prompt)
+    )
+
+
+def quiet(script: ApiScript) -> ApiScript:
+    """Return the script of an API that answers each turn once and whole, and lets every held call go."""
+    turns = (msgspec.structs.replace(turn, fault=(), finish=None) for turn in script.turn)
+    return msgspec.structs.replace(script, turn=tuple(turns))
 
 
 def problem_of_lives(lives: tuple[DialogueLife, ...]) -> str:
