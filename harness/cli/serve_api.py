@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from harness.cli.options import Number, duration
 from harness.cli.output import json_option, print_folded, print_line, say
@@ -41,7 +42,13 @@ _POLL_S = 0.1
     help="Where tools leave effects (DIR/ledger) and wait (DIR/gates); needed where the script has such calls.",
 )
 @click.option(
-    "--for", "life", default="8h", callback=duration, metavar="TIME", show_default=True, help="End after so long."
+    "--life",
+    type=Number(0, 1_000_000),
+    help="Make ids of their own for this life, so that a conversation that goes on meets none twice. [default: so many "
+    "services as FILE of --log holds already]",
+)
+@click.option(
+    "--for", "lasts", default="8h", callback=duration, metavar="TIME", show_default=True, help="End after so long."
 )
 @json_option
 def command(
@@ -50,7 +57,8 @@ def command(
     log: str | None,
     show_content: bool,
     tools: str | None,
-    life: float,
+    life: int | None,
+    lasts: float,
     as_json: bool,
 ) -> int:
     """Serve the scripted Messages API of SCENARIO on loopback until Ctrl+C.
@@ -65,11 +73,12 @@ def command(
     from harness.catalog.api_script import load_script
     from harness.services.messages_api.serving import serving
 
-    if not 0 < life <= _MAX_LIFE_S:
-        raise click.BadParameter(f"{life:g} s is not above 0 and at most 7 days", param_hint="'--for'")
+    if not 0 < lasts <= _MAX_LIFE_S:
+        raise click.BadParameter(f"{lasts:g} s is not above 0 and at most 7 days", param_hint="'--for'")
     if show_content and not log:
         raise click.UsageError("--show-content: needs --log FILE to keep it in")
     script = load_script(scenario)
+    script = msgspec.structs.replace(script, life=_services_in(log) if life is None else life)
     places = _places(script, tools)
     with _log_file(log) as path, contextlib.ExitStack() as stack:
         service = stack.enter_context(
@@ -80,12 +89,26 @@ def command(
                 cwd=os.getcwd(),
                 content=show_content,
                 port=port,
-                timeout_s=life,
+                timeout_s=lasts,
             )
         )
         _introduce(script, scenario, service, log, places, as_json)
-        lines, died = _follow(service, life)
+        lines, died = _follow(service, lasts)
     return _sum_up(script, service.url, lines, died, as_json)
+
+
+def _services_in(log: str | None) -> int:
+    """Return how many services have written to a log. Raises a usage error where a file is none."""
+    from harness.core.api_log import LogFormatError, StartLine, decode_lines
+
+    if log is None or not os.path.isfile(log):
+        return 0
+    with open(log, "rb") as stream:
+        try:
+            lines, _ = decode_lines(stream.read())
+        except LogFormatError as error:
+            raise click.BadParameter(f"{log} is no log of requests: {error}", param_hint="'--log'") from None
+    return sum(isinstance(line, StartLine) for line in lines)
 
 
 def _places(script: ApiScript, tools: str | None) -> ToolPlaces | None:
@@ -144,10 +167,10 @@ def _introduce(
     print_line("Ctrl+C ends it.")
 
 
-def _follow(service: MessagesService, life: float) -> tuple[list[LogLine], bool]:
+def _follow(service: MessagesService, lasts: float) -> tuple[list[LogLine], bool]:
     """Wait for Ctrl+C or the end of the time; return what the log says, and whether the service died before."""
     lines: list[LogLine] = []
-    end = time.monotonic() + life
+    end = time.monotonic() + lasts
     died = False
     with contextlib.suppress(KeyboardInterrupt):
         while time.monotonic() < end and not died:

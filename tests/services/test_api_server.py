@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -18,11 +19,13 @@ import pytest
 
 from harness.core.api_log import EndLine, LogLine, RequestLine, StartLine, decode_lines
 from harness.core.api_script import Api, ApiScript, Call, Fault, Turn, named
+from harness.services.messages_api.answering import Player
 from harness.services.messages_api.log import Log, LogError
 from harness.services.messages_api.serving import ApiServiceError, MessagesService, serving
 from tests.survivors import marked, survivors
 
 pytest.importorskip("uvicorn")
+app = pytest.importorskip("harness.services.messages_api.app")
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the service is for POSIX")
 
 ASKED: list[dict[str, Any]] = [{"role": "user", "content": "hi"}]
@@ -263,6 +266,57 @@ def test_a_client_that_goes_away_is_in_the_log_and_takes_its_turn_along(tmp_path
         (end,) = [line for line in lines_of(service, 1) if isinstance(line, EndLine)]
         assert end.ended == "client_gone"
         assert b"next" in client.ask()[1]
+
+
+class Slow:
+    """An ASGI client that takes nothing, or says nothing."""
+
+    def __init__(self, body: bytes, takes: int) -> None:
+        self.body = [body] if body else []
+        self.takes = takes
+        self.got: list[Any] = []
+
+    async def receive(self) -> Any:
+        if not self.body:
+            await asyncio.sleep(60)
+        return {"type": "http.request", "body": self.body.pop(), "more_body": False}
+
+    async def send(self, message: Any) -> None:
+        self.got.append(message)
+        if len(self.got) > self.takes:
+            await asyncio.sleep(60)
+
+
+def _meet(tmp_path: Path, client: Slow) -> list[LogLine]:
+    path = str(tmp_path / "log.jsonl")
+    api = app.MessagesApi(TWO, Player(TWO, {}), Log(path), None, False)
+    scope: Any = {"type": "http", "method": "POST", "path": "/v1/messages", "query_string": b"", "headers": []}
+    with contextlib.suppress(app.DroppedError):
+        asyncio.run(api(scope, client.receive, client.send))
+    return list(decode_lines(Path(path).read_bytes())[0])
+
+
+def test_clients_that_say_nothing_or_take_nothing_are_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "BODY_S", 0.05)
+    monkeypatch.setattr(app, "SEND_S", 0.05)
+    (line, end) = _meet(tmp_path, silent := Slow(b"", 9))
+    assert isinstance(line, RequestLine) and isinstance(end, EndLine)
+    assert (line.status, silent.got[0]["status"]) == (408, 408)
+    body = json.dumps({"messages": ASKED, "stream": True, "tools": [{"name": "Bash"}]}).encode()
+    *_, end = _meet(tmp_path, Slow(body, 2))
+    assert isinstance(end, EndLine)
+    assert (end.ended, end.sent > 0) == ("too_slow", True)
+
+
+def test_more_requests_than_it_takes_are_refused_and_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "MOST_REQUESTS", 0)
+    (line, _) = _meet(tmp_path, Slow(b"x", 9))
+    assert isinstance(line, RequestLine)
+    assert (line.status, line.kind, line.error) == (503, "refused", "more than 0 requests")
 
 
 def test_requests_at_once_get_a_turn_each(tmp_path: Path) -> None:

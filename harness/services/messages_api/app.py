@@ -131,8 +131,13 @@ class MessagesApi:
             await self._refuse(number, request, send, refusal, len(body), asked)
             return
         answer = self._player.next(asked.messages) if asked.main else self._player.side()
-        if self._gates is not None:
-            self._gates.make(answer)
+        try:
+            if self._gates is not None:
+                self._gates.make(answer)
+        except OSError as failed:
+            refusal = _RefusedError(500, "api_error", f"no gates for this turn: {failed.strerror}")
+            await self._refuse(number, request, send, refusal, len(body), asked)
+            return
         await self._give(number, request, send, len(body), asked, answer)
 
     async def _give(
