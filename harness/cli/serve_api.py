@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -25,6 +25,22 @@ if TYPE_CHECKING:
 
 _MAX_LIFE_S = 7 * 86_400.0
 _POLL_S = 0.1
+_SHOWN = 20
+_SPARE_S = 30.0
+"""How much longer than asked for the service could last: it is this command that ends it."""
+
+
+class ServedResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``--json`` prints. ``kinds`` of requests, ``ends`` of answers; ``refused``: the first texts."""
+
+    address: str
+    requests: int
+    kinds: dict[str, int]
+    ends: dict[str, int]
+    turns: int
+    turns_answered: int
+    refused: tuple[str, ...]
+    service_died: bool
 
 
 @click.command("serve-api")
@@ -89,7 +105,7 @@ def command(
                 cwd=os.getcwd(),
                 content=show_content,
                 port=port,
-                timeout_s=lasts,
+                timeout_s=lasts + _SPARE_S,
             )
         )
         _introduce(script, scenario, service, log, places, as_json)
@@ -185,30 +201,30 @@ def _sum_up(script: ApiScript, url: str, lines: list[LogLine], died: bool, as_js
     from harness.core.api_log import EndLine, RequestLine
 
     requests = [line for line in lines if isinstance(line, RequestLine)]
-    kinds = Counter(line.kind for line in requests)
-    ends = Counter(line.ended for line in lines if isinstance(line, EndLine))
+    kinds = Counter[str](line.kind for line in requests)
+    ends = Counter[str](line.ended for line in lines if isinstance(line, EndLine))
     answered = {line.turn for line in requests if line.turn and line.fault in ("", "stall")}
     refusals = [line.error for line in requests if line.kind == "refused"]
-    result: dict[str, Any] = {
-        "address": url,
-        "requests": len(requests),
-        "kinds": dict(kinds),
-        "ends": dict(ends),
-        "turns": len(script.turn),
-        "turns_answered": len(answered),
-        "refused": refusals[:20],
-        "service_died": died,
-    }
     code = 4 if died else 0
     if as_json:
-        print_line(result_document("serve-api", code, result))
+        result = ServedResult(
+            address=url,
+            requests=len(requests),
+            kinds=dict(kinds),
+            ends=dict(ends),
+            turns=len(script.turn),
+            turns_answered=len(answered),
+            refused=tuple(refusals[:_SHOWN]),
+            service_died=died,
+        )
+        print_line(result_document("serve-api", code, msgspec.to_builtins(result)))
         return code
     words = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "none"
     print_line(f"requests: {words}; turns answered: {len(answered)} of {len(script.turn)}")
     faults = ", ".join(f"{count} {what}" for what, count in sorted(ends.items()) if what != "complete")
     if faults:
         print_line(f"answers cut: {faults}")
-    for text in refusals[:20]:
+    for text in refusals[:_SHOWN]:
         print_folded("refused: ", text, 2)
     if died:
         say("the service died before its time")
