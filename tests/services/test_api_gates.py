@@ -261,7 +261,7 @@ def test_mcp_tools_run_side_by_side_and_end_in_the_order_of_the_script(
         Call(tool=EFFECT, id="f", effect=True, hold="after_effect", result_bytes=70_000),
         Call(tool=EFFECT, id="n", effect=True),
     )
-    it = bench(Turn(call=calls, finish=("f", "g", "e")))
+    it = bench(Turn(call=calls, finish=("f", "g", "e")), patience_ms=60_000)
     blocks = it.ask()
     ended: list[str] = []
     said: dict[str, str] = {}
@@ -290,7 +290,8 @@ def test_mcp_tools_run_side_by_side_and_end_in_the_order_of_the_script(
                 assert (await client.call_tool("effect", arguments)).is_error
 
     anyio.run(drive)
-    assert ended == ["n", "f", "g", "e"]
+    assert [word for word in ended if word != "n"] == ["f", "g", "e"]  # nobody holds "n"
+    assert "n" in ended
     assert said["f"] == "x" * 70_000
     assert sorted(it.ledger()[:2]) == ["f", "n"] and it.ledger()[2:] == ["e"]
     assert survivors(it.places.ledger, 10) == set()
