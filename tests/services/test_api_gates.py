@@ -81,7 +81,7 @@ def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
 
         def start(*turns: Turn, **api: Any) -> Bench:
             places = prepare_tools(str(tmp_path / "tools"))
-            script = ApiScript(turn=named(turns), api=Api(**api))
+            script = ApiScript(turn=named(turns), api=Api(**{"patience_ms": 60_000, **api}))
             service = stack.enter_context(serving(script, str(tmp_path / "log.jsonl"), tools=places))
             return Bench(service, places)
 
