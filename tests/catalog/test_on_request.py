@@ -28,6 +28,7 @@ from harness.catalog import subject as subject_module
 from harness.catalog.manifest import compile_manifest
 from harness.catalog.since import release
 from harness.sandbox import environment
+from harness.sandbox.cell import BASE
 from harness.sandbox.environment import npm_platform
 from harness.sandbox.workspace import Workspace
 
@@ -123,13 +124,14 @@ def test_the_real_cli_is_started_as_its_version_wants(
     assert subject.not_available == ""
     assert os.path.basename(subject.spec.argv[0]).startswith(first)
     assert subject.spec.argv[-1].endswith(file)
+    assert subject.spec.root == f"{BASE}/state"
     assert subject.headless is not None and subject.headless.offers("session") is offers
     spec = at_api(subject.spec, "http://127.0.0.1:4711")
     assert spec.isolation is not None and spec.isolation.hidden == ("/etc/claude-code",)
     assert dict(spec.environment) == {
         "PATH": environment.minimal_path(),
-        "HOME": workspace.root,
-        "TMPDIR": workspace.tmp,
+        "HOME": "/tmp/tornwrite/state",  # the same in every run: the CLI names directories after its own
+        "TMPDIR": "/tmp/tornwrite/tmp",
         "SHELL": "/bin/bash",
         "LANG": "C.UTF-8",
         "TERM": "xterm-256color",
@@ -154,7 +156,8 @@ def test_what_cannot_be_had_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return compile_subject(chosen.target, chosen.variant, workspace).not_available
 
     assert reason("2.1.199") == (
-        "@anthropic-ai/claude-code@2.1.199 is not installed; tornwrite targets install puts it into the cache"
+        "@anthropic-ai/claude-code@2.1.199 is not installed; "
+        "tornwrite targets install claude_code@2.1.199 puts it into the cache"
     )
     assert reason("2.1.200") == f"@anthropic-ai/claude-code@2.1.200 has no program for {npm_platform()}"
     installed(monkeypatch, tmp_path, "2.1.201", f"{NAME}-{npm_platform()}/claude")
