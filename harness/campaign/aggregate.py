@@ -87,6 +87,8 @@ class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
     timed_inconclusive: int = 0
     part: str = ""
     story: str = ""
+    dialogue: str = ""
+    """What a client was held to, where the case is of one: the scenario's name without the target's."""
     faults: tuple[FaultClass, ...] = ()
     invariants: tuple[str, ...] = ()
     """The invariants that it was judged by."""
@@ -214,6 +216,7 @@ def case_result(
         timed_inconclusive=sum(row.verdict == "inconclusive" for row in timed),
         part=case.part,
         story=case.story,
+        dialogue=case.subject.variant.partition(":")[2] if case.dialogue is not None else "",
         faults=case.faults,
         invariants=tuple(sorted(case.invariants or INVARIANTS)),
     )

@@ -220,7 +220,7 @@ def _why(view: RunView, case: CaseView, lines: Iterable[ClassLine], show: Show) 
 
 def _helps(cases: Iterable[CaseView], names: dict[str, str], show: Show) -> Iterable[str]:
     """Yield which writers held under a fault that another one of their target breaks under, and what they do."""
-    cases = list(cases)
+    cases = [case for case in cases if not case.dialogue]  # another version is no advice
     broken = {(case.target, line.under) for case in cases for line in case.classes if line.verdict == "violated"}
     for case in cases:
         well = [line for line in case.classes if line.verdict == "held" and line.fault_class != "none"]

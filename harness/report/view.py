@@ -88,7 +88,8 @@ class CaseView(msgspec.Struct, frozen=True, kw_only=True):
     """One variant: its classes, its run without a fault, its timed kills, what its lives did to its indexes.
 
     ``advice`` is what would keep a power loss from violating it.
-    ``part`` is the scenario that asked for it, ``story`` what it does, in a sentence.
+    ``part`` is the scenario that asked for it, ``story`` what it does, in a sentence;
+    ``dialogue`` names the one that a client held.
     """
 
     id: str
@@ -107,6 +108,7 @@ class CaseView(msgspec.Struct, frozen=True, kw_only=True):
     advice: Advice | None = None
     part: str = ""
     story: str = ""
+    dialogue: str = ""
     faults: tuple[FaultClass, ...] = ()
     invariants: tuple[str, ...] = ()
     """Those that it was judged by; empty where a run of an older version does not say."""
