@@ -34,6 +34,9 @@ def dialogue_case(
     assert subject.headless is not None
     name = part.name.removeprefix(f"{subject.target}_")
     verdict = known_verdict(known, subject.version, name)
+    script = script_of(part)
+    if subject.repeats_ids:
+        script = msgspec.structs.replace(script, api=msgspec.structs.replace(script.api, unique_ids=False))
     return Case(
         subject=msgspec.structs.replace(
             subject,
@@ -42,9 +45,7 @@ def dialogue_case(
         ),
         faults=part.faults,
         invariants=invariants,
-        dialogue=DialogueOrder(
-            spec=subject.spec, headless=subject.headless, lives=part.dialogue, script=script_of(part)
-        ),
+        dialogue=DialogueOrder(spec=subject.spec, headless=subject.headless, lives=part.dialogue, script=script),
         dialogues=(part.dialogues or DEFAULT_DIALOGUES) if dialogues is None else dialogues,
         part=part.name,
         story=part.story,

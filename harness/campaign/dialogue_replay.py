@@ -41,7 +41,7 @@ def hold_again(executor: Executor, case: Case, record: ReplayRecord, times: int)
     """Hold the dialogue of a token so often, and return what each says."""
     order = order_of(record.seed, case, number_of(record))
     limit_s = time_limit_s(order) + _SPARE_S
-    calls = [Call(carry_out, (order,), index, limit_s) for index in range(times)]
+    calls = [Call(carry_out, (order, executor.canonical_base), index, limit_s) for index in range(times)]
     return [judge(case.invariants, order, outcome.result()) for outcome in executor.run(calls)]
 
 

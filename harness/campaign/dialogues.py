@@ -86,7 +86,12 @@ def _calls(ctx: Context, cases: list[Case]) -> Iterator[Call]:
                 ctx.leave_out(case, case.faults[0])
             else:
                 order = order_of(ctx.seed, case, index)
-                yield Call(carry_out, (order,), (number, index), time_limit_s(order) + _SPARE_S)
+                yield Call(
+                    carry_out,
+                    (order, ctx.executor.canonical_base),
+                    (number, index),
+                    time_limit_s(order) + _SPARE_S,
+                )
 
 
 def _place(case: Case, number: int, index: int) -> int:

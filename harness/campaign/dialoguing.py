@@ -30,7 +30,7 @@ from harness.core.dialogue import ClientSeen, DialogueLife, DialogueSeen, Ending
 from harness.core.run import RunSpec
 from harness.core.tree import File, Tree
 from harness.engines.headless import Deed, Moment, Session, SessionPlan, run_sessions
-from harness.sandbox.cell import isolated
+from harness.sandbox.cell import in_cell
 from harness.services.messages_api.serving import MessagesService, ToolPlaces, prepare_tools, serving
 
 TRANSCRIPTS = ".claude/projects/**/*.jsonl"
@@ -66,19 +66,15 @@ def time_limit_s(order: DialogueOrder) -> float:
     return len(order.lives) * order.spec.limits.timeout_s + _SPARE_S
 
 
-def carry_out(order: DialogueOrder) -> DialogueSeen:
-    """Carry out a dialogue, in a cell if its target asks for one; nothing that it starts is left."""
+def carry_out(order: DialogueOrder, base: str) -> DialogueSeen:
+    """Carry out a dialogue, in a cell if its target asks for one; nothing that it starts is left.
+
+    ``base`` is the workspace of this worker. Raises :class:`IsolationError`, :class:`CellEndedError` and
+    :class:`ApiServiceError` where the harness cannot.
+    """
     if order.spec.isolation is None:
         return _converse(order)
-    base = os.path.dirname(order.spec.root)
-    inside = isolated(
-        _converse,
-        order,
-        writable=[base],
-        shown=order.spec.isolation.shown,
-        hidden=order.spec.isolation.hidden,
-        timeout_s=time_limit_s(order),
-    )
+    inside = in_cell(order.spec, base, _converse, order, timeout_s=time_limit_s(order))
     seen: DialogueSeen = inside.value
     return msgspec.structs.replace(
         seen, no_route=inside.network.no_route, packets_elsewhere=inside.network.packets_elsewhere

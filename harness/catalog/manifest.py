@@ -67,8 +67,9 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     ``expect`` maps a fault class (``power.<profile>`` for a power loss, ``none`` for the run without a fault) to the
     verdict that is not news; a class that is not in it has no expectation. ``random_names``: ids differ from run to
     run, so runs are compared masked. ``isolation`` "full": it never runs outside of a cell, where the directories
-    in ``hidden`` are empty. ``headless``: it holds conversations, and how; ``since``: what changes with its version;
-    ``known``: what dialogues with a version have shown.
+    in ``hidden`` are empty. ``headless``: it holds conversations, and how;
+    ``repeats_ids``: it sends each call and result of a turn several times, which its API has to let pass; ``since``:
+    what changes with its version; ``known``: what dialogues with a version have shown.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     isolation: Literal["none", "full"] = "none"
     hidden: tuple[str, ...] = ()
     headless: Headless | None = None
+    repeats_ids: bool = False
     since: tuple[Since, ...] = ()
     known: tuple[Known, ...] = ()
     bindings: tuple[FileBinding, ...] = ()
@@ -309,6 +311,7 @@ def _variant(
         isolation=section.isolation,
         hidden=section.hidden,
         headless=section.headless,
+        repeats_ids=section.repeats_ids,
         since=section.since,
         known=section.known,
         bindings=bindings,

@@ -78,6 +78,7 @@ class VariantSection(_Section, frozen=True, kw_only=True):
     isolation: Literal["none", "full"] = "none"
     hidden: tuple[str, ...] = ()
     headless: Headless | None = None
+    repeats_ids: bool = False
     since: tuple[Since, ...] = ()
     known: tuple[Known, ...] = ()
     file: tuple[FileSection, ...] = ()

@@ -9,7 +9,7 @@ Non-goals: the order of pre-releases among themselves; versions without numbers.
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -24,6 +24,7 @@ class Since(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     version: str
     run: tuple[str, ...] = ()
     headless: Headless = Headless()
+    repeats_ids: bool | None = None
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,13 +47,21 @@ def release(version: str) -> tuple[int, ...]:
     return tuple(int(found[0]) for part in head.split(".") if (found := _NUMBER.match(part)))
 
 
-def changed(
-    version: str, run: tuple[str, ...], headless: Headless | None, since: tuple[Since, ...]
-) -> tuple[tuple[str, ...], Headless | None]:
+class Changed(NamedTuple):
+    """How one version is started and driven, and whether it sends the ids of calls again and again."""
+
+    run: tuple[str, ...]
+    headless: Headless | None
+    repeats_ids: bool
+
+
+def changed(version: str, oldest: Changed, since: tuple[Since, ...]) -> Changed:
     """Return how ``version`` is started and driven. One that has no number is as the oldest."""
+    run, headless, repeats_ids = oldest
     have = release(version)
     for change in sorted(since, key=lambda each: release(each.version)):
         if have >= release(change.version):
             run = change.run or run
             headless = None if headless is None else overridden(headless, change.headless)
-    return run, headless
+            repeats_ids = repeats_ids if change.repeats_ids is None else change.repeats_ids
+    return Changed(run, headless, repeats_ids)

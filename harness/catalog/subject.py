@@ -16,7 +16,7 @@ from harness.catalog.headless import Headless
 from harness.catalog.manifest import Expected, Target, Variant
 from harness.catalog.placeholder import expand
 from harness.catalog.selection import find_variant
-from harness.catalog.since import changed
+from harness.catalog.since import Changed, changed
 from harness.catalog.steps import tool_plan
 from harness.catalog.workload import DEFAULT_WORKLOAD, Workload, steps_of, workload_json
 from harness.checks.binding import FileBinding, TornTail
@@ -67,6 +67,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 1
     workload: Workload = DEFAULT_WORKLOAD
     headless: Headless | None = None
+    repeats_ids: bool = False
     not_available: str = ""
 
     @property
@@ -99,13 +100,14 @@ def compile_subject(
         variant = find_variant(target, variant)
     if variant.isolation == "full":
         workspace = Workspace(BASE, make=False)
-    reason, package, headless = "", "", variant.headless
+    reason, package = "", ""
+    driven = Changed(variant.run, variant.headless, variant.repeats_ids)
     if variant.package is not None:
         try:
             installed = find_installed(variant.package, target.name)
             package = installed.directory
-            run, headless = changed(installed.version, variant.run, headless, variant.since)
-            variant = msgspec.structs.replace(variant, run=run)
+            driven = changed(installed.version, driven, variant.since)
+            variant = msgspec.structs.replace(variant, run=driven.run)
         except NotAvailableError as error:
             reason = str(error)
     values = {
@@ -154,7 +156,8 @@ def compile_subject(
         random_names=variant.random_names,
         seed=seed,
         workload=workload,
-        headless=headless,
+        headless=driven.headless,
+        repeats_ids=driven.repeats_ids,
         not_available=reason or missing,
         **commands,
     )

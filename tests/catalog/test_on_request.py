@@ -26,7 +26,7 @@ from harness.catalog import (
 )
 from harness.catalog import subject as subject_module
 from harness.catalog.manifest import compile_manifest
-from harness.catalog.since import release
+from harness.catalog.since import Changed, release
 from harness.sandbox import environment
 from harness.sandbox.cell import BASE
 from harness.sandbox.environment import npm_platform
@@ -68,7 +68,8 @@ def labels(*selectors: str) -> list[str]:
 def words_of(version: str) -> Headless:
     target = compile_manifest("target.toml", tomllib.loads(SAMPLE), "/nowhere")
     variant = target.variants[0]
-    _, headless = subject_module.changed(version, variant.run, variant.headless, variant.since)
+    oldest = Changed(variant.run, variant.headless, variant.repeats_ids)
+    headless = subject_module.changed(version, oldest, variant.since).headless
     assert headless is not None
     return headless
 
