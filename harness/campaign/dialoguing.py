@@ -142,10 +142,10 @@ class _Stage:
         """Live one life on what the one before left, and say what was seen."""
         self._lines = []
         delay_us = self._random.randint(life.after_ms[0] * 1000, life.after_ms[1] * 1000)
-        counts = {"effects": self._effects, "held": self._held, "requests": self._requests}
+        counters = {"effects": self._effects, "held": self._held, "requests": self._requests}
         plans = [
             SessionPlan(
-                spec=self._starting(life, prompt), deeds=self._deeds(life, prompt, delay_us), counts=counts
+                spec=self._starting(life, prompt), deeds=self._deeds(life, prompt, delay_us), counters=counters
             )
             for prompt in life.prompt
         ]
@@ -206,8 +206,7 @@ class _Stage:
             return Moment(counted="records", count=moment.number, pattern=TRANSCRIPTS, delay_us=delay_us)
         if moment.what == "reply":
             return Moment(counted="lines", count=moment.number, pattern=_RESULT, delay_us=delay_us)
-        before = len(self._ledger()) if moment.what == "effect" else 0
-        return Moment(counted=_COUNTED[moment.what], count=before + moment.number, delay_us=delay_us)
+        return Moment(counted=_COUNTED[moment.what], count=moment.number, delay_us=delay_us)
 
     # -- meanwhile --------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Drives one session of a program that holds conversations without a terminal, and says what came of it.
 
 It is started as it is, with no tracer: what is said to it, and which signals it gets, is a list of deeds, each at a
-moment that is counted: requests that its API has seen, lines that it printed, records in the files it writes. The
+moment that is counted: lines that it printed, records in the files it writes, and whatever the caller can count, such
+as requests that its API has seen. The
 exact moment of a file operation is for the ptrace engine, which runs the same command with nothing on standard input.
 
 A moment is looked for every millisecond, and deeds come in the order of the list. Non-goals: what the lines mean; the
@@ -39,16 +40,15 @@ _LOOK_S = 1e-3
 _PAUSE_S = 0.05
 _READ_BYTES = 1 << 16
 
-Counts = Mapping[str, Callable[[], int]]
-"""What the caller counts, by names of his own."""
+_OWN = ("start", "lines", "records")
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
     """When something is done: once there are ``count`` of what is ``counted``, and ``delay_us`` later.
 
     ``start``: the program runs; ``lines``: lines on its standard output in which ``pattern`` is found; ``records``:
-    newlines in the files that match ``pattern``, a glob below the state directory, over what they had at the start; any
-    other word: what the caller counts under it. The delay counts from when the moment was seen.
+    newlines in the files that match ``pattern``, a glob below the state directory; else the name of one of the caller's
+    counters. Records and counters count from the program's start, the delay from when the moment was seen.
     """
 
     counted: str = "start"
@@ -78,11 +78,11 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """One session that is to run, ``after_us`` later than the first; ``counts``: what its moments count elsewhere."""
+    """One session that is to run, ``after_us`` later than the first; ``counters``: what a moment may be counted in."""
 
     spec: RunSpec
     deeds: tuple[Deed, ...] = ()
-    counts: Counts = {}
+    counters: Mapping[str, Callable[[], int]] = {}
     after_us: int = 0
 
 
@@ -112,11 +112,11 @@ def run_session(
     spec: RunSpec,
     deeds: Sequence[Deed] = (),
     *,
-    counts: Counts = MappingProxyType({}),
+    counters: Mapping[str, Callable[[], int]] = MappingProxyType({}),
     linger_ms: int = 0,
 ) -> Session:
     """Run ``spec`` once, do what ``deeds`` say, and return how it went: :func:`run_sessions` of one."""
-    return run_sessions([SessionPlan(spec=spec, deeds=tuple(deeds), counts=counts)], linger_ms=linger_ms)[0]
+    return run_sessions([SessionPlan(spec=spec, deeds=tuple(deeds), counters=counters)], linger_ms=linger_ms)[0]
 
 
 def run_sessions(plans: Sequence[SessionPlan], *, linger_ms: int = 0) -> tuple[Session, ...]:
@@ -129,6 +129,12 @@ def run_sessions(plans: Sequence[SessionPlan], *, linger_ms: int = 0) -> tuple[S
     spec = plans[0].spec
     if any((plan.spec.root, plan.spec.start) != (spec.root, spec.start) for plan in plans):
         raise ValueError("sessions that run together have one state directory, and one start of it")
+    for plan in plans:
+        unknown = {deed.at.counted for deed in plan.deeds} - {*_OWN, *plan.counters}
+        if unknown:
+            raise ValueError(
+                f"nothing counts {sorted(unknown)[0]!r}; counted: {', '.join((*_OWN, *plan.counters))}"
+            )
     prepare(spec)
     before = cpu_of_children_ms()
     runs: list[_Run] = []
@@ -183,7 +189,7 @@ class _Run:
     def __init__(self, plan: SessionPlan) -> None:
         self.spec = spec = plan.spec
         self.deeds = deeds = plan.deeds
-        self.counts = plan.counts
+        self._counters = plan.counters
         self.lines: list[tuple[int, bytes]] = []
         self.rest = bytearray()
         self.last_us = 0
@@ -193,6 +199,7 @@ class _Run:
         self.timed_out = False
         self._bytes = 0
         self._seen_at: float | None = None
+        self._began_at = {name: count() for name, count in plan.counters.items()}
         self._had = {
             deed.at.pattern: self._newlines(deed.at.pattern) for deed in deeds if deed.at.counted == "records"
         }
@@ -274,10 +281,10 @@ class _Run:
     def _count(self, moment: Moment) -> int:
         if moment.counted == "start":
             return moment.count
+        if moment.counted in self._counters:
+            return self._counters[moment.counted]() - self._began_at[moment.counted]
         if moment.counted == "records":
             return self._newlines(moment.pattern) - self._had[moment.pattern]
-        if moment.counted != "lines":
-            return self.counts[moment.counted]()
         pattern = re.compile(moment.pattern.encode())
         return sum(bool(pattern.search(line)) for _, line in self.lines)
 
