@@ -177,7 +177,7 @@ def _kept_inside(seen: list[DialogueSeen]) -> str:
     """Return what was counted of dialogues in full isolation: what left their networks, and what tried to."""
     left, tried = sum(each.packets_elsewhere for each in seen), sum(each.no_route for each in seen)
     return (
-        f"{len(seen)} dialogues in full isolation: {left} packets left their networks, {tried} attempts found no route; "
+        f"{len(seen)} isolated dialogues: {left} packets left their networks, {tried} attempts found no route; "
         f"{sum(each.left_processes for each in seen)} processes outlived their client and were ended with it"
     )
 
