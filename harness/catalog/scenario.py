@@ -17,7 +17,9 @@ from harness.catalog.lives import Life, problem_of_lives
 from harness.catalog.parts import PART_KEYS, Part, compile_parts
 from harness.catalog.profiles import beside, load_profiles
 from harness.catalog.schema import ManifestError, convert, in_checkout, read_toml, suggestion
+from harness.catalog.turns import compile_turns
 from harness.catalog.workload import DEFAULT_WORKLOAD, Workload, problem
+from harness.core.api_script import Api, Turn
 from harness.core.fault import FAULT_CLASSES, FaultClass
 from harness.core.schedule import POLICIES
 
@@ -69,6 +71,8 @@ class ScenarioFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     scenario: ScenarioSection
     workload: Workload = DEFAULT_WORKLOAD
     life: tuple[Life, ...] = ()
+    api: Api = Api()
+    turn: tuple[Turn, ...] = ()
     part: tuple[Part, ...] = ()
 
 
@@ -94,6 +98,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 1
     workload: Workload = DEFAULT_WORKLOAD
     life: tuple[Life, ...] = ()
+    api: Api = Api()
+    turn: tuple[Turn, ...] = ()
     path: str = ""
     parts: tuple[Scenario, ...] = ()
 
@@ -138,7 +144,16 @@ def compile_scenario(shown: str, tables: dict[str, object], path: str = "") -> S
         parts = compile_parts(
             shown, _tables_of_parts(tables), os.path.dirname(path), compile_scenario, section.seed
         )
-    return Scenario(**fields, workload=parsed.workload, life=parsed.life, path=path, parts=parts)
+    turns = compile_turns(shown, parsed.api, parsed.turn)
+    return Scenario(
+        **fields,
+        workload=parsed.workload,
+        life=parsed.life,
+        api=parsed.api,
+        turn=turns,
+        path=path,
+        parts=parts,
+    )
 
 
 def _profiles(shown: str, section: ScenarioSection, directory: str) -> tuple[str, ...]:
@@ -160,7 +175,7 @@ def _refuse_what_parts_say(shown: str, tables: dict[str, object]) -> None:
     """Raise where a scenario made of parts says something that only a part can mean."""
     section = tables["scenario"]
     said = [f"[scenario] {key}" for key in PART_KEYS if isinstance(section, dict) and key in section]
-    said += [f"[{key}]" for key in ("workload", "life") if key in tables]
+    said += [f"[{key}]" for key in ("workload", "life", "api", "turn") if key in tables]
     if said:
         raise ManifestError(f"{shown}: {said[0]}: a scenario made of [[part]] tables leaves this to its parts")
 
