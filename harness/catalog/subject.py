@@ -21,7 +21,7 @@ from harness.catalog.steps import tool_plan
 from harness.catalog.workload import DEFAULT_WORKLOAD, Workload, steps_of, workload_json
 from harness.checks.binding import FileBinding, TornTail
 from harness.core.run import Isolation, Limits, RunSpec
-from harness.sandbox.cell import isolation_available
+from harness.sandbox.cell import BASE, isolation_available
 from harness.sandbox.environment import (
     ProgramNotFoundError,
     npm_platform,
@@ -91,11 +91,14 @@ def compile_subject(
     ``index`` makes it ready for one of the lives in ``life``: at that life's time, waiting for its end when it is
     done. ``file_name`` is what the workload's file is called.
 
-    Installs nothing: a package that is not in the cache makes the subject not available. Raises
-    :class:`ManifestError` for a variant that the target does not have.
+    A variant in full isolation is ready for the workspace that a cell shows it (:data:`harness.sandbox.cell.BASE`),
+    whatever ``workspace`` is. Installs nothing: a package that is not in the cache makes the subject not available.
+    Raises :class:`ManifestError` for a variant that the target does not have.
     """
     if isinstance(variant, str):
         variant = find_variant(target, variant)
+    if variant.isolation == "full":
+        workspace = Workspace(BASE, make=False)
     reason, package, headless = "", "", variant.headless
     if variant.package is not None:
         try:

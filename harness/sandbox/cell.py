@@ -35,6 +35,9 @@ from harness.sandbox import processes
 from harness.sandbox.isolation import IsolationError, NetworkUse, enter, forget_environment, mount_processes
 from harness.sandbox.portable import CallFailedError, dumps, loads, portable
 
+BASE = "/tmp/tornwrite"
+"""Where a target's workspace is seen in a cell: the same in every run, for programs write their own paths down."""
+
 DEFAULT_TIMEOUT_S = 300.0
 _END_S = 10.0
 _NO_PROCESSES = 124
@@ -72,21 +75,28 @@ def inside() -> bool:
 def isolated(
     function: Callable[..., Any],
     *args: Any,
-    writable: Sequence[str],
+    writable: Sequence[str] = (),
     shown: Sequence[str] = (),
     hidden: Sequence[str] = (),
+    base: str = "",
     timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> Isolated:
     """Return what ``function(*args)`` returns in a cell, or raise what it raises.
 
-    It may write below the directories in ``writable`` and nowhere else that lasts. ``shown`` are directories that it
-    needs and that may lie where a cell has private ones; ``hidden`` ones are empty inside. On return everything in
+    It may write below the directories in ``writable``, below ``base``, which it sees at :data:`BASE`, and nowhere else
+    that lasts. ``shown`` are directories that it needs and that may lie where a cell has private ones; ``hidden`` ones
+    are empty inside. On return everything in
     the cell is dead. Raises :class:`IsolationError` where there is no such place, :class:`CellEndedError` where the
     function did not answer within ``timeout_s`` seconds or at all.
     """
     if _inside:
         raise IsolationError("this process is in a cell already")
-    places = {"writable": tuple(writable), "shown": tuple(shown), "hidden": tuple(hidden)}
+    places = {
+        "writable": tuple(writable),
+        "shown": tuple(shown),
+        "hidden": tuple(hidden),
+        "moved": ((base, BASE),) if base else (),
+    }
     end = time.monotonic() + timeout_s
     pipes = _Pipes()
     processes.load_libc()
@@ -104,17 +114,10 @@ def isolated(
     return _outcome(answer, said, timeout_s)
 
 
-def in_cell(spec: RunSpec, function: Callable[..., Any], *args: Any, timeout_s: float) -> Isolated:
-    """As :func:`isolated`, in a cell that has the workspace of ``spec`` and what its isolation names."""
+def in_cell(spec: RunSpec, base: str, function: Callable[..., Any], *args: Any, timeout_s: float) -> Isolated:
+    """As :func:`isolated`, with what the isolation of ``spec`` names; ``base`` is a workspace for its directories."""
     needs = spec.isolation or Isolation()
-    return isolated(
-        function,
-        *args,
-        writable=[os.path.dirname(spec.root)],
-        shown=needs.shown,
-        hidden=needs.hidden,
-        timeout_s=timeout_s,
-    )
+    return isolated(function, *args, shown=needs.shown, hidden=needs.hidden, base=base, timeout_s=timeout_s)
 
 
 class _Pipes:
@@ -191,7 +194,7 @@ def _wait_for(keeper: int) -> None:
             pause = min(pause + 0.0005, 0.01)
 
 
-def _keep(pipes: _Pipes, caller: int, places: Mapping[str, tuple[str, ...]], work: Callable[[], Any]) -> NoReturn:
+def _keep(pipes: _Pipes, caller: int, places: Mapping[str, Any], work: Callable[[], Any]) -> NoReturn:
     """Be the keeper: enter, start the first process, wait for its end or the caller's, count, tell."""
     try:
         os.setsid()  # the terminal's Ctrl+C is the caller's alone
@@ -211,7 +214,7 @@ def _keep(pipes: _Pipes, caller: int, places: Mapping[str, tuple[str, ...]], wor
         os._exit(0)
 
 
-def _kept(pipes: _Pipes, caller: int, places: Mapping[str, tuple[str, ...]], work: Callable[[], Any]) -> _Ended:
+def _kept(pipes: _Pipes, caller: int, places: Mapping[str, Any], work: Callable[[], Any]) -> _Ended:
     processes.die_with_parent(caller)
     forget_environment()
     counters = enter(**places)
@@ -317,12 +320,13 @@ def _look() -> tuple[int, tuple[str, ...]]:
 
 @functools.lru_cache(maxsize=1)
 def isolation_available() -> str:
-    """Return "" if there can be cells here, else the reason, in one line. One is tried, once."""
+    """Return "" if there can be cells here, or this is one; else the reason, in one line. One is tried, once."""
+    if _inside:
+        return ""
     if sys.platform != "linux":
         return f"no namespaces on {sys.platform}"
     try:
-        with tempfile.TemporaryDirectory(prefix="cell-") as directory:
-            seen = isolated(_look, writable=[directory], timeout_s=_END_S)
+        seen = isolated(_look, writable=[tempfile.gettempdir()], timeout_s=_END_S)
     except (IsolationError, CellEndedError) as error:
         return str(error)
     except OSError as error:

@@ -86,12 +86,19 @@ def _set_read_only(path: str, *, on: bool, recursive: bool) -> None:
     _call(step, result)
 
 
-def enter(*, writable: Sequence[str], shown: Iterable[str] = (), hidden: Iterable[str] = ()) -> Counters:
+def enter(
+    *,
+    writable: Sequence[str],
+    shown: Iterable[str] = (),
+    hidden: Iterable[str] = (),
+    moved: Sequence[tuple[str, str]] = (),
+) -> Counters:
     """Take this process into full isolation; it must have a single thread, and can never have another.
 
     ``writable`` are the directories that it and its children may change. ``shown`` are directories they need: said
     where these lie below a private place, and would not be there else; what runs this program is always shown.
-    ``hidden`` directories are empty inside. Raises :class:`IsolationError`.
+    ``hidden`` directories are empty inside. ``moved``: writable directories, each with the path in a private place
+    under which it is seen. Raises :class:`IsolationError`.
     """
     if sys.platform != "linux" or fcntl is None:
         raise IsolationError(f"no namespaces on {sys.platform}")
@@ -106,6 +113,7 @@ def enter(*, writable: Sequence[str], shown: Iterable[str] = (), hidden: Iterabl
             [os.path.realpath(path) for path in writable],
             [os.path.realpath(path) for path in (*shown, *_own_directories())],
             [os.path.realpath(path) for path in hidden],
+            [(os.path.realpath(path), place) for path, place in moved],
         )
     except OSError as error:
         raise IsolationError(f"{error.filename or 'isolation'}: {error.strerror}") from error
@@ -118,10 +126,13 @@ def mount_processes() -> None:
 
 
 def _raise_loopback() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        request = struct.pack("16sH14x", b"lo", 0)
-        flags = struct.unpack("16sH14x", fcntl.ioctl(any_socket, _SIOCGIFFLAGS, request))[1]
-        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+            request = struct.pack("16sH14x", b"lo", 0)
+            flags = struct.unpack("16sH14x", fcntl.ioctl(any_socket, _SIOCGIFFLAGS, request))[1]
+            fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
+    except OSError as error:
+        raise IsolationError(f"bringing up loopback: {error.strerror}") from error
 
 
 def _own_directories() -> Iterable[str]:
@@ -129,16 +140,22 @@ def _own_directories() -> Iterable[str]:
     return (path for path in dict.fromkeys((sys.prefix, sys.base_prefix, *sys.path)) if os.path.isabs(path))
 
 
-def _arrange(writable: list[str], shown: list[str], hidden: list[str]) -> None:
+def _arrange(writable: list[str], shown: list[str], hidden: list[str], moved: list[tuple[str, str]]) -> None:
     """Make everything read-only but ``writable``, with nothing but ``shown`` in what is private or hidden."""
     private = [path for path in dict.fromkeys(map(os.path.realpath, PRIVATE)) if os.path.isdir(path)]
     empty = [*private, *(path for path in hidden if os.path.isdir(path))]
-    missing = [path for path in writable if not os.path.isdir(path)]
-    if missing:
-        raise IsolationError(f"{missing[0]}: no such directory")
-    needed = [path for path in dict.fromkeys((*writable, *_outermost(shown))) if os.path.isdir(path)]
+    for path in (*writable, *(path for path, _ in moved)):
+        if not os.path.isdir(path):
+            raise IsolationError(f"{path}: no such directory")
+    for _, place in moved:
+        if not any(_is_below(place, each) for each in private):
+            raise IsolationError(f"{place}: not in a private place: {', '.join(private)}")
+    needed = {path: path for path in (*writable, *_outermost(shown)) if os.path.isdir(path)}
+    needed |= {place: path for path, place in moved}
     # Opened before anything is covered, and in the new mounts: only those of this namespace can be bound.
-    held = {path: os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in needed}
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    held = {place: os.open(path, flags) for place, path in needed.items()}
+    writable = [*writable, *(place for _, place in moved)]
     try:
         _set_read_only("/", on=True, recursive=True)
         for path in empty:

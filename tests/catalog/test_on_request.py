@@ -28,6 +28,7 @@ from harness.catalog import subject as subject_module
 from harness.catalog.manifest import compile_manifest
 from harness.catalog.since import release
 from harness.sandbox import environment
+from harness.sandbox.cell import BASE
 from harness.sandbox.environment import npm_platform
 from harness.sandbox.workspace import Workspace
 
@@ -123,13 +124,14 @@ def test_the_real_cli_is_started_as_its_version_wants(
     assert subject.not_available == ""
     assert os.path.basename(subject.spec.argv[0]).startswith(first)
     assert subject.spec.argv[-1].endswith(file)
+    assert subject.spec.root == f"{BASE}/state"
     assert subject.headless is not None and subject.headless.offers("session") is offers
     spec = at_api(subject.spec, "http://127.0.0.1:4711")
     assert spec.isolation is not None and spec.isolation.hidden == ("/etc/claude-code",)
     assert dict(spec.environment) == {
         "PATH": environment.minimal_path(),
-        "HOME": workspace.root,
-        "TMPDIR": workspace.tmp,
+        "HOME": "/tmp/tornwrite/state",  # the same in every run: the CLI names directories after its own
+        "TMPDIR": "/tmp/tornwrite/tmp",
         "SHELL": "/bin/bash",
         "LANG": "C.UTF-8",
         "TERM": "xterm-256color",

@@ -20,7 +20,7 @@ from harness.core.fault import FaultPlan, Timed
 from harness.core.run import RunSpec
 from harness.engines import engine
 from harness.sandbox import processes
-from harness.sandbox.cell import CellEndedError, Isolated, inside, isolated, isolation_available
+from harness.sandbox.cell import BASE, CellEndedError, Isolated, inside, isolated, isolation_available
 from harness.sandbox.isolation import IsolationError, network_use
 from harness.sandbox.portable import CallFailedError
 from harness.sandbox.workspace import Workspace
@@ -163,6 +163,25 @@ def test_files_last_in_the_writable_directory_alone(tmp_path: Path) -> None:
     shown = isolated(os.path.exists, str(beside), writable=[str(mine)], shown=[str(beside)])
     hidden = isolated(os.listdir, "/etc", writable=[str(mine)], hidden=["/etc"])
     assert shown.value is True and hidden.value == []
+
+
+def write_at_the_base(text: str) -> tuple[str, list[str]]:
+    workspace = Workspace(BASE)
+    Path(workspace.root, "kept").write_text(text)
+    return workspace.root, sorted(os.listdir("/tmp"))
+
+
+@needs_cells
+@real
+def test_a_workspace_is_seen_at_one_path_wherever_it_is(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        outside = Workspace(str(tmp_path / name))
+        seen = isolated(write_at_the_base, name, base=outside.base)
+        assert seen.value[0] == f"{BASE}/state" and "tornwrite" in seen.value[1]
+        assert (tmp_path / name / "state" / "kept").read_text() == name
+    assert not os.path.exists(BASE)
+    named = Workspace(str(tmp_path / "three"), make=False)
+    assert named.root == str(tmp_path / "three" / "state") and not os.path.exists(named.base)
 
 
 ESCAPING = (
