@@ -32,9 +32,9 @@ from harness.core.run import Isolation, Recording
 from harness.core.tree import File, Tree
 from harness.engines import engine
 from harness.engines.headless import Deed, Dialogue, Moment, Session, run_session, run_sessions
-from harness.sandbox.cell import in_cell, isolation_available
+from harness.sandbox.cell import BASE, in_cell, isolation_available
 from harness.sandbox.workspace import Workspace
-from harness.services.messages_api.serving import MessagesService, ToolPlaces, prepare_tools, serving
+from harness.services.messages_api.serving import MessagesService, prepare_tools, serving
 
 pytestmark = [pytest.mark.real, pytest.mark.download, pytest.mark.timeout(600)]
 
@@ -58,7 +58,7 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path, evidence: bool) -> S
     except NotAvailableError as error:
         pytest.skip(str(error))
     chosen = select([f"claude_code@{request.param}"])[0]
-    made = compile_subject(chosen.target, chosen.variant, Workspace(str(tmp_path / "w")))
+    made = compile_subject(chosen.target, chosen.variant, Workspace(str(tmp_path / "workspace")))
     if made.not_available:
         pytest.skip(made.not_available)
     return made
@@ -93,19 +93,19 @@ class Stage:
         return run_session(spec, tuple(deeds), requests=self.more_requests())
 
 
-def on_stage(subject: Subject, play: Callable[[Stage], Any], *turns: Turn) -> tuple[Any, bytes]:
+def on_stage(place: Path, subject: Subject, play: Callable[[Stage], Any], *turns: Turn) -> tuple[Any, bytes]:
     """Run ``play`` in a cell with an API that has these turns; return what it gives, and the ledger."""
-    base = os.path.dirname(subject.spec.root)
-    places = prepare_tools(base)
 
-    def inside() -> Any:
+    def inside() -> tuple[Any, bytes]:
         script = ApiScript(turn=named(turns), api=Api(unique_ids=not subject.version.startswith("1.")))
-        with serving(script, f"{base}/log", tools=ToolPlaces(*places), cwd=subject.spec.cwd) as service:
-            return play(Stage(subject, service))
+        tools = prepare_tools(BASE)
+        with serving(script, f"{BASE}/log", tools=tools, cwd=subject.spec.cwd) as service:
+            return play(Stage(subject, service)), Path(tools.ledger).read_bytes()
 
-    seen = in_cell(subject.spec, inside, timeout_s=240)
+    seen = in_cell(subject.spec, Workspace(str(place / "workspace")).base, inside, timeout_s=240)
     assert seen.network.packets_elsewhere == 0 and seen.network.loopback_packets > 20
-    return seen.value, Path(places.ledger).read_bytes()
+    value: tuple[Any, bytes] = seen.value
+    return value
 
 
 def transcripts(tree: Tree) -> dict[str, list[dict[str, Any]]]:
@@ -137,18 +137,21 @@ class Played(NamedTuple):
     requests: list[RequestLine]
 
 
-def test_three_tools_at_once_complete_and_the_session_resumes(subject: Subject) -> None:
+def test_three_tools_at_once_complete_and_the_session_resumes(tmp_path: Path, subject: Subject) -> None:
     def play(stage: Stage) -> Played:
         first = stage.say(prompt="do three things")
         again = stage.say(start=first.final, prompt="again", resume=result_of(first)["session_id"])
         return Played(first, again, stage.requests())
 
     before = set(os.listdir("/tmp"))
-    played, ledger = on_stage(subject, play, Turn(text="now", call=THREE), Turn(text="done"), Turn(text="well"))
+    played, ledger = on_stage(
+        tmp_path, subject, play, Turn(text="now", call=THREE), Turn(text="done"), Turn(text="well")
+    )
     assert (played.first.exit_code, played.again.exit_code) == (0, 0)
     assert (played.first.survivors, played.again.survivors) == (0, 0)
     assert result_of(played.first)["result"] == "done" and result_of(played.again)["result"] == "well"
     session = result_of(played.first)["session_id"]
+    assert f".claude/projects/-tmp-tornwrite-cwd/{session}.jsonl" in played.first.final.names
     records = transcripts(played.first.final)[session]
     called = ledger.decode().split()
     assert len(called) == 3
@@ -161,7 +164,9 @@ def test_three_tools_at_once_complete_and_the_session_resumes(subject: Subject) 
     assert not left  # 2.1.91 makes /tmp/claude-0, whatever TMPDIR says
 
 
-def test_a_kill_leaves_calls_without_results_and_an_interrupt_answers_them(subject: Subject) -> None:
+def test_a_kill_leaves_calls_without_results_and_an_interrupt_answers_them(
+    tmp_path: Path, subject: Subject
+) -> None:
     def play(stage: Stage) -> tuple[Session, Session]:
         seen = Moment(counted="requests", delay_us=1_000_000)
         killed = stage.say([Deed(at=seen, signal="SIGKILL", victim="tree")], prompt="do")
@@ -169,7 +174,7 @@ def test_a_kill_leaves_calls_without_results_and_an_interrupt_answers_them(subje
         over = Deed(at=Moment(counted="lines", pattern='"type":"result"'), close=True)
         return killed, stage.say([Deed(say=user_line("do")), stop, over])
 
-    (killed, stopped), ledger = on_stage(subject, play, STUCK, STUCK)
+    (killed, stopped), ledger = on_stage(tmp_path, subject, play, STUCK, STUCK)
     assert (killed.signal, len(killed.done)) == (9, 1)
     assert len(ledger.splitlines()) >= 2  # 2.1.329 runs them one after the other
     (records,) = transcripts(killed.final).values()
@@ -182,7 +187,7 @@ def test_a_kill_leaves_calls_without_results_and_an_interrupt_answers_them(subje
     assert sorted(blocks(records, "tool_result")) == sorted(blocks(records, "tool_use"))
 
 
-def test_two_resumes_at_once_and_the_trace_of_a_session(subject: Subject) -> None:
+def test_two_resumes_at_once_and_the_trace_of_a_session(tmp_path: Path, subject: Subject) -> None:
     def play(stage: Stage) -> tuple[Session, tuple[Session, ...], Recording]:
         options = {"session": SESSION} if stage.words.offers("session") else {}
         first = stage.say(prompt="begin", **options)
@@ -194,7 +199,7 @@ def test_two_resumes_at_once_and_the_trace_of_a_session(subject: Subject) -> Non
 
     if reason := engine("ptrace").available():
         pytest.skip(reason)
-    (first, both, recording), _ = on_stage(subject, play, Turn(text="begun"))
+    (first, both, recording), _ = on_stage(tmp_path, subject, play, Turn(text="begun"))
     assert [session.exit_code for session in (first, *both)] == [0, 0, 0]
     if not subject.version.startswith("1."):
         assert SESSION in transcripts(first.final)
