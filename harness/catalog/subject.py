@@ -102,7 +102,7 @@ def compile_subject(
     reason, package, headless = "", "", variant.headless
     if variant.package is not None:
         try:
-            installed = find_installed(variant.package)
+            installed = find_installed(variant.package, target.name)
             package = installed.directory
             run, headless = changed(installed.version, variant.run, headless, variant.since)
             variant = msgspec.structs.replace(variant, run=run)

@@ -156,7 +156,8 @@ def test_what_cannot_be_had_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return compile_subject(chosen.target, chosen.variant, workspace).not_available
 
     assert reason("2.1.199") == (
-        "@anthropic-ai/claude-code@2.1.199 is not installed; tornwrite targets install puts it into the cache"
+        "@anthropic-ai/claude-code@2.1.199 is not installed; "
+        "tornwrite targets install claude_code@2.1.199 puts it into the cache"
     )
     assert reason("2.1.200") == f"@anthropic-ai/claude-code@2.1.200 has no program for {npm_platform()}"
     installed(monkeypatch, tmp_path, "2.1.201", f"{NAME}-{npm_platform()}/claude")
