@@ -9,9 +9,10 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from harness.cli.options import Number, duration
 from harness.cli.output import json_option, print_folded, print_line, say
@@ -24,6 +25,22 @@ if TYPE_CHECKING:
 
 _MAX_LIFE_S = 7 * 86_400.0
 _POLL_S = 0.1
+_SHOWN = 20
+_SPARE_S = 30.0
+"""How much longer than asked for the service could last: it is this command that ends it."""
+
+
+class ServedResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``--json`` prints. ``kinds`` of requests, ``ends`` of answers; ``refused``: the first texts."""
+
+    address: str
+    requests: int
+    kinds: dict[str, int]
+    ends: dict[str, int]
+    turns: int
+    turns_answered: int
+    refused: tuple[str, ...]
+    service_died: bool
 
 
 @click.command("serve-api")
@@ -41,7 +58,13 @@ _POLL_S = 0.1
     help="Where tools leave effects (DIR/ledger) and wait (DIR/gates); needed where the script has such calls.",
 )
 @click.option(
-    "--for", "life", default="8h", callback=duration, metavar="TIME", show_default=True, help="End after so long."
+    "--life",
+    type=Number(0, 1_000_000),
+    help="Make ids of their own for this life, so that a conversation that goes on meets none twice. [default: so many "
+    "services as FILE of --log holds already]",
+)
+@click.option(
+    "--for", "lasts", default="8h", callback=duration, metavar="TIME", show_default=True, help="End after so long."
 )
 @json_option
 def command(
@@ -50,7 +73,8 @@ def command(
     log: str | None,
     show_content: bool,
     tools: str | None,
-    life: float,
+    life: int | None,
+    lasts: float,
     as_json: bool,
 ) -> int:
     """Serve the scripted Messages API of SCENARIO on loopback until Ctrl+C.
@@ -65,11 +89,12 @@ def command(
     from harness.catalog.api_script import load_script
     from harness.services.messages_api.serving import serving
 
-    if not 0 < life <= _MAX_LIFE_S:
-        raise click.BadParameter(f"{life:g} s is not above 0 and at most 7 days", param_hint="'--for'")
+    if not 0 < lasts <= _MAX_LIFE_S:
+        raise click.BadParameter(f"{lasts:g} s is not above 0 and at most 7 days", param_hint="'--for'")
     if show_content and not log:
         raise click.UsageError("--show-content: needs --log FILE to keep it in")
     script = load_script(scenario)
+    script = msgspec.structs.replace(script, life=_services_in(log) if life is None else life)
     places = _places(script, tools)
     with _log_file(log) as path, contextlib.ExitStack() as stack:
         service = stack.enter_context(
@@ -80,12 +105,26 @@ def command(
                 cwd=os.getcwd(),
                 content=show_content,
                 port=port,
-                timeout_s=life,
+                timeout_s=lasts + _SPARE_S,
             )
         )
         _introduce(script, scenario, service, log, places, as_json)
-        lines, died = _follow(service, life)
+        lines, died = _follow(service, lasts)
     return _sum_up(script, service.url, lines, died, as_json)
+
+
+def _services_in(log: str | None) -> int:
+    """Return how many services have written to a log. Raises a usage error where a file is none."""
+    from harness.core.api_log import LogFormatError, StartLine, decode_lines
+
+    if log is None or not os.path.isfile(log):
+        return 0
+    with open(log, "rb") as stream:
+        try:
+            lines, _ = decode_lines(stream.read())
+        except LogFormatError as error:
+            raise click.BadParameter(f"{log} is no log of requests: {error}", param_hint="'--log'") from None
+    return sum(isinstance(line, StartLine) for line in lines)
 
 
 def _places(script: ApiScript, tools: str | None) -> ToolPlaces | None:
@@ -144,10 +183,10 @@ def _introduce(
     print_line("Ctrl+C ends it.")
 
 
-def _follow(service: MessagesService, life: float) -> tuple[list[LogLine], bool]:
+def _follow(service: MessagesService, lasts: float) -> tuple[list[LogLine], bool]:
     """Wait for Ctrl+C or the end of the time; return what the log says, and whether the service died before."""
     lines: list[LogLine] = []
-    end = time.monotonic() + life
+    end = time.monotonic() + lasts
     died = False
     with contextlib.suppress(KeyboardInterrupt):
         while time.monotonic() < end and not died:
@@ -162,30 +201,30 @@ def _sum_up(script: ApiScript, url: str, lines: list[LogLine], died: bool, as_js
     from harness.core.api_log import EndLine, RequestLine
 
     requests = [line for line in lines if isinstance(line, RequestLine)]
-    kinds = Counter(line.kind for line in requests)
-    ends = Counter(line.ended for line in lines if isinstance(line, EndLine))
+    kinds = Counter[str](line.kind for line in requests)
+    ends = Counter[str](line.ended for line in lines if isinstance(line, EndLine))
     answered = {line.turn for line in requests if line.turn and line.fault in ("", "stall")}
     refusals = [line.error for line in requests if line.kind == "refused"]
-    result: dict[str, Any] = {
-        "address": url,
-        "requests": len(requests),
-        "kinds": dict(kinds),
-        "ends": dict(ends),
-        "turns": len(script.turn),
-        "turns_answered": len(answered),
-        "refused": refusals[:20],
-        "service_died": died,
-    }
     code = 4 if died else 0
     if as_json:
-        print_line(result_document("serve-api", code, result))
+        result = ServedResult(
+            address=url,
+            requests=len(requests),
+            kinds=dict(kinds),
+            ends=dict(ends),
+            turns=len(script.turn),
+            turns_answered=len(answered),
+            refused=tuple(refusals[:_SHOWN]),
+            service_died=died,
+        )
+        print_line(result_document("serve-api", code, msgspec.to_builtins(result)))
         return code
     words = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "none"
     print_line(f"requests: {words}; turns answered: {len(answered)} of {len(script.turn)}")
     faults = ", ".join(f"{count} {what}" for what, count in sorted(ends.items()) if what != "complete")
     if faults:
         print_line(f"answers cut: {faults}")
-    for text in refusals[:20]:
+    for text in refusals[:_SHOWN]:
         print_folded("refused: ", text, 2)
     if died:
         say("the service died before its time")

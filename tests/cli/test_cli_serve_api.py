@@ -77,6 +77,16 @@ def test_where_gated_tools_are_is_said(here: Path) -> None:
     assert set(json.loads((here / "t" / "mcp.json").read_text())["mcpServers"]) == {"tornwrite"}
 
 
+def test_every_service_of_one_log_has_ids_of_its_own(here: Path) -> None:
+    (here / "s.toml").write_text(SCRIPT)
+    for _ in range(2):
+        assert tornwrite("serve-api", "s.toml", "--log", "log", "--for", "0.1s", cwd=here).exit_code == 0
+    assert (
+        tornwrite("serve-api", "s.toml", "--log", "log", "--for", "0.1s", "--life", "7", cwd=here).exit_code == 0
+    )
+    assert [json.loads(line)["life"] for line in (here / "log").read_text().splitlines()] == [0, 1, 7]
+
+
 WRONG = [
     (("serve-api",), "SCENARIO"),
     (("serve-api", "nowhere"), "no scenario 'nowhere'; valid: "),
@@ -85,7 +95,9 @@ WRONG = [
     (("serve-api", "s.toml"), "say where with --tools DIR"),
     (("serve-api", "s.toml", "--tools", "s.toml"), "Not a directory"),
     (("serve-api", "s.toml", "--tools", "t", "--log", "no/such/file"), "no/such"),
+    (("serve-api", "s.toml", "--tools", "t", "--log", "s.toml"), "s.toml is no log of requests: line 1"),
     (("serve-api", "s.toml", "--tools", "t", "--port", "70000"), "--port"),
+    (("serve-api", "s.toml", "--tools", "t", "--life", "-1"), "--life"),
     (("serve-api", "s.toml", "--tools", "t", "--for", "soon"), "--for"),
     (("serve-api", "s.toml", "--tools", "t", "--for", "0s"), "--for"),
     (("serve-api", "s.toml", "--tools", "t", "--show-content"), "needs --log FILE"),

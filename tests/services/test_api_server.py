@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -9,20 +10,27 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from harness.core.api_log import EndLine, LogLine, RequestLine, StartLine, decode_lines
+from harness.core.api_log import EndLine, LogLine, RequestLine, StartLine, decode_lines, encode_line
 from harness.core.api_script import Api, ApiScript, Call, Fault, Turn, named
+from harness.schemas import schema
+from harness.services.messages_api.answering import Player
 from harness.services.messages_api.log import Log, LogError
 from harness.services.messages_api.serving import ApiServiceError, MessagesService, serving
+from tests.report.json_schema_check import problems
 from tests.survivors import marked, survivors
 
 pytest.importorskip("uvicorn")
+app = pytest.importorskip("harness.services.messages_api.app")
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the service is for POSIX")
 
 ASKED: list[dict[str, Any]] = [{"role": "user", "content": "hi"}]
@@ -265,8 +273,140 @@ def test_a_client_that_goes_away_is_in_the_log_and_takes_its_turn_along(tmp_path
         assert b"next" in client.ask()[1]
 
 
+class Slow:
+    """An ASGI client that takes nothing, or says nothing."""
+
+    def __init__(self, body: bytes, takes: int) -> None:
+        self.body = [body] if body else []
+        self.takes = takes
+        self.got: list[Any] = []
+
+    async def receive(self) -> Any:
+        if not self.body:
+            await asyncio.sleep(60)
+        return {"type": "http.request", "body": self.body.pop(), "more_body": False}
+
+    async def send(self, message: Any) -> None:
+        self.got.append(message)
+        if len(self.got) > self.takes:
+            await asyncio.sleep(60)
+
+
+def _meet(tmp_path: Path, client: Slow, content: bool = False) -> list[LogLine]:
+    path = str(tmp_path / "log.jsonl")
+    api = app.MessagesApi(TWO, Player(TWO, {}), log := Log(path), None, content)
+    scope: Any = {"type": "http", "method": "POST", "path": "/v1/messages", "query_string": b"", "headers": []}
+    with contextlib.suppress(app.DroppedError):
+        asyncio.run(api(scope, client.receive, client.send))
+    log.close()
+    return list(decode_lines(Path(path).read_bytes())[0])
+
+
+def test_clients_that_say_nothing_or_take_nothing_are_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "BODY_S", 0.05)
+    monkeypatch.setattr(app, "SEND_S", 0.05)
+    (line, end) = _meet(tmp_path, silent := Slow(b"", 9))
+    assert isinstance(line, RequestLine) and isinstance(end, EndLine)
+    assert (line.status, silent.got[0]["status"]) == (408, 408)
+    body = json.dumps({"messages": ASKED, "stream": True, "tools": [{"name": "Bash"}]}).encode()
+    *_, end = _meet(tmp_path, Slow(body, 2))
+    assert isinstance(end, EndLine)
+    assert (end.ended, end.sent > 0) == ("too_slow", True)
+
+
+HARD = ["\ud800", "a", "", 1 << 70, float("nan")]
+anything = st.recursive(
+    st.one_of(st.sampled_from(HARD), st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(["role", "content", "type", "text", "id", "name", "tool_use_id", "input"]),
+            inner,
+            max_size=4,
+        ),
+    ),
+    max_leaves=10,
+)
+blocks = st.fixed_dictionaries(
+    {"type": st.sampled_from(["text", "tool_use", "tool_result", "image"])},
+    optional=dict.fromkeys(("text", "id", "tool_use_id", "name", "input", "content"), anything),
+)
+bodies = st.fixed_dictionaries(
+    {
+        "messages": st.one_of(
+            anything,
+            st.lists(
+                st.fixed_dictionaries(
+                    {
+                        "role": st.sampled_from(["user", "assistant", "system"]),
+                        "content": st.one_of(anything, st.lists(blocks)),
+                    }
+                ),
+                max_size=3,
+            ),
+        )
+    },
+    optional={"model": anything, "stream": anything, "tools": st.one_of(anything, st.just([{"name": "Bash"}]))},
+)
+
+
+def _is_answered_and_logged(body: Any) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        client = Slow(json.dumps(body).encode(), 99)
+        line, end = _meet(Path(directory), client, content=True)
+        assert isinstance(line, RequestLine) and isinstance(end, EndLine)
+        assert client.got[0]["status"] == line.status
+        assert line.status in (200, 400)
+        assert not client.got[-1]["more_body"]
+        shape = schema("api_log_line")
+        for said in (line, end):
+            assert list(problems(json.loads(encode_line(said)), shape, shape)) == []
+
+
+@given(st.one_of(bodies, anything))
+def test_any_json_gets_an_answer_and_two_whole_lines_in_the_log(body: Any) -> None:
+    _is_answered_and_logged(body)
+
+
+@pytest.mark.parametrize("value", HARD)
+def test_what_no_log_can_hold_is_logged_in_another_form(value: Any) -> None:
+    for kind in ("text", "tool_use", "tool_result"):
+        for name in ("text", "id", "tool_use_id", "name", "input", "content", "type"):
+            block = {"type": kind, "id": "a", "tool_use_id": "a", name: value}
+            _is_answered_and_logged({"messages": [{"role": "user", "content": [block]}], "model": value})
+
+
+def test_half_a_surrogate_pair_gets_the_apis_text_and_its_request_is_kept(tmp_path: Path) -> None:
+    body = {"messages": [{"role": "user", "content": [{"type": "text", "text": "a\ud800"}]}]}
+    line, _ = _meet(tmp_path, Slow(json.dumps(body).encode(), 99), content=True)
+    assert isinstance(line, RequestLine)
+    assert "no low surrogate in string" in line.error
+    assert line.content == [{"role": "user", "content": [{"type": "text", "text": "a?"}]}]
+    assert line.blocks[0].bytes == 4
+
+
+def test_nested_deeper_than_it_can_be_looked_at_is_refused(tmp_path: Path) -> None:
+    for depth in (200, 900, 100_000):
+        deep = b'{"a":' * depth + b"1" + b"}" * depth
+        body = b'{"messages":[{"role":"user","content":[{"type":"tool_use","id":"a","input":' + deep + b"}]}]}"
+        line, _ = _meet(tmp_path, Slow(body, 99), content=True)[-2:]
+        assert isinstance(line, RequestLine)
+        assert line.status == 400
+
+
+def test_more_requests_than_it_takes_are_refused_and_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "MOST_REQUESTS", 0)
+    (line, _) = _meet(tmp_path, Slow(b"x", 9))
+    assert isinstance(line, RequestLine)
+    assert (line.status, line.kind, line.error) == (503, "refused", "more than 0 requests")
+
+
 def test_requests_at_once_get_a_turn_each(tmp_path: Path) -> None:
-    script = ApiScript(turn=tuple(Turn(text=f"t{n}", delay_ms=100) for n in range(4)))
+    script = ApiScript(turn=tuple(Turn(text=f"t{n}", delay_ms=500) for n in range(4)))
     with served(tmp_path, script) as (client, service):
         connections = [http.client.HTTPConnection(client.address, timeout=20) for _ in range(4)]
         body = json.dumps({"messages": ASKED, "tools": [{"name": "Bash"}]})
@@ -327,7 +467,7 @@ def test_it_serves_a_socket_that_somebody_else_made(tmp_path: Path) -> None:
 
 
 def test_its_time_is_bounded_and_it_leaves_no_process(tmp_path: Path) -> None:
-    with served(tmp_path, TWO, timeout_s=0.5) as (_, service):
+    with served(tmp_path, TWO, timeout_s=1.5) as (_, service):
         assert marked(str(tmp_path)) == {service.pid}
         assert survivors(str(tmp_path), 10) == set()
         assert not service.running

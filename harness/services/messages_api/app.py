@@ -18,14 +18,14 @@ from typing import Any, NamedTuple
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
-from harness.checks.messages_api import validate
-from harness.core.api_log import AnswerEnd, EndLine, RequestKind, RequestLine
+from harness.checks.messages_api import ApiError, validate
+from harness.core.api_log import AnswerEnd, BlockLine, EndLine, RequestKind, RequestLine
 from harness.core.api_script import BASH, ApiScript
 from harness.services.messages_api.answering import Answer, Player
 from harness.services.messages_api.events import Piece, Stream, error_body, plain_of, status_error, stream_of
 from harness.services.messages_api.gates import Gates
 from harness.services.messages_api.log import Log, LogError
-from harness.services.messages_api.outline import outline_of
+from harness.services.messages_api.outline import keepable, outline_of, readable
 
 BODY_BYTES = 32 << 20
 """Largest request, as the API has it."""
@@ -51,9 +51,11 @@ class _RefusedError(Exception):
 
 
 class _Asked(NamedTuple):
-    """A request that is of the right shape."""
+    """A request that is of the right shape, and its outline."""
 
     messages: list[dict[str, Any]]
+    blocks: tuple[BlockLine, ...]
+    left_out: int
     tools: bool
     main: bool
     stream: bool
@@ -119,10 +121,7 @@ class MessagesApi:
     async def _message(self, number: int, request: Request, send: Send, body: bytes) -> None:
         try:
             asked = _asked(body)
-            error = validate(
-                [message for message in asked.messages if message["role"] != "system"],
-                unique_ids=self._unique_ids,
-            )
+            error = _judged(asked.messages, self._unique_ids)
         except _RefusedError as refused:
             await self._refuse(number, request, send, refused, len(body))
             return
@@ -131,8 +130,13 @@ class MessagesApi:
             await self._refuse(number, request, send, refusal, len(body), asked)
             return
         answer = self._player.next(asked.messages) if asked.main else self._player.side()
-        if self._gates is not None:
-            self._gates.make(answer)
+        try:
+            if self._gates is not None:
+                self._gates.make(answer)
+        except OSError as failed:
+            refusal = _RefusedError(500, "api_error", f"no gates for this turn: {failed.strerror}")
+            await self._refuse(number, request, send, refusal, len(body), asked)
+            return
         await self._give(number, request, send, len(body), asked, answer)
 
     async def _give(
@@ -199,7 +203,7 @@ class MessagesApi:
         size: int = 0,
         asked: _Asked | None = None,
     ) -> None:
-        line = self._line(number, request, refused.status, "refused", size, asked, None, str(refused))
+        line = self._line(number, request, refused.status, "refused", size, asked, None, readable(refused, 2_000))
         self._log.append(line)
         await _send(send, refused.status, refused.body, {"request-id": f"req_{number:06d}", **_NOT_AGAIN})
         self._end(number, "complete", len(refused.body))
@@ -220,12 +224,11 @@ class MessagesApi:
         answer: Answer | None,
         error: str = "",
     ) -> RequestLine:
-        blocks, left_out = outline_of(asked.messages) if asked is not None else ((), 0)
         return RequestLine(
             n=number,
             at_ms=self.at_ms,
             method=request.method[:16],
-            path=request.url.path[:200],
+            path=readable(request.url.path),
             status=status,
             kind=kind,
             bytes=size,
@@ -234,12 +237,12 @@ class MessagesApi:
             attempt=answer.attempt if answer is not None else 0,
             closing=answer is not None and answer.closing,
             messages=len(asked.messages) if asked is not None else 0,
-            blocks=blocks,
-            left_out=left_out,
+            blocks=asked.blocks if asked is not None else (),
+            left_out=asked.left_out if asked is not None else 0,
             calls=answer.calls if answer is not None else (),
             fault=answer.fault.kind if answer is not None and answer.fault is not None else "",
-            error=error[:2_000],
-            content=asked.messages if asked is not None and self._content else None,
+            error=error,
+            content=keepable(asked.messages) if asked is not None and self._content else None,
         )
 
     def _end(self, number: int, ended: AnswerEnd, sent: int) -> None:
@@ -264,11 +267,14 @@ async def _body_of(request: Request) -> bytes:
 def _asked(body: bytes) -> _Asked:
     """Return a request of the right shape. Raises :class:`_RefusedError`."""
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, ValueError) else "nested too deeply"
-        text = f"The request body is not valid JSON: {reason}"
-        raise _RefusedError(400, "invalid_request_error", text) from None
+        return _shaped(json.loads(body))
+    except ValueError as error:
+        raise _invalid(f"The request body is not valid JSON: {readable(error)}") from None
+    except RecursionError:
+        raise _invalid("The request body is not valid JSON: nested too deeply") from None
+
+
+def _shaped(value: Any) -> _Asked:
     if not isinstance(value, dict):
         raise _invalid("Input should be an object")
     messages = value.get("messages")
@@ -278,7 +284,18 @@ def _asked(body: bytes) -> _Asked:
         if not isinstance(message, dict) or message.get("role") not in ("user", "assistant", "system"):
             raise _invalid(f"messages.{number}.role: Input should be 'user' or 'assistant'")
     tools = _names_of(value.get("tools"))
-    return _Asked(messages, bool(tools), BASH in tools, value.get("stream") is True, str(value.get("model"))[:200])
+    blocks, left_out = outline_of(messages)
+    model = readable(value.get("model"))
+    return _Asked(messages, blocks, left_out, bool(tools), BASH in tools, value.get("stream") is True, model)
+
+
+def _judged(messages: list[dict[str, Any]], unique_ids: bool) -> ApiError | None:
+    """Return what the API refuses the messages with. Raises :class:`_RefusedError` where they cannot be judged."""
+    try:
+        said = [message for message in messages if message["role"] != "system"]
+        return validate(said, unique_ids=unique_ids)
+    except RecursionError:
+        raise _invalid("The request body is not valid JSON: nested too deeply") from None
 
 
 def _invalid(message: str) -> _RefusedError:

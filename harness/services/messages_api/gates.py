@@ -37,7 +37,8 @@ class _Gate:
         self.held = held
         self.path = path
         self.descriptor = -1
-        self.since = 0.0
+        self.since = time.monotonic()
+        """When it was made; once its call has come, when that was."""
         self.let_go = False
         self.asked = False
         self.over = False
@@ -49,10 +50,12 @@ class _Gate:
 
 
 class _Group(NamedTuple):
-    """The gates of one answer; ``order``: those that are let go, first to last."""
+    """The gates of one answer; ``order``: those that are let go, first to last. ``come_s``: how long a call may take
+    to come, which a client may start when those before it have ended."""
 
     gates: tuple[_Gate, ...]
     order: tuple[_Gate, ...]
+    come_s: float
 
 
 class Gates:
@@ -75,10 +78,12 @@ class Gates:
         gates = []
         for held in answer.held:
             path = gate_path(self._directory, held.tool_use_id)
+            with contextlib.suppress(FileNotFoundError):  # of a service that was killed
+                os.unlink(path)
             os.mkfifo(path, 0o600)
             gates.append(_Gate(held, path))
         ordered = sorted((gate for gate in gates if gate.held.order >= 0), key=lambda gate: gate.held.order)
-        self._groups.append(_Group(tuple(gates), tuple(ordered)))
+        self._groups.append(_Group(tuple(gates), tuple(ordered), self._hold_s * (1 + len(gates))))
         self._changed.set()
 
     def let_go(self, tool_use_id: str) -> None:
@@ -99,13 +104,13 @@ class Gates:
     def _step(self, now: float) -> None:
         for group in self._groups:
             for gate in group.gates:
-                self._look(gate, now)
+                self._look(gate, group.come_s, now)
             self._let_next_go(group, now)
         for group in [group for group in self._groups if all(gate.over for gate in group.gates)]:
             self._groups.remove(group)
 
-    def _look(self, gate: _Gate, now: float) -> None:
-        """See whether a call has come to its gate, has ended, or has waited too long."""
+    def _look(self, gate: _Gate, come_s: float, now: float) -> None:
+        """See whether a call has come to its gate, has ended, or is too late or waits too long."""
         if gate.over:
             return
         if gate.let_go:
@@ -115,6 +120,8 @@ class Gates:
             if gate.descriptor >= 0:
                 gate.since = now
                 self._say(gate, "waits")
+            elif now > gate.since + come_s:
+                self._be_over(gate, "given_up", now)
         elif _has_no_reader(gate.descriptor) or now > gate.since + self._hold_s:
             os.close(gate.descriptor)
             self._be_over(gate, "given_up", now)

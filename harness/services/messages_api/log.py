@@ -53,6 +53,10 @@ class Log:
         """How many bytes the log has."""
         return os.fstat(self._descriptor).st_size
 
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
     def append(self, line: LogLine) -> None:
         """Write one line. Raises :class:`LogError`, and does so ever after."""
         data = encode_line(line)

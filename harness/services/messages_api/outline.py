@@ -10,6 +10,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from harness.core.api_log import BlockLine
 
 MOST_BLOCKS = 4_000
@@ -18,10 +20,25 @@ MOST_BLOCKS = 4_000
 _HASH_DIGITS = 16
 
 
+def readable(value: object, most: int = 200) -> str:
+    """Return a text of a client as a log can hold it: bounded, and with no half of a surrogate pair."""
+    return str(value)[:most].encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def keepable(messages: Any) -> Any:
+    """Return what a request says as a log can hold it; what no log can hold is said in its place."""
+    try:
+        kept = json.loads(json.dumps(messages, ensure_ascii=False).encode("utf-8", "replace"))
+        msgspec.json.encode(kept)
+    except (ValueError, OverflowError, RecursionError) as error:
+        return f"cannot be kept: {error}"
+    return kept
+
+
 def outline_of(messages: Sequence[Any]) -> tuple[tuple[BlockLine, ...], int]:
     """Return the blocks of a request's messages, the last :data:`MOST_BLOCKS`, and how many are left out."""
     places = [
-        (number, str(message.get("role")), block)
+        (number, readable(message.get("role")), block)
         for number, message in enumerate(messages)
         if isinstance(message, dict)
         for block in _blocks(message.get("content"))
@@ -37,7 +54,7 @@ def _blocks(content: Any) -> list[dict[str, Any]]:
 
 
 def _line(message: int, role: str, block: dict[str, Any]) -> BlockLine:
-    kind = str(block.get("type"))
+    kind = readable(block.get("type"))
     data = _bytes_of(said_by(block))
     return BlockLine(
         message=message,
@@ -45,8 +62,8 @@ def _line(message: int, role: str, block: dict[str, Any]) -> BlockLine:
         type=kind,
         bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest()[:_HASH_DIGITS],
-        id=str(block.get("id" if kind == "tool_use" else "tool_use_id") or ""),
-        name=str(block.get("name") or "") if kind == "tool_use" else "",
+        id=readable(block.get("id" if kind == "tool_use" else "tool_use_id") or ""),
+        name=readable(block.get("name") or "") if kind == "tool_use" else "",
         is_error=block.get("is_error") is True,
     )
 

@@ -49,11 +49,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 def _listen(order: Order) -> socket.socket:
     if order.listener >= 0:
-        return socket.socket(fileno=order.listener)
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", order.port))
-    listener.listen(BACKLOG)
+        listener = socket.socket(fileno=order.listener)
+    else:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", order.port))
+        listener.listen(BACKLOG)
+    # Connections inherit it; asyncio sets it only on sockets that name their protocol, and events are small.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
