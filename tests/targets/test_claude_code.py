@@ -26,7 +26,7 @@ from harness.catalog import (
     user_line,
 )
 from harness.core.api_log import RequestLine
-from harness.core.api_script import Api, ApiScript, Call, Turn, named
+from harness.core.api_script import MCP_TOOLS, Api, ApiScript, Call, Turn, named
 from harness.core.fault import NO_FAULTS
 from harness.core.run import Isolation, Recording
 from harness.core.tree import File, Tree
@@ -34,7 +34,8 @@ from harness.engines import engine
 from harness.engines.headless import Deed, Dialogue, Moment, Session, run_session, run_sessions
 from harness.sandbox.cell import BASE, in_cell, isolation_available
 from harness.sandbox.workspace import Workspace
-from harness.services.messages_api.serving import MessagesService, prepare_tools, serving
+from harness.services.mcp_config import mcp_config
+from harness.services.messages_api.serving import MessagesService, ToolPlaces, prepare_tools, serving
 
 pytestmark = [pytest.mark.real, pytest.mark.download, pytest.mark.timeout(600)]
 
@@ -185,6 +186,24 @@ def test_a_kill_leaves_calls_without_results_and_an_interrupt_answers_them(
     assert any(b"control_response" in line for _, line in stopped.lines)
     (records,) = transcripts(stopped.final).values()
     assert sorted(blocks(records, "tool_result")) == sorted(blocks(records, "tool_use"))
+
+
+def test_gated_tools_of_an_mcp_server_finish_in_the_order_of_the_script(tmp_path: Path, subject: Subject) -> None:
+    calls = tuple(Call(tool=MCP_TOOLS[1], id=word, effect=True, hold="before_effect") for word in "abc")
+    told = Path(BASE, "mcp.json")
+
+    def play(stage: Stage) -> Session:
+        told.write_text(mcp_config(ToolPlaces(f"{BASE}/ledger", f"{BASE}/gates")))
+        return stage.say(prompt="do", tools=MCP_TOOLS, mcp=str(told))
+
+    session, ledger = on_stage(
+        tmp_path, subject, play, Turn(call=calls, finish=("c", "a", "b")), Turn(text="done")
+    )
+    assert session.exit_code == 0 and result_of(session)["result"] == "done"
+    (records,) = transcripts(session.final).values()
+    called = list(blocks(records, "tool_use"))
+    assert sorted(blocks(records, "tool_result")) == sorted(called) == sorted(ledger.decode().split())
+    assert len(called) == 3
 
 
 def test_two_resumes_at_once_and_the_trace_of_a_session(tmp_path: Path, subject: Subject) -> None:
