@@ -1,7 +1,8 @@
 """Drives one session of a program that holds conversations without a terminal, and says what came of it.
 
 It is started as it is, with no tracer: what is said to it, and which signals it gets, is a list of deeds, each at a
-moment that is counted: requests that its API has seen, lines that it printed, records in the files it writes. The
+moment that is counted: lines that it printed, records in the files it writes, and whatever the caller can count, such
+as requests that its API has seen. The
 exact moment of a file operation is for the ptrace engine, which runs the same command with nothing on standard input.
 
 A moment is looked for every millisecond, and deeds come in the order of the list. Non-goals: what the lines mean; the
@@ -17,7 +18,8 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -38,18 +40,18 @@ _LOOK_S = 1e-3
 _PAUSE_S = 0.05
 _READ_BYTES = 1 << 16
 
-Counted = Literal["start", "requests", "lines", "records"]
+_OWN = ("start", "lines", "records")
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
     """When something is done: once there are ``count`` of what is ``counted``, and ``delay_us`` later.
 
-    ``start``: the program runs; ``requests``: as the caller of :func:`run_session` counts them; ``lines``: lines on
-    its standard output in which ``pattern`` is found; ``records``: newlines in the files that match ``pattern``, a glob
-    below the state directory, over what they had at the start. The delay counts from when the moment was seen.
+    ``start``: the program runs; ``lines``: lines on its standard output in which ``pattern`` is found; ``records``:
+    newlines in the files that match ``pattern``, a glob below the state directory; else the name of one of the caller's
+    counters. Records and counters count from the program's start, the delay from when the moment was seen.
     """
 
-    counted: Counted = "start"
+    counted: str = "start"
     count: int = 1
     pattern: str = ""
     delay_us: int = 0
@@ -76,11 +78,11 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dialogue(msgspec.Struct, frozen=True, kw_only=True):
-    """One session that is to run, ``after_us`` later than the first; ``requests``: how many its API has seen."""
+    """One session that is to run, ``after_us`` later than the first; ``counters``: what a moment may be counted in."""
 
     spec: RunSpec
     deeds: tuple[Deed, ...] = ()
-    requests: Callable[[], int] = lambda: 0
+    counters: Mapping[str, Callable[[], int]] = {}
     after_us: int = 0
 
 
@@ -110,11 +112,11 @@ def run_session(
     spec: RunSpec,
     deeds: Sequence[Deed] = (),
     *,
-    requests: Callable[[], int] = lambda: 0,
+    counters: Mapping[str, Callable[[], int]] = MappingProxyType({}),
     linger_ms: int = 0,
 ) -> Session:
     """Run ``spec`` once, do what ``deeds`` say, and return how it went: :func:`run_sessions` of one."""
-    return run_sessions([Dialogue(spec=spec, deeds=tuple(deeds), requests=requests)], linger_ms=linger_ms)[0]
+    return run_sessions([Dialogue(spec=spec, deeds=tuple(deeds), counters=counters)], linger_ms=linger_ms)[0]
 
 
 def run_sessions(plans: Sequence[Dialogue], *, linger_ms: int = 0) -> tuple[Session, ...]:
@@ -127,6 +129,12 @@ def run_sessions(plans: Sequence[Dialogue], *, linger_ms: int = 0) -> tuple[Sess
     spec = plans[0].spec
     if any((plan.spec.root, plan.spec.start) != (spec.root, spec.start) for plan in plans):
         raise ValueError("sessions that run together have one state directory, and one start of it")
+    for plan in plans:
+        unknown = {deed.at.counted for deed in plan.deeds} - {*_OWN, *plan.counters}
+        if unknown:
+            raise ValueError(
+                f"nothing counts {sorted(unknown)[0]!r}; counted: {', '.join((*_OWN, *plan.counters))}"
+            )
     prepare(spec)
     before = cpu_of_children_ms()
     runs: list[_Run] = []
@@ -181,7 +189,7 @@ class _Run:
     def __init__(self, plan: Dialogue) -> None:
         self.spec = spec = plan.spec
         self.deeds = deeds = plan.deeds
-        self.requests = plan.requests
+        self._counters = plan.counters
         self.lines: list[tuple[int, bytes]] = []
         self.rest = bytearray()
         self.last_us = 0
@@ -191,6 +199,7 @@ class _Run:
         self.timed_out = False
         self._bytes = 0
         self._seen_at: float | None = None
+        self._began_at = {name: count() for name, count in plan.counters.items()}
         self._had = {
             deed.at.pattern: self._newlines(deed.at.pattern) for deed in deeds if deed.at.counted == "records"
         }
@@ -272,8 +281,8 @@ class _Run:
     def _count(self, moment: Moment) -> int:
         if moment.counted == "start":
             return moment.count
-        if moment.counted == "requests":
-            return self.requests()
+        if moment.counted in self._counters:
+            return self._counters[moment.counted]() - self._began_at[moment.counted]
         if moment.counted == "records":
             return self._newlines(moment.pattern) - self._had[moment.pattern]
         pattern = re.compile(moment.pattern.encode())

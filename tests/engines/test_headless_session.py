@@ -123,11 +123,14 @@ def test_a_signal_comes_at_its_record_and_later_by_its_delay(spec: RunSpec) -> N
 
 def test_requests_are_counted_by_the_caller(spec: RunSpec) -> None:
     began = time.monotonic()
-    seen = lambda: int((time.monotonic() - began) * 10)  # noqa: E731
+
+    def seen() -> int:
+        return 5 + int((time.monotonic() - began) * 10)  # five came before this program
+
     session = run_session(
         spec,
         [Deed(at=READY, say=line("sleep")), Deed(at=Moment(counted="requests", count=8), signal="SIGINT")],
-        requests=seen,
+        counters={"requests": seen},
     )
     assert (session.ending, session.exit_code) == ("exited", 7)
     assert kinds(session)[-1] == "interrupted"
@@ -136,7 +139,7 @@ def test_requests_are_counted_by_the_caller(spec: RunSpec) -> None:
 
 def test_a_moment_that_does_not_come_leaves_its_deed_undone(spec: RunSpec) -> None:
     never = Moment(counted="requests", count=1)
-    session = run_session(spec, [Deed(close=True), Deed(at=never, signal="SIGKILL")])
+    session = run_session(spec, [Deed(close=True), Deed(at=never, signal="SIGKILL")], counters={"requests": int})
     assert (session.ending, session.exit_code, len(session.done)) == ("exited", 0, 1)
 
 
@@ -181,6 +184,8 @@ def test_sessions_run_together_on_one_state(spec: RunSpec) -> None:
     assert kinds(first) == kinds(second) == ["ready", "heard", "result"]
     log = first.final.node_at(".claude/projects/-p/s.jsonl")
     assert isinstance(log, File) and log.content.to_bytes().count(b"\n") == 2
+    with pytest.raises(ValueError, match="nothing counts 'request'; counted: start, lines, records, requests"):
+        run_session(spec, [Deed(at=Moment(counted="request"))], counters={"requests": int})
     elsewhere = msgspec.structs.replace(spec, root=spec.cwd)
     with pytest.raises(ValueError, match="one state directory"):
         run_sessions([Dialogue(spec=spec), Dialogue(spec=elsewhere)])
