@@ -57,6 +57,8 @@ class IssuedCall(msgspec.Struct, frozen=True, kw_only=True):
 class RequestLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="request", tag_field="line"):
     """A request and what it is answered with. ``n`` counts requests from 1, ``turn`` those of the script.
 
+    ``status`` is 0 where the client went away before its request was whole.
+
     ``turn`` is 0 where no turn was taken; ``attempt`` counts the answers to one turn. ``left_out``: blocks at the
     start of the conversation that are not listed.
     """

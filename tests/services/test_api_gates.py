@@ -81,7 +81,7 @@ def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
 
         def start(*turns: Turn, **api: Any) -> Bench:
             places = prepare_tools(str(tmp_path / "tools"))
-            script = ApiScript(turn=named(turns), api=Api(**api))
+            script = ApiScript(turn=named(turns), api=Api(**{"patience_ms": 60_000, **api}))
             service = stack.enter_context(serving(script, str(tmp_path / "log.jsonl"), tools=places))
             return Bench(service, places)
 
@@ -131,6 +131,7 @@ def test_shells_end_in_the_order_of_the_script_whatever_order_they_come_in(
         (word, what) for word in "cab" for what in ("let_go", "ended")
     ]
     assert [shells[word].communicate()[0] for word in "abc"] == ["did a\n", "did b\n", "did c\n"]
+    assert (it.service.requests(), it.service.at_gates("let_go"), it.service.at_gates("given_up")) == (1, 3, 0)
     ended = {line.call: line.at_ms for line in it.gates if line.what == "ended"}
     let_go = {line.call: line.at_ms for line in it.gates if line.what == "let_go"}
     assert let_go["a"] - ended["c"] >= 29

@@ -405,6 +405,18 @@ def test_more_requests_than_it_takes_are_refused_and_logged(
     assert (line.status, line.kind, line.error) == (503, "refused", "more than 0 requests")
 
 
+def test_a_client_that_goes_away_while_it_asks_is_in_the_log(shared: tuple[Client, MessagesService]) -> None:
+    client, service = shared
+    service.new_lines()
+    host, port = client.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        time.sleep(0.05)
+    line, end = lines_of(service, 1)
+    assert isinstance(line, RequestLine) and isinstance(end, EndLine)
+    assert (line.status, line.kind, line.turn, end.ended) == (0, "refused", 0, "client_gone")
+
+
 def test_requests_at_once_get_a_turn_each(tmp_path: Path) -> None:
     script = ApiScript(turn=tuple(Turn(text=f"t{n}", delay_ms=500) for n in range(4)))
     with served(tmp_path, script) as (client, service):

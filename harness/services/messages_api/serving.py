@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from harness.core.api_log import LogLine, decode_lines
+from harness.core.api_log import GateEvent, GateLine, LogLine, RequestLine, decode_lines
 from harness.core.api_script import ApiScript
 from harness.sandbox import processes
 from harness.sandbox.environment import scrubbed
@@ -64,6 +64,8 @@ class MessagesService:
         """Where it listens, as ANTHROPIC_BASE_URL wants it."""
         self.log = log
         self._offset = offset
+        self._lines: list[LogLine] = []
+        self._told = 0
 
     @property
     def pid(self) -> int:
@@ -75,13 +77,28 @@ class MessagesService:
         """Whether it still serves."""
         return self._popen.poll() is None
 
-    def new_lines(self) -> tuple[LogLine, ...]:
-        """Return the lines that were added to the log since the last call, whole ones only."""
+    def lines(self) -> tuple[LogLine, ...]:
+        """Return what this service has written to its log so far, whole lines only."""
         with open(self.log, "rb") as stream:
             stream.seek(self._offset)
             lines, size = decode_lines(stream.read())
         self._offset += size
+        self._lines += lines
+        return tuple(self._lines)
+
+    def new_lines(self) -> tuple[LogLine, ...]:
+        """Return the lines that :meth:`new_lines` has not returned before."""
+        lines = self.lines()[self._told :]
+        self._told += len(lines)
         return lines
+
+    def requests(self) -> int:
+        """Return how many requests of the conversation have come, for moments that are counted in them."""
+        return sum(isinstance(line, RequestLine) and line.kind in ("main", "refused") for line in self.lines())
+
+    def at_gates(self, what: GateEvent) -> int:
+        """Return how often something has happened at the gates."""
+        return sum(isinstance(line, GateLine) and line.what == what for line in self.lines())
 
     def let_go(self, tool_use_id: str) -> None:
         """Let a held call go, whatever its turn's order says."""
