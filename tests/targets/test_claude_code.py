@@ -73,25 +73,18 @@ class Stage:
         self.words = subject.headless
         self.spec = at_api(subject.spec, service.url)
         self._service = service
-        self._requests: list[RequestLine] = []
 
     def requests(self) -> list[RequestLine]:
         """Return the requests of conversations so far."""
-        lines = self._service.new_lines()
-        self._requests += [line for line in lines if isinstance(line, RequestLine) and line.kind == "main"]
-        return self._requests
-
-    def more_requests(self) -> Callable[[], int]:
-        """Return what counts the requests from now on."""
-        before = len(self.requests())
-        return lambda: len(self.requests()) - before
+        lines = self._service.lines()
+        return [line for line in lines if isinstance(line, RequestLine) and line.kind == "main"]
 
     def say(self, deeds: Iterable[Deed] = (), start: Tree | None = None, **words: Any) -> Session:
         """Run one session on ``start``."""
         spec = msgspec.structs.replace(self.spec, argv=self.words.argv(self.spec.argv, **words))
         if start is not None:
             spec = msgspec.structs.replace(spec, start=start)
-        return run_session(spec, tuple(deeds), requests=self.more_requests())
+        return run_session(spec, tuple(deeds), counters={"waiting": lambda: self._service.at_gates("waits")})
 
 
 def on_stage(place: Path, subject: Subject, play: Callable[[Stage], Any], *turns: Turn) -> tuple[Any, bytes]:
@@ -169,7 +162,7 @@ def test_a_kill_leaves_calls_without_results_and_an_interrupt_answers_them(
     tmp_path: Path, subject: Subject
 ) -> None:
     def play(stage: Stage) -> tuple[Session, Session]:
-        seen = Moment(counted="requests", delay_us=1_000_000)
+        seen = Moment(counted="waiting", delay_us=300_000)
         killed = stage.say([Deed(at=seen, signal="SIGKILL", victim="tree")], prompt="do")
         stop = Deed(at=seen, say=interrupt_line("stop"))
         over = Deed(at=Moment(counted="lines", pattern='"type":"result"'), close=True)
@@ -177,7 +170,7 @@ def test_a_kill_leaves_calls_without_results_and_an_interrupt_answers_them(
 
     (killed, stopped), ledger = on_stage(tmp_path, subject, play, STUCK, STUCK)
     assert (killed.signal, len(killed.done)) == (9, 1)
-    assert len(ledger.splitlines()) >= 2  # 2.1.329 runs them one after the other
+    assert len(ledger.splitlines()) >= 2  # of each at least one: 2.1.329 runs them one after the other
     (records,) = transcripts(killed.final).values()
     assert set(blocks(records, "tool_result")) < set(blocks(records, "tool_use"))
     if subject.version.startswith("1."):
@@ -196,14 +189,15 @@ def test_gated_tools_of_an_mcp_server_finish_in_the_order_of_the_script(tmp_path
         told.write_text(mcp_config(ToolPlaces(f"{BASE}/ledger", f"{BASE}/gates")))
         return stage.say(prompt="do", tools=MCP_TOOLS, mcp=str(told))
 
-    session, ledger = on_stage(
-        tmp_path, subject, play, Turn(call=calls, finish=("c", "a", "b")), Turn(text="done")
-    )
+    # The CLI does not wait for its servers for ever; a loaded machine may be slow to start one.
+    before = Turn(call=(Call(tool="Bash", input={"command": "sleep 5"}),))
+    turns = (before, Turn(call=calls, finish=("c", "a", "b")), Turn(text="done"))
+    session, ledger = on_stage(tmp_path, subject, play, *turns)
     assert session.exit_code == 0 and result_of(session)["result"] == "done"
     (records,) = transcripts(session.final).values()
     called = list(blocks(records, "tool_use"))
-    assert sorted(blocks(records, "tool_result")) == sorted(called) == sorted(ledger.decode().split())
-    assert len(called) == 3
+    assert sorted(blocks(records, "tool_result")) == sorted(called)
+    assert sorted(called[1:]) == sorted(ledger.decode().split()) and len(called) == 4
 
 
 def test_two_resumes_at_once_and_the_trace_of_a_session(tmp_path: Path, subject: Subject) -> None:
