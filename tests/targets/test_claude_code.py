@@ -31,7 +31,7 @@ from harness.core.fault import NO_FAULTS
 from harness.core.run import Isolation, Recording
 from harness.core.tree import File, Tree
 from harness.engines import engine
-from harness.engines.headless import Deed, Dialogue, Moment, Session, run_session, run_sessions
+from harness.engines.headless import Deed, Moment, Session, SessionPlan, run_session, run_sessions
 from harness.sandbox.cell import BASE, in_cell, isolation_available
 from harness.sandbox.workspace import Workspace
 from harness.services.mcp_config import mcp_config
@@ -207,7 +207,7 @@ def test_two_resumes_at_once_and_the_trace_of_a_session(tmp_path: Path, subject:
         session = options.get("session") or result_of(first)["session_id"]
         argv = stage.words.argv(stage.spec.argv, prompt="go on", resume=session)
         spec = msgspec.structs.replace(stage.spec, argv=argv, start=first.final)
-        both = run_sessions([Dialogue(spec=spec), Dialogue(spec=spec, after_us=50_000)])
+        both = run_sessions([SessionPlan(spec=spec), SessionPlan(spec=spec, after_us=50_000)])
         return first, both, engine("ptrace").run(spec, NO_FAULTS)
 
     if reason := engine("ptrace").available():
