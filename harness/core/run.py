@@ -167,6 +167,8 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     armed_us: int | None = None
     scheduled: Scheduled | None = None
     """The decisions of a run under a schedule."""
+    tail_us: float | None = None
+    """How long it ran on after its last word on standard output, where the engine looks at the clock then."""
     wall_ms: float = 0.0
     cpu_ms: float = 0.0
     verify_ms: float = 0.0

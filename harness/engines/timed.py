@@ -109,6 +109,7 @@ class _Run:
         self.details: list[str] = []
         self.stopped: _Stopped | None = None
         self.armed_ns: int | None = None
+        self.said_ns = self.ended_ns = 0
         self.stdout_bytes = 0
         self.tails = {STDOUT: b"", 2: b""}
         setup = child_setup(processes=spec.limits.processes)
@@ -124,7 +125,7 @@ class _Run:
     def _on_output(self, stream: int, data: bytes) -> None:
         self.tails[stream] = (self.tails[stream] + data)[-TAIL_BYTES:]
         if stream == STDOUT:
-            now = time.monotonic_ns()
+            self.said_ns = now = time.monotonic_ns()
             self.stdout_bytes += len(data)
             self.acks += self.reader.feed(data)
             if self.armed_ns is None and self.reader.armed:
@@ -282,6 +283,7 @@ class TimedEngine:
             run = _Run(spec, faults, self._hooks)
             try:
                 run.go()
+                run.ended_ns = time.monotonic_ns()
                 run.linger(held)
             finally:
                 status = run.child.end()
@@ -289,6 +291,7 @@ class TimedEngine:
                 held.sweep()
                 run.child.close()
         final = _final_tree(run)
+        tail_us = max(0.0, (run.ended_ns - run.said_ns) / 1000) if run.said_ns else None
         ending, exit_code, signalled = _ending(run, status)
         details = [run.stopped.detail] if run.stopped else list(run.details)
         return Recording(
@@ -306,6 +309,7 @@ class TimedEngine:
             stdout_tail=run.tails[STDOUT],
             stderr_tail=run.tails[2],
             armed_us=None if run.armed_ns is None else (run.armed_ns - run.child.started_ns) // 1000,
+            tail_us=tail_us,
             wall_ms=wall_ms,
             cpu_ms=_cpu_ms() - cpu_before,
         )

@@ -5,6 +5,7 @@ Standard library only, any Python from 3.10; imports as little as it can, for it
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 
@@ -13,11 +14,20 @@ def install(connect: bool = True) -> Any:
 
     Without ``connect`` all goes on as if nobody watched, until it is connected.
     """
-    from . import channel, files, names, processes, streams
+    from . import channel
+
+    times = None
+    if os.environ.get(channel.VARIABLE, "").startswith("times:"):
+        from .times import Clock
+
+        channel.LINK = times = Clock()
+    from . import files, names, processes, streams
 
     if connect:
         channel.LINK.connect()
     processes.watch_signals()
     for module in (files, names, streams, processes):
         module.patch()
+    if times is not None:
+        times.ready()
     return channel.LINK
