@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import statistics
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -95,14 +94,14 @@ class Reader:
 
     def calls(self, notes: list[Note]) -> list[CallTime]:
         """Return the calls in the order in which they began, in nanoseconds of the system's clock."""
-        latency = _latency(notes)
+        waits = _pool_waits(notes)
         found: list[tuple[float, float, str, str, str]] = []
         for note in notes:
             process = self._process(note)
             for kind, name in self._operations(note, process):
                 path = None if kind == "ack" else self._root.relative(name)
                 if kind == "ack" or path is not None:
-                    wait = min(latency, (note.ended - note.began) / 2) if "a" in note.marks else 0.0
+                    wait = waits(note)
                     found.append((note.began + wait, note.ended - wait, kind, path or "", process.label))
         counter = PointCounter()
         out = []
@@ -168,37 +167,59 @@ def _joined(fields: list[bytes], at: int) -> str:
     return os.path.normpath(os.path.join(os.fsdecode(fields[at]), os.fsdecode(fields[at + 1])))
 
 
-def _latency(notes: list[Note]) -> float:
-    """Return how long an operation of the thread pool waits before it begins, and again before the program hears.
+def _pool_waits(notes: list[Note]) -> Callable[[Note], float]:
+    """Return what tells how long an operation waits for the thread pool, and as long again for the program to hear.
 
-    A close does next to nothing: what it takes is twice that.
+    The shortest of a kind waited least; a close does next to nothing, so what that takes is waiting alone.
     """
-    closes = [note.ended - note.began for note in notes if note.kind == "close" and "a" in note.marks]
-    others = [note.ended - note.began for note in notes if "a" in note.marks]
-    taken = statistics.median(closes) if closes else min(others, default=0)
-    return taken / 2
+    least: dict[str, int] = {}
+    for note in notes:
+        if "a" in note.marks:
+            taken = note.ended - note.began
+            least[note.kind] = min(taken, least.get(note.kind, taken))
+    waiting = least.get("close", min(least.values(), default=0))
+
+    def wait(note: Note) -> float:
+        if "a" not in note.marks:
+            return 0.0
+        return (note.ended - note.began - max(0, least[note.kind] - waiting)) / 2
+
+    return wait
+
+
+@contextlib.contextmanager
+def _notebook(directory: str) -> Iterator[tuple[int, str]]:
+    """Make what the notes go into: memory, where the system has such files; a disk is slow at times of its own."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("times")
+        path = f"/proc/{os.getpid()}/fd/{descriptor}"
+    else:
+        path = os.path.join(directory, _FILE)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        yield descriptor, path
+    finally:
+        os.close(descriptor)
+        if not path.startswith("/proc/"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
 
 
 def timed_calls(spec: RunSpec) -> TimedCalls:
     """Run a target once with the stopwatch in it, by the clock of timed kills."""
-    path = os.path.join(os.path.dirname(spec.root), _FILE)
-    environment = launch.environment(spec.environment, _PREFIX + path, launch.NODE_TIMES)
-    watched = msgspec.structs.replace(spec, argv=launch.booted(spec.argv), environment=environment)
     begun_ns = 0
 
     def begin() -> None:
         nonlocal begun_ns
         begun_ns = time.monotonic_ns()
 
-    try:
+    with _notebook(os.path.dirname(spec.root)) as (descriptor, path):
+        environment = launch.environment(spec.environment, _PREFIX + path, launch.NODE_TIMES)
+        watched = msgspec.structs.replace(spec, argv=launch.booted(spec.argv), environment=environment)
         recording = TimedEngine(Hooks(at_clock=begin)).run(watched)
-        with open(path, "rb") as stream:
+        with open(descriptor, "rb", closefd=False) as stream:
+            stream.seek(0)
             data = stream.read(_MAX_BYTES)
-    except FileNotFoundError:
-        data = b""
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
     return read_calls(spec, recording, data, begun_ns)
 
 

@@ -29,6 +29,8 @@ if (address.startsWith('times:')) {
   const file = pub.openSync(address.slice(6), 'a', 0o600);
   const NUL = Buffer.from([0]);
   let spent = 0n;
+  const MOST = 500000n; // what one note costs at most: in one that takes longer the process was interrupted anyway
+  const spend = (cost) => { spent += cost < MOST ? cost : MOST; };
 
   // Moments are told without what watching had cost by then.
   function record(marks, began, ended, fields, payload) {
@@ -50,9 +52,9 @@ if (address.startsWith('times:')) {
   function timed(request, came, fields, payload, work, told) {
     const note = (marks, ended, more) => {
       for (const each of fields) record(marks, began, ended - spent, more ? [...each, ...more] : each, payload);
-      spent += now() - ended;
+      spend(now() - ended);
     };
-    spent += now() - came;
+    spend(now() - came);
     const began = now() - spent;
     let result;
     try { result = work(); } catch (error) { note('f', now()); throw error; }
