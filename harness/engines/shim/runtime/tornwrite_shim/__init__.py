@@ -9,10 +9,11 @@ import os
 from typing import Any
 
 
-def install(connect: bool = True) -> Any:
+def install(connect: bool = True, began: int = 0) -> Any:
     """Watch this process from now on, for the engine that the environment names; return the connection.
 
-    Without ``connect`` all goes on as if nobody watched, until it is connected.
+    Without ``connect`` all goes on as if nobody watched, until it is connected. Where only times are asked for, they
+    are told without what it took to load all this, which ``began`` then.
     """
     from . import channel
 
@@ -29,5 +30,5 @@ def install(connect: bool = True) -> Any:
     for module in (files, names, streams, processes):
         module.patch()
     if times is not None:
-        times.ready()
+        times.ready(began)
     return channel.LINK
