@@ -23,12 +23,12 @@ import msgspec
 
 from harness.campaign.context import Case, Measured
 from harness.campaign.executor import Call, Executor
-from harness.campaign.predicting import Timings
-from harness.campaign.record import explore_request, with_start
+from harness.campaign.predicting import Timings, started_as
+from harness.campaign.record import explore_request, null_problem, with_start
 from harness.campaign.timed import measure_window, plain_run, timed_plans
 from harness.campaign.trials import judge_run
 from harness.campaign.work import record_and_explore, run_once, set_up, time_once
-from harness.catalog import Workload, compile_subject, list_targets, select
+from harness.catalog import ManifestError, Workload, compile_subject, list_targets, select
 from harness.checks import INVARIANTS
 from harness.core.prediction import Prediction, spell_prediction
 from harness.core.proportion import spell_rate, wilson
@@ -60,7 +60,10 @@ def measured_case(
     case = Case(subject=subject, faults=("kill",), invariants=frozenset(INVARIANTS), timed=kills, sample_max=0)
     if subject.setup:
         case = with_start(case, _call(executor, set_up, subject.spec, tuple(subject.setup)))
-    return Measured(case, _call(executor, record_and_explore, "ptrace", case.subject.spec, explore_request(case)))
+    explored = _call(executor, record_and_explore, "ptrace", case.subject.spec, explore_request(case))
+    if problem := null_problem(explored.recording):
+        raise SystemExit(f"error: {case.id}: {problem[1]}")
+    return Measured(case, explored)
 
 
 def _call(executor: Executor, function: Any, *args: Any) -> Any:
@@ -90,12 +93,15 @@ def measure(selector: str, kills: int, workload: Workload) -> dict[str, Any]:
                 return {"target": selector, "not_available": measured}
             exploration = measured.explored.explorations["kill"]
             window = measure_window(executor, measured)
-            tail_us = plain_run(executor, measured.case).tail_us
+            plain = plain_run(executor, measured.case)
             again: list[Any] = []
             outcomes = list(kills_of(measured, executor, window, again))
             bad_at_first, steps = steps_of(measured.trace, exploration.places)
-            runs, reason = usable(steps, (run.ending(tail_us) for run in again))
-            between = Timings(steps, bad_at_first, runs, reason).predict((window.start_us, window.end_us))
+            good, reason = usable(steps, again)
+            runs = [each for run in good for each in started_as(plain, run)]
+            between = Timings(steps, bad_at_first, runs, reason, len(good)).predict(
+                (window.start_us, window.end_us)
+            )
     made = [outcome for outcome in outcomes if outcome is not None]
     low, high = wilson(sum(made), len(made))
     before = window.prediction or Prediction(reason="nobody asked")
@@ -136,8 +142,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--updates", type=int, default=Workload().updates)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
+    if given.kills < 1 or given.updates < 1:
+        parser.error("--kills and --updates are at least 1")
+    targets = given.targets or vulnerable()
+    try:
+        several = [each for each in targets if len(select([each])) != 1]  # before the first is measured
+    except ManifestError as error:
+        parser.error(str(error))
+    if several:
+        parser.error(f"{several[0]!r} names several writers; name one of them")
     found = []
-    for selector in given.targets or vulnerable():
+    for selector in targets:
         found.append(measure(selector, given.kills, Workload(updates=given.updates)))
         if not given.json:
             print(_line(found[-1]), flush=True)

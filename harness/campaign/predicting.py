@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from harness.campaign.context import Case, Measured
 from harness.campaign.executor import Call, Executor
 from harness.campaign.work import time_once
@@ -29,6 +31,8 @@ class Timings(NamedTuple):
     runs: list[TimedCalls]
     reason: str = ""
     """Why there is no run, or one fewer."""
+    made: int = 0
+    """How many were made to get ``runs``, each of which may stand there with several starts."""
 
     def aim(self) -> tuple[float, float] | None:
         """Return when the first and the last change on disk come; ``None`` where no run tells."""
@@ -38,15 +42,39 @@ class Timings(NamedTuple):
         """Return the rate of kills inside a window, or why none can be told."""
         if not self.bad_at_first and not any(step.bad or step.torn for step in self.steps) and not self.reason:
             return Prediction(rate=0.0, high=0.0)
-        return predicted(self.steps, self.bad_at_first, self.runs, window) if self.runs else _none(self.reason)
+        if not self.runs:
+            return Prediction(reason=self.reason)
+        told = predicted(self.steps, self.bad_at_first, self.runs, window)
+        return msgspec.structs.replace(told, runs=self.made) if told.is_told else told
 
 
-def _none(reason: str) -> Prediction:
-    return Prediction(reason=reason)
+class PlainRun(msgspec.Struct, frozen=True, kw_only=True):
+    """How long an undisturbed and unwatched run takes: to its arm line (0 without one), and in all.
+
+    ``tail_us``: from its last word on standard output to its end; ``None`` where it says nothing. ``said_us``: when
+    that word came, in each of the runs, where the clock begins with the process.
+    """
+
+    armed_us: int
+    run_us: int
+    tail_us: float | None = None
+    said_us: tuple[float, ...] = ()
 
 
-def time_runs(executor: Executor, measured: Measured, tail_us: float | None, in_time: bool) -> Timings:
-    """Time plain runs of a case; ``tail_us`` is how long an unwatched one runs on after its last word."""
+def started_as(plain: PlainRun, run: TimedCalls) -> list[TimedCalls]:
+    """Return a timed run as it comes when it starts as each of the unwatched ones did.
+
+    To load what watches is part of the start, and a start takes a different time each time. What has an arm line needs
+    none of this.
+    """
+    run = run.ending(plain.tail_us)
+    if run.said_us is None or not plain.said_us:
+        return [run]
+    return [run.shifted(said_us - run.said_us) for said_us in plain.said_us]
+
+
+def time_runs(executor: Executor, measured: Measured, plain: PlainRun, in_time: bool) -> Timings:
+    """Time plain runs of a case, of which ``plain`` tells how they go when nobody watches."""
     explored = measured.explored.explorations.get("kill")
     if explored is None:
         return Timings([], False, [], "the states that a kill leaves were not explored")
@@ -56,10 +84,11 @@ def time_runs(executor: Executor, measured: Measured, tail_us: float | None, in_
     if not in_time:
         return Timings(steps, bad_at_first, [], "the budget is used up")
     runs = _runs(executor, measured.case)
-    good, reason = usable(steps, (run.ending(tail_us) for run in runs))
+    good, reason = usable(steps, runs)
     if len(good) * 2 <= len(runs):
         good = []
-    return Timings(steps, bad_at_first, good, reason)
+    starts = [each for run in good for each in started_as(plain, run)]
+    return Timings(steps, bad_at_first, starts, reason, len(good))
 
 
 def _runs(executor: Executor, case: Case) -> list[TimedCalls]:

@@ -17,7 +17,7 @@ import msgspec
 from harness.campaign.context import Case, Context, Measured
 from harness.campaign.errors import judge_error_run as judge_timed_run
 from harness.campaign.executor import Call, Executor
-from harness.campaign.predicting import time_runs
+from harness.campaign.predicting import PlainRun, time_runs
 from harness.campaign.programs import ExamineRequest, run_and_examine
 from harness.campaign.record import changes_state
 from harness.campaign.streams import stream
@@ -57,17 +57,6 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     def length_us(self) -> int:
         """The length of the window."""
         return self.end_us - self.start_us
-
-
-class PlainRun(msgspec.Struct, frozen=True, kw_only=True):
-    """How long an undisturbed and unwatched run takes: to its arm line (0 without one), and in all.
-
-    ``tail_us``: from its last word on standard output to its end; ``None`` where it says nothing.
-    """
-
-    armed_us: int
-    run_us: int
-    tail_us: float | None = None
 
 
 def window_of(trace: Trace, armed_us: int | None, wall_us: int, plain: PlainRun) -> Window:
@@ -115,6 +104,7 @@ def plain_run(executor: Executor, case: Case) -> PlainRun:
         armed_us=int(statistics.median(run.armed_us or 0 for run in runs)),
         run_us=int(statistics.median(run.wall_ms * 1000 for run in runs)),
         tail_us=statistics.median(tails) if tails else None,
+        said_us=() if case.subject.spec.arm else tuple(run.said_us for run in runs if run.said_us is not None),
     )
 
 
@@ -125,7 +115,7 @@ def measure_window(executor: Executor, measured: Measured, *, in_time: bool = Tr
     window = window_of(measured.trace, recording.armed_us, int(recording.wall_ms * 1000), plain)
     if not case.timed or case.control:
         return window
-    timings = time_runs(executor, measured, plain.tail_us, in_time)
+    timings = time_runs(executor, measured, plain, in_time)
     aimed = timings.aim()
     if aimed is not None:
         window = _around(*aimed, plain)

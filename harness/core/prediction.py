@@ -10,7 +10,7 @@ from harness.core.proportion import percent
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """``rate`` is the share of kills inside the window that do damage, over ``runs`` plain runs; -1 where none is told.
 
-    ``low`` and ``high`` are those of the run with the least and of the run with the greatest share. ``reason`` says why
+    ``low`` and ``high`` are the least and the greatest share of one run. ``reason`` says why
     there is no rate.
     """
 

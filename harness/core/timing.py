@@ -40,3 +40,12 @@ class TimedCalls(msgspec.Struct, frozen=True, kw_only=True):
         if self.said_us is None or tail_us is None:
             return self
         return msgspec.structs.replace(self, end_us=self.said_us + tail_us)
+
+    def shifted(self, by_us: float) -> TimedCalls:
+        """Return the run as one that started so much later."""
+        calls = tuple(
+            msgspec.structs.replace(call, begin_us=call.begin_us + by_us, end_us=call.end_us + by_us)
+            for call in self.calls
+        )
+        said_us = None if self.said_us is None else self.said_us + by_us
+        return msgspec.structs.replace(self, calls=calls, end_us=self.end_us + by_us, said_us=said_us)

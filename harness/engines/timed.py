@@ -307,6 +307,7 @@ class TimedEngine:
             stdout_tail=run.tails[STDOUT],
             stderr_tail=run.tails[2],
             armed_us=None if run.armed_ns is None else (run.armed_ns - run.child.started_ns) // 1000,
+            said_us=(run.said_ns - run.child.started_ns) / 1000 if run.said_ns else None,
             tail_us=tail_us,
             wall_ms=wall_ms,
             cpu_ms=_cpu_ms() - cpu_before,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from harness.campaign.context import Case, Measured
 from harness.campaign.executor import Call, Executor, Outcome
-from harness.campaign.predicting import time_runs
-from harness.campaign.timed import CATCHABLE, PlainRun, Window, moments, timed_plans, window_of
+from harness.campaign.predicting import PlainRun, started_as, time_runs
+from harness.campaign.timed import CATCHABLE, Window, moments, timed_plans, window_of
 from harness.campaign.work import Explored, Judged
 from harness.catalog import Subject
 from harness.core.operation import Ack, AnyOperation, Close, Open, Outside, Sync, Write
@@ -134,13 +134,25 @@ def explored(violated: int) -> Measured:
     return Measured(case, Explored(recording=recording, judged=judged, explorations={"kill": found}))
 
 
+PLAIN = PlainRun(armed_us=0, run_us=100_000)
+
+
+def test_without_an_arm_line_a_timed_run_starts_as_each_unwatched_one() -> None:
+    run = TimedCalls(end_us=900.0, said_us=500.0)
+    plain = msgspec.structs.replace(PLAIN, tail_us=100.0, said_us=(400.0, 800.0))
+    assert [(each.said_us, each.end_us) for each in started_as(plain, run)] == [(400, 500), (800, 900)]
+    assert started_as(PLAIN, run) == [run]
+    silent = TimedCalls(end_us=900.0)
+    assert started_as(plain, silent) == [silent]
+
+
 def test_no_plain_run_is_timed_where_it_would_tell_nothing() -> None:
     executor = OneByOne()
-    assert time_runs(executor, explored(0), None, in_time=True).predict((0, 1)) == Prediction(rate=0.0, high=0.0)
-    late = time_runs(executor, explored(1), None, in_time=False).predict((0, 1))
+    assert time_runs(executor, explored(0), PLAIN, in_time=True).predict((0, 1)) == Prediction(rate=0.0, high=0.0)
+    late = time_runs(executor, explored(1), PLAIN, in_time=False).predict((0, 1))
     assert (late.is_told, late.reason) == (False, "the budget is used up")
     assert executor.called == []
-    silent = time_runs(executor, explored(1), None, in_time=True)
+    silent = time_runs(executor, explored(1), PLAIN, in_time=True)
     assert executor.called == ["time_once"]  # and not five times
     assert silent.aim() is None
     assert silent.predict((0, 1)).reason == "it does not tell its times"
