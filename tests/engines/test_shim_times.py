@@ -9,11 +9,13 @@ import sys
 import textwrap
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harness.core.run import RunSpec
 from harness.core.timing import TimedCalls
 from harness.engines import engine
+from harness.engines.shim import launch
 from harness.engines.shim.clock import notes_of, timed_calls
 from harness.explore.exposure import missing, steps_of
 from harness.sandbox.workspace import Workspace
@@ -125,6 +127,20 @@ def test_another_program_tells_nothing_and_it_is_said(tmp_path: Path) -> None:
         place, sys.executable, "-c", "print('ARMED', flush=True); import os; os.kill(os.getpid(), 9)"
     )
     assert timed_calls(failing).problem == "a plain run did not come to its end"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["python", "node"])
+def test_a_program_that_may_not_note_its_times_runs_on(tmp_path: Path, name: str) -> None:
+    interpreter = sys.executable if name == "python" else shutil.which(name)
+    if interpreter is None:
+        pytest.skip("needs Node")
+    place = Workspace(str(tmp_path / "base"))
+    suffix, text = (".py", PYTHON) if name == "python" else (".mjs", NODE)
+    spec = spec_of(place, interpreter, program(tmp_path, f"w{suffix}", text))
+    nowhere = launch.environment(spec.environment, f"times:{tmp_path}/nowhere/log", launch.NODE_TIMES)
+    run = engine("timed").run(msgspec.structs.replace(spec, environment=nowhere))
+    assert (run.ending, run.exit_code, run.acks) == ("exited", 0, ("0", "1", "2"))
 
 
 def test_a_record_that_was_cut_off_is_left_out() -> None:

@@ -230,7 +230,7 @@ def read_calls(spec: RunSpec, recording: Recording, data: bytes, begun_ns: int) 
     if not own:
         program = os.path.basename(spec.argv[0]) if spec.argv else "?"
         return TimedCalls(problem=f"Python and Node programs tell their times, {program} does not")
-    if not begun_ns or recording.ending != "exited":
+    if not begun_ns or not (recording.ending == "exited" or recording.ended_as_told):
         return TimedCalls(problem="a plain run did not come to its end")
     begun = begun_ns - max(note.spent for note in own if note.began + note.spent <= begun_ns)
     calls = tuple(
