@@ -92,6 +92,8 @@ def measure(selector: str, kills: int, workload: Workload) -> dict[str, Any]:
             if isinstance(measured, str):
                 return {"target": selector, "not_available": measured}
             exploration = measured.explored.explorations["kill"]
+            if not exploration.violated:
+                return {"target": selector, "violated_states": 0}
             window = measure_window(executor, measured)
             plain = plain_run(executor, measured.case)
             again: list[Any] = []
