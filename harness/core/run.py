@@ -178,6 +178,10 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     armed_us: int | None = None
     scheduled: Scheduled | None = None
     """The decisions of a run under a schedule."""
+    said_us: float | None = None
+    """Microseconds from the start to its last word on standard output, where the engine looks at the clock then."""
+    tail_us: float | None = None
+    """How long it ran on after that."""
     wall_ms: float = 0.0
     cpu_ms: float = 0.0
     verify_ms: float = 0.0

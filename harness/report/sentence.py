@@ -20,7 +20,8 @@ from harness.core.fault import (
     Timed,
 )
 from harness.core.json_record import RecordError, convert_record
-from harness.core.proportion import percent, spell_rate, spell_wild_rate
+from harness.core.prediction import spell_prediction
+from harness.core.proportion import spell_rate, spell_wild_rate
 from harness.core.role import path_role
 from harness.core.schedule import Schedule
 from harness.core.verdict import Finding
@@ -347,7 +348,7 @@ def timed_rate(case: CaseView) -> str:
     if rate.window_ms is not None and rate.run_ms is not None:
         text += "; " + spell_wild_rate(rate.k, rate.n, rate.window_ms, rate.run_ms)
     if rate.predicted is not None:
-        text += f"; the exact verdicts predict roughly p {percent(rate.predicted)} %"
+        text += "; " + spell_prediction(rate.predicted)
     return text + (f"; {case.timed_inconclusive:,} inconclusive, not counted" if case.timed_inconclusive else "")
 
 
