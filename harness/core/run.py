@@ -95,6 +95,16 @@ class ToolPlan(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, steps=tuple(steps))
 
 
+class Isolation(msgspec.Struct, frozen=True, kw_only=True):
+    """That a run may only be in full isolation, and what it needs there.
+
+    ``shown``: directories that it reads, wherever they are; ``hidden``: directories that are to be empty for it.
+    """
+
+    shown: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+
+
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One execution of a target, fully spelt out: an engine knows no manifest.
 
@@ -106,7 +116,7 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     clock of a timed fault. ``tools`` are served beside the run
     by whoever starts the engine (:mod:`harness.services`), and so are further ``instances`` of the program on the same
     state, and ``readers`` of that state beside them, of which one more is ``listing``, where that is a
-    program; engines know nothing of them.
+    program; engines know nothing of them. With ``isolation`` it is refused outside of a cell.
     """
 
     argv: tuple[str, ...]
@@ -123,6 +133,7 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     instances: int = 1
     readers: int = 0
     listing: tuple[str, ...] = ()
+    isolation: Isolation | None = None
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,6 +185,10 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     """What readers beside the run have read, by path; ``None``: there was no file."""
     listed: tuple[int, bytes] | None = None
     """The exit code of the lister beside the run, and what it printed."""
+    said_us: float | None = None
+    """Microseconds from the start to its last word on standard output, where the engine looks at the clock then."""
+    tail_us: float | None = None
+    """How long it ran on after that."""
     wall_ms: float = 0.0
     cpu_ms: float = 0.0
     verify_ms: float = 0.0
