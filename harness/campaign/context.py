@@ -18,10 +18,11 @@ from harness.catalog import LifeRun, Subject
 from harness.checks import Expectation, Judge
 from harness.core.apply import trees_before
 from harness.core.event import AnyEvent, Notice, PhaseStarted, Subscriber, TrialFinished
-from harness.core.fault import CrashPoint, FaultClass
+from harness.core.fault import CrashPoint, FaultClass, FaultPlan
 from harness.core.operation import Rename, Truncate, Write
 from harness.core.point import at_phase, crash_points
 from harness.core.profile import Profile
+from harness.core.schedule import Schedule
 from harness.core.trace import Trace
 from harness.core.verdict import Finding, TrialKind, TrialRow, Verdict, case_file_name
 from harness.explore import CrashState, crash_states
@@ -126,6 +127,13 @@ class Measured:
     def __init__(self, case: Case, explored: Explored) -> None:
         self.case = case
         self.explored = explored
+        self.orders: dict[Schedule, Measured] = {}
+        """The same case as recorded in another order of operations, whose crash states were explored too."""
+
+    def under(self, plan: FaultPlan) -> Measured:
+        """Return what judges a run under ``plan``: of a fault within an order the recording of that order."""
+        order = plan.schedule
+        return self.orders.get(order, self) if plan.faults and isinstance(order, Schedule) else self
 
     @property
     def trace(self) -> Trace:

@@ -179,7 +179,7 @@ class _Phases(NamedTuple):
     unshown: dict[str, str]
     """Why a check did not see all states of power losses that it was to see, by case id."""
     unordered: dict[str, str]
-    """Why runs without a fault, or the search of their orders, say nothing of lost updates, by case id."""
+    """Why no orders of operations were searched although somebody asked, by case id."""
     explored: Explored
     advice: dict[str, Advice]
     unsaid: dict[str, dict[FaultClass, Mapping[str, str]]]
@@ -218,7 +218,11 @@ def _phases(ctx: Context, plan: Plan, options: Options) -> _Phases:
 def _finish(ctx: Context, plan: Plan, options: Options, phases: _Phases) -> CampaignFinished:
     rows = list(ctx.done.values())
     reasons = {item.case.id: item.explored.not_measured for item in phases.measured} | phases.unsaid
-    results = [_as_measured(case_result(case, rows, reasons.get(case.id)), phases) for case in plan.everything]
+    meeting = {item.case.id for item in phases.measured if item.interleaves}
+    results = [
+        _as_measured(case_result(case, rows, reasons.get(case.id), interleaves=case.id in meeting), phases)
+        for case in plan.everything
+    ]
     results = [with_cuts(result, ctx.cut) for result in results]
     if not options.shard.whole:
         results = [_of_shard(ctx, result, rows) for result in results]

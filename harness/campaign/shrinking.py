@@ -91,6 +91,8 @@ def _why_not(record: ReplayRecord) -> str:
         return "it is of a power loss, whose state is the smallest that shows it"
     if plan.concurrency:
         return "it is of a plain run, in which it happened by chance; search its order with run --schedules"
+    if plan.faults and plan.schedule is not None:
+        return "it is of a crash within an order of operations, which fit this workload alone"
     if record.kind == "probe" and plan.schedule is None:
         return "it is of a probe: its workload is its command, its place the first that shows it"
     return ""

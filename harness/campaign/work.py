@@ -43,13 +43,14 @@ from harness.sandbox.command import CommandResult, run_command
 from harness.sandbox.machine import is_case_sensitive
 from harness.sandbox.snapshot import read_tree
 from harness.sandbox.workspace import prepare
-from harness.services.together import all_instances
+from harness.services.together import all_instances, listed_in, reads_of
 from harness.services.tools import Service, serving
 
 _BY_OTHER_RUNS: frozenset[FaultClass] = frozenset({"errno", "short", "signal", "concurrency"})
 """The classes whose runs go on: what they leave is comparable only as far as two undisturbed runs agree."""
 
-
+_OF_ORDERS = frozenset({"M3"})
+"""What is judged of crash states too where writers meet: one of them may be about to make good what it overwrote."""
 _SHOWN = 4
 _WORDS_MAX = 200
 
@@ -67,6 +68,8 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     invariants: frozenset[str]
     case_sensitive: bool = True
     """Whether ``A`` and ``a`` are two files where the target ran: the rule by which paths in documents are compared."""
+    in_order: bool = False
+    """Whether the recorded run went in an order that was decided: then a crash may lose what another has saved."""
 
 
 class Explored(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +137,10 @@ def run_once(engine_name: str, spec: RunSpec, plan: FaultPlan = NO_FAULTS, *, ve
             recording = engine.run(served, plan, verify=verify, beside=service)
         else:
             recording = engine.run(served, plan, verify=verify)
-    return msgspec.structs.replace(recording, spec=spec)  # an address belongs to one run
+    recording = msgspec.structs.replace(recording, spec=spec)  # an address belongs to one run
+    if not _at_once(plan) or not spec.readers:
+        return recording
+    return msgspec.structs.replace(recording, reads=reads_of(spec), listed=listed_in(spec))
 
 
 def time_once(spec: RunSpec) -> TimedCalls:
@@ -147,12 +153,17 @@ def time_once(spec: RunSpec) -> TimedCalls:
 def _served(spec: RunSpec, plan: FaultPlan) -> Iterator[tuple[RunSpec, Service]]:
     """Serve the tools of a run inside the block: the one place that brings the two together."""
     tools = spec.tools.redrawn(plan.draw) if spec.tools is not None else None
-    in_turn = not leaves_alone(plan.schedule)
-    if tools is not None and in_turn:
+    decided = not leaves_alone(plan.schedule)
+    if tools is not None and decided:
         tools = tools.at_once()  # how late one is, is how late the scheduler lets its thread go on
-    together = all_instances(spec, in_turn=plan.fault_class != "concurrency")
-    with serving(msgspec.structs.replace(spec, tools=tools), in_turn=in_turn) as service:
+    together = all_instances(spec, in_turn=not _at_once(plan), decided=decided)
+    with serving(msgspec.structs.replace(spec, tools=tools), in_turn=decided) as service:
         yield msgspec.structs.replace(together, environment={**spec.environment, **service.environment}), service
+
+
+def _at_once(plan: FaultPlan) -> bool:
+    """Whether instances and readers run at once in a run under ``plan``; else one after the other."""
+    return plan.schedule is not None or plan.fault_class == "concurrency"
 
 
 def expectation_for(recording: Recording, judged: Judged) -> Expectation:
@@ -165,7 +176,8 @@ def expectation_for(recording: Recording, judged: Judged) -> Expectation:
 def judge_for(expectation: Expectation, judged: Judged) -> Judge:
     """Return the judge for states of the case that owes ``expectation``."""
     rules = Rules(case_sensitive=judged.case_sensitive)
-    return Judge(judged.bindings, expectation, judged.invariants or None, rules)
+    further = _OF_ORDERS if judged.in_order else frozenset()
+    return Judge(judged.bindings, expectation, judged.invariants or None, rules, further)
 
 
 def _same_outcome(first: Recording, second: Recording) -> bool:

@@ -131,6 +131,8 @@ def compile_subject(
         tools=tools if tools.steps or index is not None else None,
         instances=workload.instances,
         isolation=_isolation(variant, target, package),
+        readers=workload.readers,
+        listing=commands["list_command"] if workload.readers else (),
     )
     return Subject(
         target=target.name,

@@ -115,7 +115,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     ``id``; the first line that matches ``arm`` (the ``arm_times``-th, where several programs say it) starts the
     clock of a timed fault. ``tools`` are served beside the run
     by whoever starts the engine (:mod:`harness.services`), and so are further ``instances`` of the program on the same
-    state; engines know nothing of them. With ``isolation`` it is refused outside of a cell.
+    state, and ``readers`` of that state beside them, of which one more is ``listing``, where that is a
+    program; engines know nothing of them. With ``isolation`` it is refused outside of a cell.
     """
 
     argv: tuple[str, ...]
@@ -131,6 +132,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     tools: ToolPlan | None = None
     instances: int = 1
     isolation: Isolation | None = None
+    readers: int = 0
+    listing: tuple[str, ...] = ()
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,6 +185,10 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     """Microseconds from the start to its last word on standard output, where the engine looks at the clock then."""
     tail_us: float | None = None
     """How long it ran on after that."""
+    reads: Mapping[str, tuple[bytes | None, ...]] = {}
+    """What readers beside the run have read, by path; ``None``: there was no file."""
+    listed: tuple[int, bytes] | None = None
+    """The exit code of the lister beside the run, and what it printed."""
     wall_ms: float = 0.0
     cpu_ms: float = 0.0
     verify_ms: float = 0.0

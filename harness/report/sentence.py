@@ -72,6 +72,10 @@ _VERBS = {
 _BY_INVARIANT = {
     ("M10", "unreadable"): "hides the intact session in {path}",
     ("M6", "stale"): "leaves {path} behind the transcripts beside it",
+    **{
+        ("M2", damage): "shows a reader of {path} what is neither its old nor its new version"
+        for damage in ("torn", "empty", "missing", "other")
+    },
     ("M3", "stale"): "leaves in {path} what one of several writers wrote over",
     ("B7", "missing"): "leaves no new record after a recovery",
     ("M9", "stale"): "leaves {path} without what an acknowledged update set",
@@ -140,7 +144,17 @@ def circumstance(finding: Finding, show: Show) -> str:
     """Return when it breaks: ``when it is killed after its 2nd write to x.json``."""
     if finding.operation == _DIALOGUE:
         return _RESUMED[finding.fault_class]
-    faults = plan_of(finding).faults
+    plan = plan_of(finding)
+    order = plan.schedule
+    if not isinstance(order, Schedule):
+        return _struck(finding, plan.faults, show)
+    times = "once" if order.switches == 1 else f"{order.switches:,} times"
+    told = f"in an order of its own operations in which the turn passes {times}"
+    return f"{_struck(finding, plan.faults, show)}, {told}" if plan.faults else f"with no fault, {told}"
+
+
+def _struck(finding: Finding, faults: tuple[Fault, ...], show: Show) -> str:
+    """Return which fault it takes."""
     if faults and isinstance(faults[-1], PowerLoss):
         return power_circumstance(faults[-1], faults[:-1], show, place)
     if faults and isinstance(faults[0], Damaged):
@@ -165,10 +179,6 @@ def circumstance(finding: Finding, show: Show) -> str:
         return f"when it is {'killed' if finding.fault_class == 'kill' else 'cut short'} " + moment(
             finding.crash_point, show
         )
-    order = plan_of(finding).schedule
-    if isinstance(order, Schedule):
-        times = "once" if order.switches == 1 else f"{order.switches:,} times"
-        return f"with no fault, in an order of its own operations in which the turn passes {times}"
     if finding.fault_class == "concurrency":
         return "with no fault, when its own work meets"
     return f"under {finding.fault_class}"
