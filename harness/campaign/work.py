@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from harness.campaign import worker
 from harness.checks import (
     INVARIANTS,
     Expectation,
@@ -32,7 +33,7 @@ from harness.core.schedule import leaves_alone
 from harness.core.trace import Trace
 from harness.core.tree import Tree
 from harness.core.verdict import Violation
-from harness.engines import SchedulingEngine
+from harness.engines import KeepingEngine, SchedulingEngine
 from harness.engines import engine as engine_named
 from harness.explore import CrashState, Exploration, explore
 from harness.explore.states import StateClass
@@ -41,11 +42,13 @@ from harness.sandbox.machine import is_case_sensitive
 from harness.sandbox.snapshot import read_tree
 from harness.sandbox.workspace import prepare
 from harness.services.together import all_instances
-from harness.services.tools import serving
+from harness.services.tools import Standing, serving
 
 _BY_OTHER_RUNS: frozenset[FaultClass] = frozenset({"errno", "short", "signal", "concurrency"})
 """The classes whose runs go on: what they leave is comparable only as far as two undisturbed runs agree."""
 
+_TOOLS = Standing()
+"""Who serves the tools of runs under a schedule, where the engine keeps a process between runs too."""
 
 _SHOWN = 4
 _WORDS_MAX = 200
@@ -130,13 +133,16 @@ def run_once(engine_name: str, spec: RunSpec, plan: FaultPlan = NO_FAULTS, *, ve
     if tools is not None and in_turn:
         tools = tools.at_once()  # how late one is, is how late the scheduler lets its thread go on
     together = all_instances(spec, in_turn=plan.fault_class != "concurrency")
-    with serving(msgspec.structs.replace(spec, tools=tools), in_turn=in_turn) as service:
+    engine = engine_named(engine_name)
+    standing = _TOOLS if in_turn and isinstance(engine, KeepingEngine) else None
+    with serving(msgspec.structs.replace(spec, tools=tools), in_turn=in_turn, standing=standing) as service:
         served = msgspec.structs.replace(together, environment={**spec.environment, **service.environment})
-        engine = engine_named(engine_name)
         if plan.schedule is not None and isinstance(engine, SchedulingEngine):
             recording = engine.run(served, plan, verify=verify, beside=service)
         else:
             recording = engine.run(served, plan, verify=verify)
+    if isinstance(engine, KeepingEngine):
+        worker.keep(engine.server_pid, _TOOLS.pid)
     return msgspec.structs.replace(recording, spec=spec)  # an address belongs to one run
 
 

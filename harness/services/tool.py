@@ -1,4 +1,4 @@
-"""One tool of a scenario, as a program: takes its time, says its result, ends. ``gate.py`` starts it.
+"""One tool of a scenario, as a program: takes its time, says its result, ends. ``gate.py`` starts or forks it.
 
 Arguments: seed, id, characters of the result, milliseconds. Site-packages are not there, and need not be. It ends at
 once when its standard input does, so no tool outlives what started it.
@@ -12,7 +12,7 @@ import sys
 import time
 
 if __name__ == "__main__":
-    started = time.monotonic()
+    _STARTED = time.monotonic()
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from harness.core.derived import words
@@ -27,16 +27,17 @@ def _sleep(until: float) -> bool:
     return not select.select([0], [], [], left)[0]
 
 
-def main(arguments: list[str]) -> int:
-    """Run the tool; return its exit code."""
+def main(arguments: list[str], started: float = 0.0) -> int:
+    """Run the tool, which began at a ``time.monotonic()`` moment (0: now); return its exit code."""
+    started = started or time.monotonic()
     seed, tool_id, size, duration_ms = arguments
     text = words(int(seed), tool_id, int(size))
     if not _sleep(started + int(duration_ms) / 1000):
         return 1
-    sys.stdout.buffer.write(text.encode("utf-8"))
-    sys.stdout.buffer.flush()
+    with open(1, "wb", closefd=False) as stream:  # not sys.stdout: in a fork somebody else may have held that
+        stream.write(text.encode("utf-8"))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], _STARTED))

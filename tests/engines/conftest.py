@@ -30,7 +30,7 @@ def bench(tmp_path: Path) -> Iterator[Workspace]:
 @pytest.fixture
 def traced(bench: Workspace) -> Callable[..., Recording]:
     """Run a command under ptrace; ``{dir}`` in it is the state directory."""
-    return running(bench, "ptrace")
+    return running(bench, os.environ.get("WAY","ptrace"))
 
 
 @pytest.fixture(params=["ptrace", "shim"])
