@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from harness.cli.bisecting import How, Range, bisect_command
 from harness.cli.given import Given, takes_command
@@ -117,7 +116,7 @@ def _replay(record: ReplayRecord, how: How, make: Callable[[Workspace], tuple[Su
     from harness.campaign.run import worker_count
     from harness.campaign.scratch import scratch_workspace
     from harness.report.escape import plain
-    from harness.report.json_document import result_document
+    from harness.report.json_document import ReplayResult, result_document
 
     engine = chosen_engine(how.engine)
     with scratch_workspace() as workspace:
@@ -127,7 +126,8 @@ def _replay(record: ReplayRecord, how: How, make: Callable[[Workspace], tuple[Su
             result = replay(executor, subject, record, how.times, engine, how.profile)
     code = EXIT_CODES[result.answer]
     if how.as_json:
-        values = {**msgspec.to_builtins(result), "made_with": record.version, "version": subject.version}
+        fields = {name: getattr(result, name) for name in result.__struct_fields__}
+        values = ReplayResult(**fields, made_with=record.version, version=subject.version)
         print_line(result_document("replay", code, values, notes))
         return code
     for note in notes:

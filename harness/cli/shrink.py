@@ -134,10 +134,9 @@ def _print_text(record: ReplayRecord, result: Shrinking, seconds: float) -> None
 
 
 def _print_json(result: Shrinking, code: int, notes: tuple[str, ...]) -> None:
-    from harness.report.json_document import result_document
+    from harness.report.json_document import ShrinkResult, result_document
 
-    values = msgspec.to_builtins(result)
-    del values["verified"]["finding"]  # the token names it
+    values = msgspec.convert(result, ShrinkResult, from_attributes=True)
     print_line(result_document("shrink", code, values, notes))
 
 

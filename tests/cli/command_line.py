@@ -41,6 +41,13 @@ class Ended(NamedTuple):
         found: dict[str, Any] = value
         return found
 
+    def result(self, name: str) -> dict[str, Any]:
+        """The command's own part of the object, which fits the schema of that name."""
+        found: dict[str, Any] = self.document["result"]
+        shape = schema(name)
+        assert list(problems(found, shape, shape)) == []
+        return found
+
 
 def environment(**extra: str) -> dict[str, str]:
     """Return the environment of a command: this one's, the project importable, a width of 80 columns."""

@@ -17,9 +17,7 @@ from harness.cli.campaigns import Baseline, campaign
 from harness.core.event import AnyEvent, CampaignFinished, FindingConfirmed, TrialFinished
 from harness.core.shard import Shard
 from harness.core.verdict import Finding, TrialRow
-from harness.schemas import schema
 from tests.cli.command_line import Ended, in_process, one_line
-from tests.report.json_schema_check import problems
 from tests.report.two_runs import case, finding, line, started
 
 TORN = finding()
@@ -65,13 +63,6 @@ def stored(run_id: str, *findings: Finding, **more: Any) -> str:
     return run_id
 
 
-def fits(name: str, ended: Ended) -> dict[str, Any]:
-    result: dict[str, Any] = ended.document["result"]
-    shape = schema(name)
-    assert list(problems(result, shape, shape)) == []
-    return result
-
-
 def test_compare_says_fixed_unchanged_and_worse() -> None:
     stored("bad", TORN)
     stored("good")
@@ -82,7 +73,7 @@ def test_compare_says_fixed_unchanged_and_worse() -> None:
     assert in_process("compare", "bad", "bad").out.splitlines()[-1] == "Unchanged: 1 unchanged."
     worse = in_process("compare", "good", "bad", "--json")
     assert worse.exit_code == 1
-    assert fits("comparison", worse)["answer"] == "worse"
+    assert worse.result("comparison")["answer"] == "worse"
     pasted = in_process("compare", "bad", "good", "--markdown")
     assert pasted.out.startswith("# tornwrite compare: fixed\n")
 
@@ -92,7 +83,7 @@ def test_compare_cannot_decide_what_was_not_measured() -> None:
     stored("errno", rows=(row(),))
     ended = in_process("compare", "bad", "errno", "--json")
     assert ended.exit_code == 3
-    assert fits("comparison", ended)["findings"][0]["status"] == "not measured in B"
+    assert ended.result("comparison")["findings"][0]["status"] == "not measured in B"
     assert ended.document["errors"]
 
 
@@ -101,7 +92,7 @@ def test_shards_and_systems_in_one_report() -> None:
     stored("two", rows=(NULL, row("errno/1")), shard=Shard(2, 2))
     merged = in_process("report", "one", "two", "--json")
     assert merged.exit_code == 0
-    result = fits("campaign", merged)
+    result = merged.result("campaign")
     assert result["run_id"] == "one+two"
     assert result["cases"][0]["case"]["classes"][0]["runs"] == 2
     assert in_process("report", "two", "one", "--json").document["result"]["run_id"] == "one+two"
@@ -111,7 +102,7 @@ def test_shards_and_systems_in_one_report() -> None:
     stored("other", TORN, code=1)
     systems = in_process("report", "one", "two", "other", "--json")
     assert systems.exit_code == 1
-    assert len(fits("pooled", systems)["systems"]) == 2
+    assert len(systems.result("pooled")["systems"]) == 2
     assert in_process("report", "one", "two", "other", "--markdown").out.startswith("# tornwrite: several systems")
     missing = in_process("report", "one", "other")
     assert "shard 2/2: missing" in missing.out

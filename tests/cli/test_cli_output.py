@@ -161,9 +161,9 @@ def test_replays(here: Path) -> None:
     again = tornwrite("replay", token, "--times", "2", *command, "torn", "{dir}", cwd=here)
     assert again.exit_code == 1
     assert again.out.startswith("REPRODUCED 2/2")
-    fixed = tornwrite("replay", "--json", token, *command, "good", "{dir}", cwd=here).document
-    assert (fixed["exit_code"], fixed["result"]["answer"]) == (0, "FIXED")
-    assert fixed["errors"] == [
+    fixed = tornwrite("replay", "--json", token, *command, "good", "{dir}", cwd=here)
+    assert (fixed.exit_code, fixed.result("replay")["answer"]) == (0, "FIXED")
+    assert fixed.document["errors"] == [
         "note: not the command and check this token was made for, or another --torn-tail or --instances"
     ]
     changed = tornwrite("replay", token, *command, "fails", "{dir}", cwd=here)

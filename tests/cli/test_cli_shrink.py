@@ -49,6 +49,8 @@ def test_a_token_that_shows_nothing_is_one_line_and_the_code_of_a_replay(here: P
     ended = tornwrite("shrink", token, "--times", "1", "--quiet", cwd=here)
     assert ended.exit_code == 0
     assert one_line(ended).startswith("FIXED: crash point gone; ")
+    result = tornwrite("shrink", token, "--times", "1", "--json", cwd=here).result("shrinking")
+    assert (result["token"], result["verified"]["answer"], result["before"]) == ("", "FIXED", {})
 
 
 def test_what_cannot_be_shrunk_and_a_command_that_is_not_asked_for_are_refused(here: Path) -> None:

@@ -16,7 +16,7 @@ from harness.core.verdict import Violation
 from harness.explore.power.disk import Disk
 from harness.explore.power.effects import Names, effects_of
 from harness.explore.power.exploration import explore_power
-from harness.explore.power.membership import Membership
+from harness.explore.power.membership import SETS_MAX, Membership
 from harness.explore.power.order import Order, bits, order_of
 from harness.explore.power.states import Explorer
 from harness.explore.script import Script
@@ -24,6 +24,8 @@ from tests.explore.power_traces import calls, defined, lost_sets, shown, trace_o
 
 PROFILES = st.sampled_from([load_profile(name) for name in list_profiles()])
 FEW = 12
+DECIDED = SETS_MAX.bit_length() - 1
+"""So many effects a membership decides whatever their order is: all their subsets are few enough."""
 """Effects of a trace whose sets are tried one by one."""
 
 
@@ -62,7 +64,7 @@ def test_sampled_states_are_states_of_the_definition(steps: list, profile: Profi
 def test_membership_finds_every_state_that_is_explored(steps: list, profile: Profile) -> None:
     trace = trace_of(steps)
     made = order(trace, profile)
-    assume(len(made.effects.items) <= 2 * FEW)
+    assume(len(made.effects.items) <= DECIDED)
     membership = Membership(made)
     for state in Explorer(made, exhaustive=64).states():
         done = state.seq + 1
@@ -105,7 +107,7 @@ def test_trees_are_what_the_kept_effects_make_one_after_the_other(steps: list, p
 def test_without_a_loss_the_tree_is_that_of_the_run(steps: list, profile: Profile) -> None:
     trace = trace_of(steps)
     made = order(trace, profile)
-    assume(len(made.effects.items) <= 2 * FEW)
+    assume(len(made.effects.items) <= DECIDED)
     disk = Disk(made.effects)
     for index, tree in enumerate(made.effects.trees):
         assert disk.tree(index, 0) == tree

@@ -19,7 +19,7 @@ from harness.core.trace import Actor
 from harness.core.verdict import Finding, TrialRow
 from harness.report.bisection import BisectionResult
 from harness.report.compare import Comparison
-from harness.report.json_document import CampaignResult, ResultDocument
+from harness.report.json_document import CampaignResult, ReplayResult, ResultDocument, ShrinkResult
 from harness.report.pooled import PooledResult
 from harness.report.trace_document import TraceResult
 
@@ -94,7 +94,9 @@ def schemas() -> dict[str, dict[str, Any]]:
         "finding": _finding(),
         "pooled": _of(PooledResult),
         "rejudged": _of(Rejudged),
+        "replay": _of(ReplayResult),
         "result": _of(ResultDocument),
+        "shrinking": _of(ShrinkResult),
         "strip": _of(Strip),
         "trace_header": _header(),
         "trace_operation": _operation(),

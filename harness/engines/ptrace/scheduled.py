@@ -23,7 +23,7 @@ from harness.engines.calls.call import Call
 from harness.engines.ptrace import abi
 from harness.engines.ptrace.loop import Supervisor
 from harness.engines.ptrace.points import Point, Points
-from harness.engines.ptrace.stillness import is_asleep, is_through, state, used_ns, waits_for_a_lock
+from harness.engines.ptrace.stillness import is_asleep, look_beside, state, times_run, used_ns, waits_for_a_lock
 from harness.engines.ptrace.tracee import Thread
 from harness.engines.ptrace.watch import Watch
 from harness.explore.schedule import Scheduler
@@ -186,10 +186,13 @@ class ScheduledSupervisor(Supervisor):
         self._used.clear()
 
     def _offer(self, waiting: dict[str, int]) -> tuple[str, ...]:
-        """Return between whom to decide: nobody has a choice where a line is to be said first."""
-        said = (label for label, tid in waiting.items() if self._held[tid].point.operation == "say")
-        first = next(said, "") if self._scheduler.says_first and not self._scheduler.due() else ""
-        return (first,) if first else tuple(waiting)
+        """Return between whom to decide: nobody has a choice where a line is to be said first.
+
+        The same set for a decision that is drawn and for one that is made again: a search compares them.
+        """
+        said = [label for label, tid in waiting.items() if self._held[tid].point.operation == "say"]
+        first = min(said, default="") if self._scheduler.says_first else ""  # not who came first: that is chance
+        return (first,) if first and self._scheduler.due() in ("", first) else tuple(waiting)
 
     def _is_fed(self) -> bool:
         return self._beside is not None and self._beside.pid > 0
@@ -205,31 +208,43 @@ class ScheduledSupervisor(Supervisor):
         """Whether nobody else is on the way to an operation, as far as that can be seen in bounded time."""
         if not self._scheduler.patient:
             return True
-        others = [tid for tid in self._threads if tid not in self._held]
-        if not others and not self._unborn:
+        if len(self._threads) == len(self._held) and not self._unborn:
             return True
-        waited = time.monotonic() - self._moved
-        late = waited >= _SETTLING_S
-        if not late and (self._unborn or not self._at_rest(others)):
+        if time.monotonic() - self._moved < _SETTLING_S and not self._nobody_is_on_the_way():
             return False
-        if self._beside is not None and self._is_fed():
-            # What it said before it came to rest may have woken somebody who was asleep above.
-            if not late and not (is_through(self._beside.pid) and self._at_rest(others)):
-                return False
-            if self._beside.ready():
-                self._beside.go()
-                self._move()
-                return False
-        return late or self._at_rest(others)
-
-    def _at_rest(self, tids: Sequence[int]) -> bool:
-        """Whether these threads sleep, or spin. The first of a process may be dead while others of it live."""
-        for tid in tids:
-            letter, process = state(tid), self._threads[tid].process
-            left_behind = letter == "Z" and tid == process.pid and len(process.threads) > 1
-            if not (is_asleep(letter) or left_behind or (letter == "R" and self._spins(tid))):
-                return False
+        if self._beside is not None and self._is_fed() and self._beside.ready():
+            self._beside.go()
+            self._move()
+            return False
         return True
+
+    def _nobody_is_on_the_way(self) -> bool:
+        """Whether all who are not held sleep or spin, at one moment: none of them has run between two looks."""
+        if self._unborn:
+            return False
+        first = self._look()
+        return first is not None and first == self._look()
+
+    def _look(self) -> list[int] | None:
+        """Return how often each has run who is not held, if all of them sleep or spin.
+
+        The first thread of a process may be dead while others of it live.
+        """
+        seen = []
+        for tid, thread in self._threads.items():
+            if tid in self._held:
+                continue
+            letter, process = state(tid), thread.process
+            if letter == "R" and self._spins(tid):
+                continue
+            left_behind = letter == "Z" and tid == process.pid and len(process.threads) > 1
+            if not (is_asleep(letter) or left_behind):
+                return None
+            seen.append(times_run(tid))
+        if self._beside is None or not self._is_fed():
+            return seen
+        beside = look_beside(self._beside.pid)
+        return None if beside is None else seen + beside
 
     def _spins(self, tid: int) -> bool:
         used = used_ns(tid)
@@ -248,11 +263,6 @@ class ScheduledSupervisor(Supervisor):
                 problem = self._why_stuck() if waited_enough else ""
             if problem:
                 self._give_up(problem)
-
-    def _nobody_is_on_the_way(self) -> bool:
-        others = [tid for tid in self._threads if tid not in self._held]
-        fed = self._beside is not None and self._is_fed() and not is_through(self._beside.pid)
-        return not self._unborn and not fed and self._at_rest(others)
 
     def _why_stuck(self) -> str:
         due, waiting = self._scheduler.due(), self._waiting()

@@ -1,6 +1,9 @@
 """Whether threads of other processes are asleep, and in what, as ``/proc`` tells it.
 
 Used to give everybody who is on the way the time to come before a decision is made. It never decides who goes next.
+
+Threads are looked at one after the other, and one that is still awake may wake one that was seen asleep. So a look
+then takes how often each has run: where two looks in a row are equal, all of them slept at the moment in between.
 """
 
 from __future__ import annotations
@@ -32,24 +35,38 @@ def is_asleep(letter: str) -> bool:
 
 def used_ns(tid: int) -> int:
     """Return the processor time that a thread has used: a starved one has used none, one that spins a lot."""
-    try:
-        with open(f"/proc/{tid}/schedstat", "rb") as stream:
-            return int(stream.read().split()[0])
-    except (OSError, IndexError, ValueError):
-        return 0
+    return _scheduled(tid)[0]
 
 
-def is_through(pid: int) -> bool:
-    """Whether a process beside the run sleeps, and all that it started have ended."""
+def times_run(tid: int) -> int:
+    """Return how often a thread was given a processor; 0 where the kernel does not count that, or it is gone."""
+    return _scheduled(tid)[2]
+
+
+def _scheduled(tid: int) -> list[int]:
+    """Return processor time and waiting time in nanoseconds, and how often a thread was given a processor."""
     try:
-        threads = os.listdir(f"/proc/{pid}/task")
+        with open(f"/proc/{tid}/schedstat", "rb", buffering=0) as stream:
+            found = [int(word) for word in stream.read().split()]
+    except (OSError, ValueError):
+        found = []
+    return found if len(found) == 3 else [0, 0, 0]
+
+
+def look_beside(pid: int) -> list[int] | None:
+    """Look at a process beside the run: how often its threads have run, if all sleep and all it started have ended.
+
+    ``None`` while it is on the way to something. One that is gone is on the way to nothing.
+    """
+    try:
+        threads = [int(tid) for tid in os.listdir(f"/proc/{pid}/task")]
         for tid in threads:
             with open(f"/proc/{pid}/task/{tid}/children", encoding="ascii") as stream:
                 if any(state(int(child)) not in ("Z", "") for child in stream.read().split()):
-                    return False
+                    return None
     except OSError:
-        return True
-    return all(is_asleep(state(int(tid))) for tid in threads)
+        return []
+    return [times_run(tid) for tid in threads] if all(is_asleep(state(tid)) for tid in threads) else None
 
 
 def waits_for_a_lock(tid: int) -> str:
