@@ -23,7 +23,7 @@ from harness.engines.calls.call import Call
 from harness.engines.ptrace import abi
 from harness.engines.ptrace.loop import Supervisor
 from harness.engines.ptrace.points import Point, Points
-from harness.engines.ptrace.stillness import is_asleep, look_beside, state, times_run, used_ns, waits_for_a_lock
+from harness.engines.ptrace.stillness import Eyes, is_asleep, waits_for_a_lock
 from harness.engines.ptrace.tracee import Thread
 from harness.engines.ptrace.watch import Watch
 from harness.explore.schedule import Scheduler
@@ -83,6 +83,9 @@ class ScheduledSupervisor(Supervisor):
         self._moved = self._decided = time.monotonic()
         self._used: dict[int, int] = {}
         """Processor time of the threads that did not sleep, when they were first seen since anything moved."""
+        self._eyes = Eyes()
+        self._seen: dict[int, int] = {}
+        """What the last look saw, if everybody was at rest."""
         self._over = threading.Event()
 
     def run(self) -> None:
@@ -94,6 +97,7 @@ class ScheduledSupervisor(Supervisor):
         finally:
             self._over.set()
             guard.join()
+            self._eyes.close()
 
     def scheduled(self) -> Scheduled:
         """Return the decisions that were made."""
@@ -219,35 +223,42 @@ class ScheduledSupervisor(Supervisor):
         return True
 
     def _nobody_is_on_the_way(self) -> bool:
-        """Whether all who are not held sleep or spin, at one moment: none of them has run between two looks."""
+        """Whether all who are not held sleep or spin, at one moment: none of them has run between two looks.
+
+        A look may be the second of one pair and the first of the next: who was seen before slept all the while.
+        """
         if self._unborn:
             return False
-        first = self._look()
-        return first is not None and first == self._look()
+        before, now = self._seen, self._look()
+        if now is not None and not now.items() <= before.items():
+            before, now = now, self._look()
+        if now is not None:
+            self._seen = now if all(now.values()) else {}  # a kernel that does not count proves nothing of long ago
+        return now is not None and now.items() <= before.items()
 
-    def _look(self) -> list[int] | None:
+    def _look(self) -> dict[int, int] | None:
         """Return how often each has run who is not held, if all of them sleep or spin.
 
         The first thread of a process may be dead while others of it live.
         """
-        seen = []
+        seen = {}
         for tid, thread in self._threads.items():
             if tid in self._held:
                 continue
-            letter, process = state(tid), thread.process
+            letter, process = self._eyes.state(tid), thread.process
             if letter == "R" and self._spins(tid):
                 continue
             left_behind = letter == "Z" and tid == process.pid and len(process.threads) > 1
             if not (is_asleep(letter) or left_behind):
                 return None
-            seen.append(times_run(tid))
+            seen[tid] = self._eyes.times_run(tid)
         if self._beside is None or not self._is_fed():
             return seen
-        beside = look_beside(self._beside.pid)
-        return None if beside is None else seen + beside
+        beside = self._eyes.look_beside(self._beside.pid)
+        return None if beside is None else seen | beside
 
     def _spins(self, tid: int) -> bool:
-        used = used_ns(tid)
+        used = self._eyes.used_ns(tid)
         return used - self._used.setdefault(tid, used) > _SPIN_NS
 
     # -- when it does not go on -----------------------------------------------------------------------------
