@@ -27,7 +27,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from typing import IO, Any, NoReturn, Union
 
 LINE_BYTES = 1 << 16
@@ -61,7 +60,7 @@ class ForkedTool:
                 os.dup2(reading, 0)
                 os.dup2(writing, 1)
                 os.closerange(2, _MOST_DESCRIPTORS)
-                code = tool_main()(words)
+                code = tool_program().main(words)
             finally:
                 os._exit(code)
         os.close(reading)
@@ -95,12 +94,12 @@ class ForkedTool:
 
 
 @functools.cache
-def tool_main() -> Callable[[list[str]], int]:
-    """Return the program of a tool; the first call loads it, and is made before there are threads."""
+def tool_program() -> Any:
+    """Return the program of a tool as a module; the first call loads it, and is made before there are threads."""
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(_TOOL))))
     from harness.services import tool
 
-    return tool.main
+    return tool
 
 
 AnyTool = Union[ForkedTool, "subprocess.Popen[bytes]"]
@@ -148,13 +147,10 @@ class Gate:
         self.kill_tools()
 
     def _start(self, tool_id: Any) -> None:
-        known = self._service.tools.get(tool_id) if isinstance(tool_id, str) else None
         with self._changed:
-            if known is None or tool_id in self._tools:
+            if not isinstance(tool_id, str) or tool_id not in self._service.tools or tool_id in self._tools:
                 return  # what the plan does not have, or has once, is not started
-            size, duration_ms = known
-            words = [str(each) for each in (self._service.seed, tool_id, size, duration_ms)]
-            self._tools[tool_id] = self._service.start_tool(words)
+            self._tools[tool_id] = self._service.start_tool(self._service.words_of(tool_id))
             self._changed.notify_all()
 
     def _let_through(self, step: dict[str, Any]) -> bool:
@@ -219,8 +215,8 @@ class Service:
         self._turns = threading.Semaphore(0) if order["in_turn"] else None
         self._path: str = order["path"]
         self._forked: bool = order["forked"]
-        if self._forked:
-            tool_main()
+        for words in map(self.words_of, self.tools if self._forked else ()):
+            tool_program().result(*words[:-1])
         self._gates: list[Gate] = []
         self._threads: list[threading.Thread] = []
         self._free = threading.Semaphore(CONNECTIONS)
@@ -270,6 +266,10 @@ class Service:
         """Let one message out."""
         if self._turns is not None:
             self._turns.release()
+
+    def words_of(self, tool_id: str) -> list[str]:
+        """Return what a tool of the plan is told."""
+        return [str(each) for each in (self.seed, tool_id, *self.tools[tool_id])]
 
     def start_tool(self, words: list[str]) -> AnyTool:
         """Start a tool that is told so."""
