@@ -18,6 +18,7 @@ from harness.campaign.context import Context, Measured
 from harness.campaign.errors import judge_error_run as judge_plain_run
 from harness.campaign.executor import Call
 from harness.campaign.programs import Examined, ExamineRequest, run_and_examine
+from harness.campaign.proof import engine_for
 from harness.campaign.simplifying import simplify_order
 from harness.campaign.streams import stream
 from harness.campaign.trials import Result, Trial, broken_row, harness_failure
@@ -135,7 +136,7 @@ def _search(ctx: Context, measured: Measured) -> int:
     """Search one case, tell what came of it, and return how many schedules were tried."""
     case = measured.case
     search = ScheduleSearch(case.policy, ctx.seed, case.id)
-    spent: list[float] = []
+    spent: list[tuple[float, str]] = []
     first, cut = 0, ""
     while search.tried < case.schedules and not first:
         if ctx.expired():
@@ -158,24 +159,32 @@ def _count(number: int, one: str, more: str) -> str:
     return f"{number:,} {one if number == 1 else more}"
 
 
-def _cost(spent: list[float], recorded: float) -> str:
-    """Return what a schedule costs beside the recording, which holds nobody and does not see reads."""
-    return (
-        f"; each at {statistics.median(spent) / recorded:.1f} times the recording's cost"
-        if spent and recorded
-        else ""
-    )
+def _cost(spent: list[tuple[float, str]], recorded: float) -> str:
+    """Return what a schedule costs beside the recording, which holds nobody and does not see reads.
+
+    ``spent``: of each run the processor time, and why it was no fork of the preloaded program.
+    """
+    if not spent or not recorded:
+        return ""
+    times = statistics.median(cpu_ms for cpu_ms, _ in spent) / recorded
+    cold = min((reason for _, reason in spent if reason), default="")
+    how = f"each started anew ({cold})" if cold else "each a fork of the preloaded program"
+    return f"; {how}, at {times:.1f} times the recording's cost"
 
 
 def _run_batch(
-    ctx: Context, measured: Measured, search: ScheduleSearch, orders: list[AnySchedule], spent: list[float]
+    ctx: Context,
+    measured: Measured,
+    search: ScheduleSearch,
+    orders: list[AnySchedule],
+    spent: list[tuple[float, str]],
 ) -> int:
     """Run a batch, judge it in order and keep its rows; return the number of the first that violates, or 0."""
     case, begun = measured.case, search.tried
     request = ExamineRequest(check=case.subject.check)
     plans = [FaultPlan(schedule=order) for order in orders]
     calls = [
-        Call(run_and_examine, (ctx.engine, case.subject.spec, plan, request), index)
+        Call(run_and_examine, (engine_for(plan, ctx.engine), case.subject.spec, plan, request), index)
         for index, plan in enumerate(plans)
     ]
     outcomes = {outcome.key: outcome for outcome in ctx.executor.run(calls)}
@@ -187,7 +196,7 @@ def _run_batch(
         examined: Examined | None = None if failure else outcomes[index].value
         result = Result(broken_row(trial, failure)) if examined is None else judge_scheduled_run(trial, examined)
         scheduled = examined.recording.scheduled if examined is not None else None
-        spent += [examined.recording.cpu_ms] if examined is not None else []
+        spent += [(examined.recording.cpu_ms, examined.recording.why_cold)] if examined is not None else []
         search.ran(order, scheduled or Scheduled(schedule=schedule_of(()), problem="it was not run"))
         # Nobody drew this order: it counts for no rate.
         seen = [msgspec.structs.replace(each, runs=0) for each in result.observations]

@@ -1,7 +1,7 @@
 """What a worker process does: take a call, run it, leave nothing behind, answer.
 
-A worker has one thread and, between calls, no child but those it was told to :func:`keep`: an engine that waits for any child can
-run in it. Values and errors travel pickled; what pickle cannot carry goes through dill.
+A worker has one thread and, between calls, no child but those it was told to :func:`keep`: an engine that waits for
+any child can run in it. Values and errors travel pickled; what pickle cannot carry goes through dill.
 
 Non-goals: deadlines and deaths (the executor and the supervisor see to those).
 """

@@ -167,6 +167,8 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     armed_us: int | None = None
     scheduled: Scheduled | None = None
     """The decisions of a run under a schedule."""
+    why_cold: str = ""
+    """Why the program was started anew by an engine that forks preloaded ones; empty where nobody asked for a fork."""
     wall_ms: float = 0.0
     cpu_ms: float = 0.0
     verify_ms: float = 0.0

@@ -97,7 +97,7 @@ class ForkedTool:
 def tool_program() -> Any:
     """Return the program of a tool as a module; the first call loads it, and is made before there are threads."""
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(_TOOL))))
-    from harness.services import tool
+    from harness.services import tool  # noqa: PLC0415 -- the package is found only now
 
     return tool
 

@@ -35,7 +35,7 @@ _ARGUMENT_IN = {
 _ARGUMENT_HAS = {"open": (1, WRITE_INTENT), "openat": (2, WRITE_INTENT), "unshare": (0, abi.CLONE_FILES)}
 _WRITE_OPENS = ("open", "openat")
 _BY_DESCRIPTOR = {"newfstatat": 3, "statx": 2}
-"""Looks, and where their flags are: one that may go by a descriptor alone (fstat) is none at a name, and never stops."""
+"""Looks, and which argument is their flags: one that may go by a descriptor alone (fstat) never stops."""
 _SEEN_AS_EVENTS = ("clone", "clone3", "fork", "vfork")
 """Births are reported by ptrace events; only a birth that hides from ptrace is refused."""
 

@@ -17,6 +17,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from harness.core.fault import NO_FAULTS, FaultPlan
 from harness.core.run import Recording, RunSpec
 from harness.engines.base import Beside, EngineError, Observer
@@ -37,7 +39,9 @@ class _Fork:
 
     def __call__(self, spec: RunSpec, reads: bool) -> Child:
         """Fork and seize; see :data:`harness.engines.ptrace.launch.Launch`."""
-        (stdout, stdout_in), (stderr, stderr_in), (report, report_in), (waiting, gate) = (os.pipe() for _ in range(4))
+        (stdout, stdout_in), (stderr, stderr_in), (report, report_in), (waiting, gate) = (
+            os.pipe() for _ in range(4)
+        )
         stdin = os.open(os.devnull, os.O_RDONLY)
         theirs, ours = (stdin, stdout_in, stderr_in, report_in, waiting), (stdout, stderr, report, gate)
         try:
@@ -85,8 +89,6 @@ class ForkingPtraceEngine:
     def __init__(self) -> None:
         self._kept = Kept("traced")
         self._cold = PtraceEngine()
-        self.why_cold = ""
-        """Why the last run was started cold; empty where it was forked."""
 
     def available(self) -> str:
         """Return ``""``, or why this machine does not allow tracing."""
@@ -112,9 +114,9 @@ class ForkingPtraceEngine:
         command = command_lines.PythonCommand(spec.argv) if python else None
         server = self._kept.server_for(spec, command) if command is not None else None
         if command is None or server is None or server.reason:
-            self.why_cold = server.reason if server is not None else "it is not a program in Python"
-            return self._cold.run(spec, plan, verify=verify, observer=observer, beside=beside)
-        self.why_cold = ""
+            reason = server.reason if server is not None else "it is not the file of a Python program"
+            recording = self._cold.run(spec, plan, verify=verify, observer=observer, beside=beside)
+            return msgspec.structs.replace(recording, why_cold=reason)
         fork = _Fork(server, command)
         session = Session(spec, plan, observer, beside, fork)
         try:

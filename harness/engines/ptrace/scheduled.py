@@ -233,7 +233,9 @@ class ScheduledSupervisor(Supervisor):
         if now is not None and not now.items() <= before.items():
             before, now = now, self._look()
         if now is not None:
-            self._seen = now if all(now.values()) else {}  # a kernel that does not count proves nothing of long ago
+            self._seen = (
+                now if all(now.values()) else {}
+            )  # a kernel that does not count proves nothing of long ago
         return now is not None and now.items() <= before.items()
 
     def _look(self) -> dict[int, int] | None:

@@ -23,6 +23,7 @@ from harness.engines.shim import launch
 from harness.engines.shim.engine import ShimEngine, recorded
 from harness.engines.shim.session import Session
 
+
 class Forked:
     """A trial's process, a child of the server; see :class:`harness.sandbox.child.Started`."""
 

@@ -9,6 +9,7 @@ preloaded; then nothing is. A trial is watched by the shim, or traced: then it w
 installs the filter that it is given.
 """
 
+import _socket
 import ast
 import atexit
 import gc
@@ -17,10 +18,9 @@ import importlib.util
 import io
 import marshal
 import os
+import signal
 import struct
 import sys
-
-import _socket
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 if False:  # for readers and type checkers: importing it would be time of every start
@@ -33,6 +33,8 @@ _VERSION = 2
 _NEVER = frozenset(("antigravity", "this", "__future__", "__main__"))
 _MOST_MODULES = 500
 """Modules of the target that are looked at, at most."""
+_INTERRUPTED = -1
+"""In the place of an exit code: an interpreter that Ctrl+C has ended dies of the signal."""
 _SET_NO_NEW_PRIVS, _SET_SECCOMP, _MODE_FILTER = 38, 22, 2
 
 
@@ -307,6 +309,9 @@ def leave(code: int) -> None:
                 item.flush()
             except (OSError, ValueError):
                 continue
+    if code == _INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
     os._exit(code)
 
 
@@ -323,10 +328,8 @@ def become(order: "dict[str, typing.Any]", program: "typing.Any") -> None:
         if ended.code is not None and not isinstance(ended.code, int):
             raise
         code = (ended.code or 0) & 0xFF
-    except KeyboardInterrupt:
-        raise  # an interpreter dies of the signal then
     except BaseException as error:
-        code, trace = 1, error.__traceback__
+        code, trace = _INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1, error.__traceback__
         while trace is not None and os.path.dirname(trace.tb_frame.f_code.co_filename) == HERE:
             trace = trace.tb_next
         sys.excepthook(type(error), error.with_traceback(trace), trace)
