@@ -146,6 +146,11 @@ def run_once(engine_name: str, spec: RunSpec, plan: FaultPlan = NO_FAULTS, *, ve
     return msgspec.structs.replace(recording, spec=spec)  # an address belongs to one run
 
 
+def standing_pid() -> int:
+    """Return the process that serves the tools of one run after the other; 0 where there is none."""
+    return _TOOLS.pid
+
+
 def expectation_for(recording: Recording, judged: Judged) -> Expectation:
     """Return what states of the case owe, whose null run ``recording`` is."""
     if recording.trace is None:
