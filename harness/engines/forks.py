@@ -3,8 +3,8 @@
 A server is started for one command, loads once what the command imports, and forks when it is told to. What a forked
 trial has in common with a cold start, and what not, is said by the engines that use one.
 
-Non-goals: other runtimes; systems without fork; a target whose imports change files, keep some open or start threads
-(``ForkServer.reason`` says so, and who wanted to fork starts it cold).
+Non-goals: other runtimes; systems without fork; a target whose imports change files, keep some open, print or start
+threads (``ForkServer.reason`` says so, and who wanted to fork starts it cold).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import marshal
 import os
+import select
 import socket
 import struct
 import subprocess
@@ -44,15 +45,15 @@ class ForkServer:
         self._control.settimeout(_ANSWER_S)
         what = (command.kind, command.what, *command.rest)
         argv = [command.program, *command.flags, SERVER, str(theirs.fileno()), way, *what]
-        places = _places(spec)
+        places = _places(spec) if way == "traced" else ()  # the shim sees for itself what is changed
         before = _listed(places)
         self._popen = subprocess.Popen(
             argv,
             cwd=spec.cwd,
             env=launch.environment(spec.environment, "") if way == "shim" else dict(spec.environment),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             pass_fds=(theirs.fileno(),),
             start_new_session=True,
             preexec_fn=child_setup(  # noqa: PLW1509 -- it makes system calls only
@@ -68,6 +69,10 @@ class ForkServer:
         self._control.settimeout(_ANSWER_S)
         if not self.reason and _listed(places) != before:
             self.reason = "what it loads changes files"
+        assert self._popen.stdout is not None
+        with self._popen.stdout as said:
+            if not self.reason and way == "traced" and select.select([said], [], [], 0)[0]:
+                self.reason = "what it loads prints something"
         if self.reason:
             self.close()
 
@@ -180,6 +185,7 @@ def _listed(places: Sequence[str]) -> list[tuple[str, int]]:
     for place in places:
         with contextlib.suppress(OSError):
             found += [(entry.path, entry.stat(follow_symlinks=False).st_mtime_ns) for entry in os.scandir(place)]
-    with contextlib.suppress(OSError):
-        found.append((places[0], os.stat(places[0]).st_mtime_ns))
+    for place in places[:1]:
+        with contextlib.suppress(OSError):
+            found.append((place, os.stat(place).st_mtime_ns))
     return sorted(found)

@@ -35,6 +35,7 @@ for name in ("fcntl", "resource", "pwd", "grp", "termios"):
 sys.platform = "win32"
 from harness.engines import engine
 print(engine("ptrace").available())
+assert engine("ptrace-forked").available() == engine("ptrace").available()
 """
 
 

@@ -6,8 +6,8 @@ the tracer. Not the same: what the interpreter and the imports did before the pr
 string hashes, and whatever a module of the standard library or of a package computes when it is imported, are the
 server's for all runs; a module of the interpreter that the program never imported may be loaded already.
 
-Non-goals: other runtimes; a target whose imports change files, keep some open or start threads (it is started cold,
-and its recordings say so by their ``engine``); proofs: what is found this way is confirmed by cold starts.
+Non-goals: other runtimes; a target whose imports change files, keep some open, print or start threads (it is started
+cold, and its recordings say so by their ``engine``); proofs: what is found this way is confirmed by cold starts.
 """
 
 from __future__ import annotations

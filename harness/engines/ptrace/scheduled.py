@@ -122,7 +122,9 @@ class ScheduledSupervisor(Supervisor):
         """Run the operation to its exit; one that may wait, or ends somebody, only to its beginning."""
         thread, point = held
         if point.looks and point.operation != "open" and self._scheduler.patient:
-            abi.ptrace(abi.PTRACE_CONT, tid)  # nobody goes on before it has come to rest, and what it returns is its own
+            abi.ptrace(
+                abi.PTRACE_CONT, tid
+            )  # nobody goes on before it has come to rest, and what it returns is its own
             return
         if point.looks:
             call = LookCall(self.watch, thread)

@@ -4,9 +4,10 @@
 their length, and so do the answers: ``{"ready": reason}`` once, ``{"pid": n}`` for a trial, ``{"status": n}`` when it
 is to be reaped. Imported are only modules of the standard library and of installed packages. What is the target's own
 is compiled once and run by each trial, unless the program asks for more: its function ``before_forks`` is called once,
-with the words of its first run. What changes a file, keeps one open or starts a thread when it is imported cannot be
-preloaded; then nothing is. A trial is watched by the shim, or traced: then it waits until its tracer has it, and
-installs the filter that it is given.
+with the words of its first run. What changes a file or starts a thread when it is imported cannot be preloaded; then
+nothing is. Where trials are traced, neither can what prints, keeps a file open or has threads that Python knows nothing
+of. A trial is watched by the shim, or traced: then it waits until its tracer has it, and installs the filter that it is
+given.
 """
 
 import _socket
@@ -268,9 +269,10 @@ def why_not(descriptors: int) -> str:
     if WATCH.early:
         return "what it loads changes files"
     threads = sys.modules.get("threading")
-    if (threads is not None and threads.active_count() > 1) or _count("task") > 1:
+    strictly = isinstance(WATCH, Traced)
+    if (threads is not None and threads.active_count() > 1) or (strictly and _count("task") > 1):
         return "importing its modules starts a thread"
-    if _count("fd") > descriptors:
+    if strictly and _count("fd") > descriptors:
         return "what it loads keeps a file open"
     return ""
 
@@ -361,6 +363,8 @@ def main() -> None:
         reason = reason or why_not(descriptors)
     except (SyntaxError, ValueError) as error:
         reason = "it does not compile (%s)" % error
+    sys.stdout.flush()  # what was printed has to be seen now, or each trial prints it again
+    sys.stderr.flush()
     CONTROL.send({"ready": reason})
     LOADED.update(sys.modules)
     gc.collect()
