@@ -18,7 +18,10 @@ _READ_BYTES = 4096
 
 
 class Eyes:
-    """Looks at threads again and again: their files in ``/proc`` are kept open, and say the present at each read."""
+    """Looks at threads again and again: their files in ``/proc`` are kept open, and say the present at each read.
+
+    For one thread of the tracer.
+    """
 
     def __init__(self) -> None:
         self._files: dict[str, int] = {}
