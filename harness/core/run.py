@@ -189,6 +189,8 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     """What readers beside the run have read, by path; ``None``: there was no file."""
     listed: tuple[int, bytes] | None = None
     """The exit code of the lister beside the run, and what it printed."""
+    why_cold: str = ""
+    """Why the program was started anew by an engine that forks preloaded ones; empty where nobody asked for a fork."""
     wall_ms: float = 0.0
     cpu_ms: float = 0.0
     verify_ms: float = 0.0
