@@ -179,8 +179,9 @@ def test_the_next_call_waits_for_the_end_of_the_one_before_however_long_that_tak
     slow = bash("a", hold="after_effect", input={"command": "sleep 0.4"})
     it = bench(Turn(call=(slow, *waiting("b"))), patience_ms=50)
     blocks = it.ask()
-    for word in "ab":
-        shell(blocks[word])
+    shell(blocks["a"])
+    it.wait_for(("a", "waits"))
+    shell(blocks["b"])
     found = it.wait_for(("b", "ended"))
     assert [each for each in found if each[1] != "waits"] == [
         (word, what) for word in "ab" for what in ("let_go", "ended")
