@@ -17,6 +17,7 @@ import msgspec
 from harness.campaign.context import Case
 from harness.campaign.observe import UNATTRIBUTED
 from harness.checks import INVARIANTS
+from harness.checks.dialogue import DIALOGUE_ROWS
 from harness.core.fault import FaultClass
 from harness.core.verdict import Finding, TrialRow, Verdict, worst
 
@@ -86,6 +87,8 @@ class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
     timed_inconclusive: int = 0
     part: str = ""
     story: str = ""
+    dialogue: str = ""
+    """What a client was held to, where the case is of one: the scenario's name without the target's."""
     faults: tuple[FaultClass, ...] = ()
     invariants: tuple[str, ...] = ()
     """The invariants that it was judged by."""
@@ -213,6 +216,7 @@ def case_result(
         timed_inconclusive=sum(row.verdict == "inconclusive" for row in timed),
         part=case.part,
         story=case.story,
+        dialogue=case.subject.variant.partition(":")[2] if case.dialogue is not None else "",
         faults=case.faults,
         invariants=tuple(sorted(case.invariants or INVARIANTS)),
     )
@@ -241,7 +245,12 @@ def control_problem(results: Iterable[CaseResult]) -> str:
         if not result.control:
             continue
         for item in result.classes:
-            if item.verdict == "held" and item.fault_class == "kill" and item.distinct < CONTROL_STATES:
+            if (
+                item.verdict == "held"
+                and item.fault_class == "kill"
+                and not item.runs
+                and item.distinct < CONTROL_STATES
+            ):
                 return f"control {result.variant} under kill: only {item.distinct} states were judged"
             if item.verdict != item.expected:
                 return (
@@ -262,7 +271,7 @@ def never_measured(results: Iterable[CaseResult], requested: Sequence[str]) -> d
                     continue
                 if name in item.not_measured:
                     reasons.setdefault(name, f"under {item.fault_class}: {item.not_measured[name]}")
-                elif name in INVARIANTS and INVARIANTS[name].judges(item.fault_class):
+                elif name in DIALOGUE_ROWS or (name in INVARIANTS and INVARIANTS[name].judges(item.fault_class)):
                     measured.add(name)
     return {
         name: reasons.get(name, "no fault class that was run can violate it")

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from harness.campaign.dialoguing import DialogueOrder
 from harness.campaign.executor import Executor
 from harness.campaign.ledger import Ledger
 from harness.campaign.sharding import Split
@@ -36,7 +37,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     ``control`` marks a reference writer that tests the harness. ``timed`` counts the timed kills, ``signals`` the
     signals that can be caught, at moments of the same window, ``runs`` the runs without any fault, ``schedules`` those
     whose order of operations is searched by ``policy``; ``lives`` are its
-    starts one after the other. ``errno_max``, ``check_max`` and ``sample_max`` bound the injected runs, the states a
+    starts one after the other; a case with a ``dialogue`` holds it ``dialogues`` times, and nothing else is done to
+    it. ``errno_max``, ``check_max`` and ``sample_max`` bound the injected runs, the states a
     real check judges, and the states the target's own programs are shown; ``checked`` are the states of one profile
     that a check is shown at least; ``confirmations`` are the real runs that each finding gets; ``profiles`` are the
     file systems on which the power goes. ``part`` is the scenario that asks, ``story`` what the variant does, in a
@@ -53,6 +55,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     schedules: int = 0
     policy: str = ""
     lives: tuple[LifeRun, ...] = ()
+    dialogue: DialogueOrder | None = None
+    dialogues: int = 0
     errno_max: int = 200
     check_max: int = 2_000
     sample_max: int = 24

@@ -17,10 +17,12 @@ from typing import Literal
 import msgspec
 
 from harness.campaign.context import Case, Context, Measured, case_id
+from harness.campaign.dialogue_case import SEPARATOR
+from harness.campaign.dialogue_replay import answer_of, case_of, hold_again
 from harness.campaign.elsewhere import look_elsewhere, not_measured_here
 from harness.campaign.executor import Call, Executor
 from harness.campaign.lives import of_life
-from harness.campaign.observe import finding_plan
+from harness.campaign.observe import DIALOGUE, finding_plan
 from harness.campaign.power_replay import profile_for, replay_power, with_loss
 from harness.campaign.programs import Examined, run_and_examine
 from harness.campaign.proof import confirms, engine_for, programs_for
@@ -95,13 +97,16 @@ def subject_of(record: ReplayRecord, workspace: Workspace, version: str = "") ->
     Raises :class:`ManifestError` or :class:`NotAvailableError`.
     """
     target = load_target(record.target)
-    if version:
-        variant = at_version(target, named_variant(target, record.variant, record.version), version)
+    of_dialogue = record.kind == "dialogue"
+    name = record.variant.partition(SEPARATOR)[0] if of_dialogue else record.variant
+    if version or of_dialogue:
+        variant = named_variant(target, name, record.version)
+        if version := version or record.version:
+            variant = at_version(target, variant, version)
     else:
-        label = f"{record.variant}@{record.version}" if record.version else record.variant
-        variant = find_variant(target, label)
+        variant = find_variant(target, f"{name}@{record.version}" if record.version else name)
     try:
-        workload = msgspec.convert(record.workload, Workload)
+        workload = Workload() if of_dialogue else msgspec.convert(record.workload, Workload)
     except msgspec.ValidationError as error:
         raise TokenError(f"the token's workload is not one of this version: {error}") from None
     if wrong := problem(workload):
@@ -122,7 +127,7 @@ def finding_of(record: ReplayRecord) -> Finding:
         version=record.version,
         invariant=record.invariant,
         fault_class=record.fault_class,
-        operation=point.operation if point else "",
+        operation=point.operation if point else DIALOGUE if record.kind == "dialogue" else "",
         role=record.role,
         phase=point.phase if point else "",
         damage=record.damage,  # type: ignore[arg-type]
@@ -156,6 +161,10 @@ def replay(
     ``profile``: of a user's own, whose token only names it. Raises :class:`ManifestError` where it is not the token's.
     """
     finding, profile = finding_of(record), profile_for(record.plan, profile)
+    if record.kind == "dialogue":
+        case = case_of(record, subject)
+        found = answer_of(record, case, hold_again(executor, case, record, times))
+        return _answer(found.answer, finding, times, found.whole, found.shown, found.text)
     measured = record_anew(executor, subject, record.fault_class, engine)
     problem = null_problem(measured.explored.recording)
     if problem is not None:
@@ -243,6 +252,8 @@ def _is_scheduled(finding: Finding) -> bool:
 
 def chance_of(finding: Finding) -> str:
     """Return what a run that does not show the finding is, where that decides nothing; else an empty string."""
+    if finding.operation == DIALOGUE:
+        return "a client that ends at some moment"
     exact = finding.crash_point is not None or finding.fault_class in ("none", "damage", "power")
     if exact or _is_scheduled(finding):
         return ""

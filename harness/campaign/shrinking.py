@@ -83,6 +83,8 @@ def check_shrinkable(record: ReplayRecord) -> None:
 
 def _why_not(record: ReplayRecord) -> str:
     plan = record.plan
+    if record.kind == "dialogue":
+        return "it is of a dialogue, whose turns stand in its scenario: make that shorter"
     if any(isinstance(fault, Timed) for fault in plan.faults):
         return "it is of a moment that chance chose: shrink the finding at a crash point that it belongs to"
     if any(isinstance(fault, PowerLoss) for fault in plan.faults):

@@ -27,10 +27,22 @@ from harness.core.tree import File, Tree
 from harness.core.verdict import TrialKind, TrialRow, Verdict, Violation
 from harness.engines.base import EngineError, TargetNotStartedError, UnsupportedFaultError
 from harness.explore import CrashState
+from harness.sandbox.cell import CellEndedError
+from harness.sandbox.isolation import IsolationError
 from harness.sandbox.processes import ProcessesSurvivedError
+from harness.services.messages_api.serving import ApiServiceError
 from harness.services.tools import ServiceError
 
-_FAILURES = (WorkerDiedError, CallTimeoutError, EngineError, ProcessesSurvivedError, ServiceError)
+_FAILURES = (
+    WorkerDiedError,
+    CallTimeoutError,
+    EngineError,
+    ProcessesSurvivedError,
+    ServiceError,
+    ApiServiceError,
+    IsolationError,
+    CellEndedError,
+)
 """How the harness itself fails at a call."""
 
 
@@ -80,9 +92,7 @@ def harness_failure(outcome: Outcome) -> str:
         return ""
     if isinstance(outcome.error, TargetNotStartedError | UnsupportedFaultError):
         raise outcome.error
-    if isinstance(
-        outcome.error, WorkerDiedError | CallTimeoutError | EngineError | ProcessesSurvivedError | ServiceError
-    ):
+    if isinstance(outcome.error, _FAILURES):
         return str(outcome.error)
     raise outcome.error
 

@@ -6,6 +6,7 @@ nothing behind but its result.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -29,11 +30,13 @@ from harness.core.fault import NO_FAULTS, FaultClass, FaultPlan
 from harness.core.role import path_role
 from harness.core.run import Recording, RunSpec
 from harness.core.schedule import leaves_alone
+from harness.core.timing import TimedCalls
 from harness.core.trace import Trace
 from harness.core.tree import Tree
 from harness.core.verdict import Violation
 from harness.engines import SchedulingEngine
 from harness.engines import engine as engine_named
+from harness.engines.shim.clock import timed_calls
 from harness.explore import CrashState, Exploration, explore
 from harness.explore.states import StateClass
 from harness.sandbox.command import CommandResult, run_command
@@ -41,7 +44,7 @@ from harness.sandbox.machine import is_case_sensitive
 from harness.sandbox.snapshot import read_tree
 from harness.sandbox.workspace import prepare
 from harness.services.together import all_instances
-from harness.services.tools import serving
+from harness.services.tools import Service, serving
 
 _BY_OTHER_RUNS: frozenset[FaultClass] = frozenset({"errno", "short", "signal", "concurrency"})
 """The classes whose runs go on: what they leave is comparable only as far as two undisturbed runs agree."""
@@ -124,20 +127,32 @@ def describe(result: CommandResult) -> str:
 
 
 def run_once(engine_name: str, spec: RunSpec, plan: FaultPlan = NO_FAULTS, *, verify: bool = True) -> Recording:
-    """Run the target once under an engine, with its tools beside it: the one place that brings the two together."""
-    tools = spec.tools.redrawn(plan.draw) if spec.tools is not None else None
-    in_turn = not leaves_alone(plan.schedule)
-    if tools is not None and in_turn:
-        tools = tools.at_once()  # how late one is, is how late the scheduler lets its thread go on
-    together = all_instances(spec, in_turn=plan.fault_class != "concurrency")
-    with serving(msgspec.structs.replace(spec, tools=tools), in_turn=in_turn) as service:
-        served = msgspec.structs.replace(together, environment={**spec.environment, **service.environment})
+    """Run the target once under an engine, with its tools beside it."""
+    with _served(spec, plan) as (served, service):
         engine = engine_named(engine_name)
         if plan.schedule is not None and isinstance(engine, SchedulingEngine):
             recording = engine.run(served, plan, verify=verify, beside=service)
         else:
             recording = engine.run(served, plan, verify=verify)
     return msgspec.structs.replace(recording, spec=spec)  # an address belongs to one run
+
+
+def time_once(spec: RunSpec) -> TimedCalls:
+    """Run the target once as a timed kill finds it, and return when its operations came."""
+    with _served(spec, NO_FAULTS) as (served, _):
+        return timed_calls(served)
+
+
+@contextlib.contextmanager
+def _served(spec: RunSpec, plan: FaultPlan) -> Iterator[tuple[RunSpec, Service]]:
+    """Serve the tools of a run inside the block: the one place that brings the two together."""
+    tools = spec.tools.redrawn(plan.draw) if spec.tools is not None else None
+    in_turn = not leaves_alone(plan.schedule)
+    if tools is not None and in_turn:
+        tools = tools.at_once()  # how late one is, is how late the scheduler lets its thread go on
+    together = all_instances(spec, in_turn=plan.fault_class != "concurrency")
+    with serving(msgspec.structs.replace(spec, tools=tools), in_turn=in_turn) as service:
+        yield msgspec.structs.replace(together, environment={**spec.environment, **service.environment}), service
 
 
 def expectation_for(recording: Recording, judged: Judged) -> Expectation:
