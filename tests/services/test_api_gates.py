@@ -173,6 +173,21 @@ def test_one_that_waits_for_what_never_comes_is_let_go_early_and_that_is_said(
     assert [what for word, what in found if word == "b"] == ["waits", "let_go", "ended"]
 
 
+def test_the_next_call_waits_for_the_end_of_the_one_before_however_long_that_takes(
+    bench: Callable[..., Bench], shell: Callable[..., subprocess.Popen[str]]
+) -> None:
+    slow = bash("a", hold="after_effect", input={"command": "sleep 0.4"})
+    it = bench(Turn(call=(slow, *waiting("b"))), patience_ms=50)
+    blocks = it.ask()
+    shell(blocks["a"])
+    it.wait_for(("a", "waits"))
+    shell(blocks["b"])
+    found = it.wait_for(("b", "ended"))
+    assert [each for each in found if each[1] != "waits"] == [
+        (word, what) for word in "ab" for what in ("let_go", "ended")
+    ]
+
+
 def test_a_call_that_is_killed_gives_up_and_the_next_goes_on(
     bench: Callable[..., Bench], shell: Callable[..., subprocess.Popen[str]]
 ) -> None:
