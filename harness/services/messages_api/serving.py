@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from harness.core.api_log import GateEvent, GateLine, LogLine, RequestLine, decode_lines
+from harness.core.api_log import LogLine, decode_lines
 from harness.core.api_script import ApiScript
 from harness.sandbox import processes
 from harness.sandbox.environment import scrubbed
@@ -91,14 +91,6 @@ class MessagesService:
         lines = self.lines()[self._told :]
         self._told += len(lines)
         return lines
-
-    def requests(self) -> int:
-        """Return how many requests of the conversation have come, for moments that are counted in them."""
-        return sum(isinstance(line, RequestLine) and line.kind in ("main", "refused") for line in self.lines())
-
-    def at_gates(self, what: GateEvent) -> int:
-        """Return how often something has happened at the gates."""
-        return sum(isinstance(line, GateLine) and line.what == what for line in self.lines())
 
     def let_go(self, tool_use_id: str) -> None:
         """Let a held call go, whatever its turn's order says."""
