@@ -42,6 +42,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.power
 	$(BIN)/python -m benchmarks.plugin_start
 	$(BIN)/python -m benchmarks.forkserver
+	$(BIN)/python -m benchmarks.schedules
 	$(BIN)/python -m benchmarks.first_corruption
 
 # What the five bug reports claim, and what is measured of it.

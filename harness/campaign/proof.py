@@ -26,6 +26,7 @@ from harness.checks.recovery import STILL_JUDGED
 from harness.core.fault import FaultPlan, Kill, Short, Timed
 from harness.core.role import path_role
 from harness.core.run import Recording
+from harness.core.schedule import Schedule, leaves_alone
 from harness.core.tree import File
 from harness.core.verdict import Finding, Violation
 
@@ -55,10 +56,13 @@ def confirming_plan(finding: Finding) -> FaultPlan | None:
 def engine_for(plan: FaultPlan, engine: str) -> str:
     """Return the engine that runs ``plan`` in a campaign of ``engine``.
 
-    One that watches operations lets one thread go on at a time: chance meetings need one that does not watch.
+    One that watches operations lets one thread go on at a time: chance meetings need one that does not watch. Orders
+    are searched for in forks of a preloaded program where that is possible; the decisions of a finding are made again
+    by cold starts.
     """
     if plan.schedule is not None:
-        return engine
+        searched = not isinstance(plan.schedule, Schedule) and not leaves_alone(plan.schedule)
+        return "ptrace-forked" if searched and engine == "ptrace" else engine
     clocked = plan.concurrency or any(isinstance(fault, Timed) for fault in plan.faults)
     return "timed" if clocked else engine
 

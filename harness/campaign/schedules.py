@@ -19,6 +19,7 @@ from harness.campaign.crossing import Crossing
 from harness.campaign.errors import judge_error_run as judge_plain_run
 from harness.campaign.executor import Call
 from harness.campaign.programs import Examined, ExamineRequest, run_and_examine
+from harness.campaign.proof import engine_for
 from harness.campaign.readers import UNINTERRUPTED, telling_orders, torn_orders
 from harness.campaign.simplifying import simplify_order
 from harness.campaign.streams import stream
@@ -136,7 +137,7 @@ def _search(ctx: Context, measured: Measured) -> int:
     case = measured.case
     search = ScheduleSearch(case.policy, ctx.seed, case.id)
     crossing = Crossing(ctx, measured)
-    spent: list[float] = []
+    spent: list[tuple[float, str]] = []
     first, cut = _before_readers(ctx, measured, search, crossing, spent), ""
     while search.tried < case.schedules and not first:
         if ctx.expired():
@@ -163,7 +164,7 @@ def _search(ctx: Context, measured: Measured) -> int:
 
 
 def _before_readers(
-    ctx: Context, measured: Measured, search: ScheduleSearch, crossing: Crossing, spent: list[float]
+    ctx: Context, measured: Measured, search: ScheduleSearch, crossing: Crossing, spent: list[tuple[float, str]]
 ) -> int:
     """Try the moments at which a reader would see what is no version; return the number of the first that violates."""
     if not measured.case.subject.spec.readers or ctx.expired():
@@ -187,13 +188,17 @@ def _count(number: int, one: str, more: str) -> str:
     return f"{number:,} {one if number == 1 else more}"
 
 
-def _cost(spent: list[float], recorded: float) -> str:
-    """Return what a schedule costs beside the recording, which holds nobody and does not see reads."""
-    return (
-        f"; each at {statistics.median(spent) / recorded:.1f} times the recording's cost"
-        if spent and recorded
-        else ""
-    )
+def _cost(spent: list[tuple[float, str]], recorded: float) -> str:
+    """Return what a schedule costs beside the recording, which holds nobody and does not see reads.
+
+    ``spent``: of each run the processor time, and why it was no fork of the preloaded program.
+    """
+    if not spent or not recorded:
+        return ""
+    times = statistics.median(cpu_ms for cpu_ms, _ in spent) / recorded
+    cold = min((reason for _, reason in spent if reason), default="")
+    how = f"each started anew ({cold})" if cold else "each a fork of the preloaded program"
+    return f"; {how}, at {times:.1f} times the recording's cost"
 
 
 def _run_batch(
@@ -201,7 +206,7 @@ def _run_batch(
     measured: Measured,
     search: ScheduleSearch,
     orders: list[AnySchedule],
-    spent: list[float],
+    spent: list[tuple[float, str]],
     *,
     given: bool = False,
 ) -> tuple[int, list[Recording]]:
@@ -210,7 +215,7 @@ def _run_batch(
     request = ExamineRequest(check=case.subject.check)
     plans = [FaultPlan(schedule=order) for order in orders]
     calls = [
-        Call(run_and_examine, (ctx.engine, case.subject.spec, plan, request), index)
+        Call(run_and_examine, (engine_for(plan, ctx.engine), case.subject.spec, plan, request), index)
         for index, plan in enumerate(plans)
     ]
     outcomes = {outcome.key: outcome for outcome in ctx.executor.run(calls)}
@@ -222,7 +227,7 @@ def _run_batch(
         examined: Examined | None = None if failure else outcomes[index].value
         result = Result(broken_row(trial, failure)) if examined is None else judge_scheduled_run(trial, examined)
         scheduled = examined.recording.scheduled if examined is not None else None
-        spent += [examined.recording.cpu_ms] if examined is not None else []
+        spent += [(examined.recording.cpu_ms, examined.recording.why_cold)] if examined is not None else []
         search.ran(order, scheduled or Scheduled(schedule=schedule_of(()), problem="it was not run"), given)
         # Nobody drew this order: it counts for no rate.
         seen = [msgspec.structs.replace(each, runs=0) for each in result.observations]

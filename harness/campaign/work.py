@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from harness.campaign import worker
 from harness.checks import (
     INVARIANTS,
     Expectation,
@@ -34,7 +35,7 @@ from harness.core.timing import TimedCalls
 from harness.core.trace import Trace
 from harness.core.tree import Tree
 from harness.core.verdict import Violation
-from harness.engines import SchedulingEngine
+from harness.engines import KeepingEngine, SchedulingEngine
 from harness.engines import engine as engine_named
 from harness.engines.shim.clock import timed_calls
 from harness.explore import CrashState, Exploration, explore
@@ -44,13 +45,17 @@ from harness.sandbox.machine import is_case_sensitive
 from harness.sandbox.snapshot import read_tree
 from harness.sandbox.workspace import prepare
 from harness.services.together import all_instances, listed_in, reads_of
-from harness.services.tools import Service, serving
+from harness.services.tools import Service, Standing, serving
 
 _BY_OTHER_RUNS: frozenset[FaultClass] = frozenset({"errno", "short", "signal", "concurrency"})
 """The classes whose runs go on: what they leave is comparable only as far as two undisturbed runs agree."""
 
 _OF_ORDERS = frozenset({"M3"})
 """What is judged of crash states too where writers meet: one of them may be about to make good what it overwrote."""
+
+_TOOLS = Standing()
+"""Who serves the tools of runs under a schedule, where the engine keeps a process between runs too."""
+
 _SHOWN = 4
 _WORDS_MAX = 200
 
@@ -131,14 +136,16 @@ def describe(result: CommandResult) -> str:
 
 def run_once(engine_name: str, spec: RunSpec, plan: FaultPlan = NO_FAULTS, *, verify: bool = True) -> Recording:
     """Run the target once under an engine, with its tools beside it."""
-    with _served(spec, plan) as (served, service):
-        engine = engine_named(engine_name)
+    engine = engine_named(engine_name)
+    with _served(spec, plan, keeps=isinstance(engine, KeepingEngine)) as (served, service):
         if plan.schedule is not None and isinstance(engine, SchedulingEngine):
             recording = engine.run(served, plan, verify=verify, beside=service)
         else:
             recording = engine.run(served, plan, verify=verify)
+    if isinstance(engine, KeepingEngine):
+        worker.keep(engine.server_pid, _TOOLS.pid)
     recording = msgspec.structs.replace(recording, spec=spec)  # an address belongs to one run
-    if not spec.readers or not _at_once(plan):
+    if not _at_once(plan) or not spec.readers:
         return recording
     return msgspec.structs.replace(recording, reads=reads_of(spec), listed=listed_in(spec))
 
@@ -150,20 +157,29 @@ def time_once(spec: RunSpec) -> TimedCalls:
 
 
 @contextlib.contextmanager
-def _served(spec: RunSpec, plan: FaultPlan) -> Iterator[tuple[RunSpec, Service]]:
-    """Serve the tools of a run inside the block: the one place that brings the two together."""
+def _served(spec: RunSpec, plan: FaultPlan, *, keeps: bool = False) -> Iterator[tuple[RunSpec, Service]]:
+    """Serve the tools of a run inside the block: the one place that brings the two together.
+
+    ``keeps``: the engine keeps a process between runs, and so may who serves.
+    """
     tools = spec.tools.redrawn(plan.draw) if spec.tools is not None else None
     decided = not leaves_alone(plan.schedule)
     if tools is not None and decided:
         tools = tools.at_once()  # how late one is, is how late the scheduler lets its thread go on
     together = all_instances(spec, in_turn=not _at_once(plan), decided=decided)
-    with serving(msgspec.structs.replace(spec, tools=tools), in_turn=decided) as service:
+    standing = _TOOLS if decided and keeps else None
+    with serving(msgspec.structs.replace(spec, tools=tools), in_turn=decided, standing=standing) as service:
         yield msgspec.structs.replace(together, environment={**spec.environment, **service.environment}), service
 
 
 def _at_once(plan: FaultPlan) -> bool:
-    """Whether instances and readers are there at one time, and not one after the other."""
+    """Whether instances and readers run at once in a run under ``plan``; else one after the other."""
     return plan.schedule is not None or plan.fault_class == "concurrency"
+
+
+def standing_pid() -> int:
+    """Return the process that serves the tools of one run after the other; 0 where there is none."""
+    return _TOOLS.pid
 
 
 def expectation_for(recording: Recording, judged: Judged) -> Expectation:

@@ -1,7 +1,7 @@
 """What a worker process does: take a call, run it, leave nothing behind, answer.
 
-A worker has one thread and, between calls, no child but those in :data:`KEPT`: an engine that waits for any child can
-run in it. Values and errors travel as :mod:`harness.sandbox.portable` packs them.
+A worker has one thread and, between calls, no child but those it was told to :func:`keep`: an engine that waits for
+any child can run in it. Values and errors travel as :mod:`harness.sandbox.portable` packs them.
 
 Non-goals: deadlines and deaths (the executor and the supervisor see to those).
 """
@@ -20,8 +20,8 @@ from harness.sandbox import processes
 from harness.sandbox.namespace import NamespaceError, bind_private
 from harness.sandbox.portable import CallFailedError, dumps, loads, portable
 
-KEPT: set[int] = set()
-"""What calls of this worker have left running for those to come: a fork server. It ends with the worker."""
+_KEPT: set[int] = set()
+"""What the call of this worker has left running for the next one: a fork server, say."""
 
 
 class Request(NamedTuple):
@@ -40,13 +40,19 @@ class Answer(NamedTuple):
     error: BaseException | None = None
 
 
+def keep(*pids: int) -> None:
+    """Leave these children of this process running when the call is over; if the next does not keep them, they end."""
+    _KEPT.update(pid for pid in pids if pid)
+
+
 def _answer(request: Request) -> Answer:
+    _KEPT.clear()
     try:
         answer = Answer(request.number, request.function(*request.args))
     except BaseException as error:
         answer = Answer(request.number, None, portable(error))
     try:
-        processes.kill_descendants(keep=frozenset(KEPT))
+        processes.kill_descendants(keep=frozenset(_KEPT))
     except processes.ProcessesSurvivedError as error:
         return Answer(request.number, None, error)
     return answer

@@ -130,9 +130,9 @@ def compile_subject(
         # A life waits at the service for its end.
         tools=tools if tools.steps or index is not None else None,
         instances=workload.instances,
+        isolation=_isolation(variant, target, package),
         readers=workload.readers,
         listing=commands["list_command"] if workload.readers else (),
-        isolation=_isolation(variant, target, package),
     )
     return Subject(
         target=target.name,

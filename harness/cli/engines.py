@@ -25,6 +25,7 @@ def command(as_json: bool) -> int:
         result = [{"name": name, "available": not reason, "reason": reason} for name, reason in found.items()]
         print_line(result_document("engines", code, result))
     else:
+        width = max(map(len, found))
         for name, reason in found.items():
-            print_line(f"{name:8} {'available' if not reason else f'not available: {reason}'}")
+            print_line(f"{name:{width}} {'available' if not reason else f'not available: {reason}'}")
     return code

@@ -131,9 +131,9 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     tools: ToolPlan | None = None
     instances: int = 1
+    isolation: Isolation | None = None
     readers: int = 0
     listing: tuple[str, ...] = ()
-    isolation: Isolation | None = None
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,14 +181,16 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     armed_us: int | None = None
     scheduled: Scheduled | None = None
     """The decisions of a run under a schedule."""
-    reads: Mapping[str, tuple[bytes | None, ...]] = {}
-    """What readers beside the run have read, by path; ``None``: there was no file."""
-    listed: tuple[int, bytes] | None = None
-    """The exit code of the lister beside the run, and what it printed."""
     said_us: float | None = None
     """Microseconds from the start to its last word on standard output, where the engine looks at the clock then."""
     tail_us: float | None = None
     """How long it ran on after that."""
+    reads: Mapping[str, tuple[bytes | None, ...]] = {}
+    """What readers beside the run have read, by path; ``None``: there was no file."""
+    listed: tuple[int, bytes] | None = None
+    """The exit code of the lister beside the run, and what it printed."""
+    why_cold: str = ""
+    """Why the program was started anew by an engine that forks preloaded ones; empty where nobody asked for a fork."""
     wall_ms: float = 0.0
     cpu_ms: float = 0.0
     verify_ms: float = 0.0

@@ -15,6 +15,7 @@ from typing import cast
 from harness.engines.base import (
     Engine,
     EngineError,
+    KeepingEngine,
     SchedulingEngine,
     TargetNotStartedError,
     UnsupportedFaultError,
@@ -23,6 +24,7 @@ from harness.engines.base import (
 ENGINES: Mapping[str, str] = MappingProxyType(
     {
         "ptrace": "harness.engines.ptrace.engine:PtraceEngine",
+        "ptrace-forked": "harness.engines.ptrace.forking:ForkingPtraceEngine",
         "shim": "harness.engines.shim.engine:ShimEngine",
         "forked": "harness.engines.shim.forking:ForkedEngine",
         "timed": "harness.engines.timed:TimedEngine",
@@ -48,6 +50,7 @@ __all__ = [
     "ENGINES",
     "Engine",
     "EngineError",
+    "KeepingEngine",
     "SchedulingEngine",
     "TargetNotStartedError",
     "UnknownEngineError",

@@ -98,3 +98,17 @@ class SchedulingEngine(Protocol):
     def decides(self) -> bool:
         """Return true: it carries out the schedule of a plan."""
         ...
+
+
+@runtime_checkable
+class KeepingEngine(Protocol):
+    """An engine that keeps a process between runs, for the next one to begin sooner."""
+
+    @property
+    def server_pid(self) -> int:
+        """The process that is kept; 0 for none."""
+        ...
+
+    def close(self) -> None:
+        """End it."""
+        ...

@@ -2,11 +2,15 @@
 
 Started by :mod:`harness.services.tools` without site-packages, so: the standard library only. Its first line of input
 is one JSON object (the plan); it answers with the address it listens at. A further line ``exit`` asks every target to
-exit; the end of the input ends the service and all its tools, and so does passing its time.
+exit; the end of the input ends the service and all its tools, and so does passing its time. A line ``over`` ends all of
+that but the process, which answers with the same line and takes the next plan.
 
 Every connection is one run of the steps: a target that was killed, or a second instance, has a gate of its own. A
 result goes out when its tool has ended and every step before it has gone out. With ``in_turn`` in the plan, every
 message is announced on standard output with a line ``ready``, and goes out at a line ``go`` of the input.
+
+Where the plan says ``forked``, a tool is a fork of this process, not an interpreter of its own. Other threads may hold
+locks at that moment, so it uses nothing that they use: see :class:`ForkedTool`.
 
 Non-goals: what a target makes of the lines; steps that are not of tools and interruptions.
 """
@@ -14,6 +18,7 @@ Non-goals: what a target makes of the lines; steps that are not of tools and int
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -21,7 +26,8 @@ import socket
 import subprocess
 import sys
 import threading
-from typing import Any, NoReturn
+import time
+from typing import IO, Any, NoReturn, Union
 
 LINE_BYTES = 1 << 16
 """Longest line a target may send."""
@@ -30,6 +36,73 @@ CONNECTIONS = 16
 
 _TOOL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tool.py")
 _STOPS = ("escape", "ctrl_c")
+_OVER = b"over\n"
+_MOST_DESCRIPTORS = 1 << 20
+_OVER_S = 5.0
+"""How long the threads of a plan may take to end when it is over; where they do not, the process ends."""
+
+
+class ForkedTool:
+    """A tool that is a fork of this process; as much of :class:`subprocess.Popen` as a gate needs.
+
+    Between the fork and its end it does nothing but derive its result and make system calls: no lock of another
+    thread, which a fork copies as it is, can stop it.
+    """
+
+    def __init__(self, words: list[str]) -> None:
+        self.returncode: int | None = None
+        reading, stdin = os.pipe()
+        stdout, writing = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            code = 1
+            try:
+                os.dup2(reading, 0)
+                os.dup2(writing, 1)
+                os.closerange(2, _MOST_DESCRIPTORS)
+                code = tool_program().main(words)
+            finally:
+                os._exit(code)
+        os.close(reading)
+        os.close(writing)
+        # Closed by whoever clears it away.
+        self.stdin: IO[bytes] | None = open(stdin, "wb", buffering=0)  # noqa: SIM115
+        self.stdout: IO[bytes] | None = open(stdout, "rb", buffering=0)  # noqa: SIM115
+        self._reaping = threading.Lock()
+
+    def poll(self) -> int | None:
+        """Return how it ended, ``None`` while it runs."""
+        return self._reap(os.WNOHANG)
+
+    def wait(self) -> int | None:
+        """Wait for its end and return how it ended."""
+        return self._reap(0)
+
+    def kill(self) -> None:
+        """Kill it, unless it has ended."""
+        with self._reaping:
+            if self.returncode is None:
+                os.kill(self.pid, signal.SIGKILL)
+
+    def _reap(self, how: int) -> int | None:
+        with self._reaping:
+            if self.returncode is None:
+                pid, status = os.waitpid(self.pid, how)
+                if pid:
+                    self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+
+@functools.cache
+def tool_program() -> Any:
+    """Return the program of a tool as a module; the first call loads it, and is made before there are threads."""
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(_TOOL))))
+    from harness.services import tool  # noqa: PLC0415 -- the package is found only now
+
+    return tool
+
+
+AnyTool = Union[ForkedTool, "subprocess.Popen[bytes]"]
 
 
 class Gate:
@@ -39,12 +112,13 @@ class Gate:
         self._service = service
         self._connection = connection
         self._changed = threading.Condition()
-        self._tools: dict[str, subprocess.Popen[bytes]] = {}
+        self._tools: dict[str, AnyTool] = {}
         self._closed = False
 
     def serve(self) -> None:
         """Let all steps through, then wait for the exit or the end of the target; leave no tool behind."""
-        threading.Thread(target=self._listen, daemon=True).start()
+        listener = threading.Thread(target=self._listen, daemon=True)
+        listener.start()
         with contextlib.suppress(OSError):
             if all(self._let_through(step) for step in self._service.steps):
                 self._service.exit_said.wait()
@@ -52,7 +126,14 @@ class Gate:
                 with self._changed:
                     self._changed.wait_for(lambda: self._closed)
         self.kill_tools()
+        self.hang_up()
+        listener.join()
         self._connection.close()
+
+    def hang_up(self) -> None:
+        """End the connection for both sides."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
 
     def _listen(self) -> None:
         """Start what the target asks for, until it hangs up."""
@@ -66,18 +147,10 @@ class Gate:
         self.kill_tools()
 
     def _start(self, tool_id: Any) -> None:
-        known = self._service.tools.get(tool_id) if isinstance(tool_id, str) else None
         with self._changed:
-            if known is None or tool_id in self._tools:
+            if not isinstance(tool_id, str) or tool_id not in self._service.tools or tool_id in self._tools:
                 return  # what the plan does not have, or has once, is not started
-            size, duration_ms = known
-            words = (self._service.seed, tool_id, size, duration_ms)
-            self._tools[tool_id] = subprocess.Popen(
-                [sys.executable, "-BEsS", _TOOL, *map(str, words)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
+            self._tools[tool_id] = self._service.start_tool(self._service.words_of(tool_id))
             self._changed.notify_all()
 
     def _let_through(self, step: dict[str, Any]) -> bool:
@@ -116,6 +189,15 @@ class Gate:
         for tool in running:
             tool.kill()
 
+    def clear_away(self) -> None:
+        """Kill and reap all tools; nobody uses them any more."""
+        for tool in self._tools.values():
+            tool.kill()
+            tool.wait()
+            for stream in (tool.stdin, tool.stdout):
+                if stream is not None:
+                    stream.close()
+
 
 class Service:
     """What all connections share: the plan, and whether targets are to exit."""
@@ -132,7 +214,11 @@ class Service:
             self.exit_said.set()
         self._turns = threading.Semaphore(0) if order["in_turn"] else None
         self._path: str = order["path"]
+        self._forked: bool = order["forked"]
+        for words in map(self.words_of, self.tools if self._forked else ()):
+            tool_program().result(*words[:-1])
         self._gates: list[Gate] = []
+        self._threads: list[threading.Thread] = []
         self._free = threading.Semaphore(CONNECTIONS)
 
     def listen(self) -> str:
@@ -146,18 +232,23 @@ class Service:
             self._socket.bind(("127.0.0.1", 0))
             address = f"tcp:127.0.0.1:{self._socket.getsockname()[1]}"
         self._socket.listen(CONNECTIONS)
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
         return address
 
     def _accept(self) -> None:
         while True:
-            connection, _ = self._socket.accept()
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return  # it is over
             if not self._free.acquire(blocking=False):
                 connection.close()
                 continue
             gate = Gate(self, connection)
             self._gates.append(gate)
-            threading.Thread(target=self._serve, args=(gate,), daemon=True).start()
+            self._threads.append(threading.Thread(target=self._serve, args=(gate,), daemon=True))
+            self._threads[-1].start()
 
     def _serve(self, gate: Gate) -> None:
         try:
@@ -176,14 +267,52 @@ class Service:
         if self._turns is not None:
             self._turns.release()
 
+    def words_of(self, tool_id: str) -> list[str]:
+        """Return what a tool of the plan is told."""
+        return [str(each) for each in (self.seed, tool_id, *self.tools[tool_id])]
+
+    def start_tool(self, words: list[str]) -> AnyTool:
+        """Start a tool that is told so."""
+        if self._forked:
+            return ForkedTool(words)
+        return subprocess.Popen(
+            [sys.executable, "-BEsS", _TOOL, *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+
     def end(self) -> NoReturn:
         """End all tools and this process."""
         for gate in self._gates:
             gate.kill_tools()
+        self._forget_path()
+        os._exit(0)
+
+    def over(self) -> None:
+        """End everything but this process; all of it, if a thread of the plan does not end."""
+        end = time.monotonic() + _OVER_S
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._accepting.join(_OVER_S)
+        self._socket.close()
+        self._forget_path()
+        for gate in self._gates:
+            gate.hang_up()
+        self.exit_said.set()
+        if self._turns is not None:
+            self._turns.release(CONNECTIONS)
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        if any(thread.is_alive() for thread in (self._accepting, *self._threads)):
+            self.end()
+        for gate in self._gates:
+            gate.clear_away()
+
+    def _forget_path(self) -> None:
         if self._path:
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
-        os._exit(0)
 
 
 def main() -> None:
@@ -191,18 +320,30 @@ def main() -> None:
     for name in ("SIGINT", "SIGHUP"):  # a target's own signals are none of ours
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    order = json.loads(sys.stdin.readline())
+    while True:
+        order = json.loads(sys.stdin.readline() or "null")
+        if order is None:
+            return  # nobody has a plan any more
+        serve(order)
+        os.write(1, _OVER)
+
+
+def serve(order: dict[str, Any]) -> None:
+    """Serve one plan until it is over; the process ends with the input, or when the time has passed."""
     service = Service(order)
     timer = threading.Timer(order["timeout_s"], service.end)
     timer.daemon = True
     timer.start()
-    sys.stdout.write(service.listen() + "\n")
-    sys.stdout.flush()
+    os.write(1, service.listen().encode("ascii") + b"\n")
     for line in sys.stdin:
         if line.strip() == "exit":
             service.exit_said.set()
         elif line.strip() == "go":
             service.give_turn()
+        elif line.encode() == _OVER:
+            timer.cancel()
+            service.over()
+            return
     service.end()
 
 

@@ -30,6 +30,9 @@ _GATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "gate.py")
 SOCKET = "tools.sock"
 _LONGEST_PATH = 100
 """A Unix socket's path has about 104 bytes; beyond this the service listens on loopback."""
+_OVER = b"over\n"
+_OVER_S = 10.0
+"""How long a standing service may take to end what belongs to a run."""
 _SPARE_S = 30.0
 """How much longer than a run its service may last: what starts and ends the run takes time too."""
 _END_S = 2.0
@@ -74,27 +77,97 @@ class Service:
                 self._popen.stdin.write(line)
 
 
+class Standing:
+    """A service process that is there for one run after the other, and whose tools are forks of it.
+
+    It ends with this object's :meth:`close`, and with its caller. One run at a time.
+    """
+
+    def __init__(self) -> None:
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._base = ""
+        self._owner = 0
+
+    @property
+    def pid(self) -> int:
+        """The process, 0 where there is none."""
+        return self._popen.pid if self._popen is not None and self._owner == os.getpid() else 0
+
+    @contextlib.contextmanager
+    def serving(self, spec: RunSpec, name: str, in_turn: bool) -> Iterator[Service]:
+        """Serve the tools of ``spec`` inside the block; see :func:`serving`."""
+        path = _socket_path(spec, name)
+        popen = self._process(os.path.dirname(spec.root))
+        served = False
+        try:
+            yield Service({VARIABLE: _ready(popen, _order(spec, path, in_turn, forked=True))}, popen)
+            served = True
+        finally:
+            if not (served and _over(popen)):
+                self.close()
+            if path:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+
+    def _process(self, base: str) -> subprocess.Popen[bytes]:
+        usable = self.pid and self._base == base and self._popen is not None and self._popen.poll() is None
+        if not usable or self._popen is None:
+            self.close()
+            self._popen, self._base, self._owner = _start(base), base, os.getpid()
+        return self._popen
+
+    def close(self) -> None:
+        """End it, and all its tools."""
+        popen, self._popen = self._popen, None
+        if popen is not None and self._owner == os.getpid():
+            _end(popen)
+
+
+def _over(popen: subprocess.Popen[bytes]) -> bool:
+    """Tell a standing service that the run is over, and return whether it has ended all that belonged to it."""
+    assert popen.stdin is not None and popen.stdout is not None
+    said = b""
+    with contextlib.suppress(OSError):
+        popen.stdin.write(_OVER)
+        while not said.endswith(_OVER) and select.select([popen.stdout], [], [], _OVER_S)[0]:
+            more = popen.stdout.read(4096)
+            if not more:
+                return False
+            said += more
+    return said.endswith(_OVER)
+
+
 @contextlib.contextmanager
-def serving(spec: RunSpec, name: str = SOCKET, in_turn: bool = False) -> Iterator[Service]:
+def serving(
+    spec: RunSpec, name: str = SOCKET, in_turn: bool = False, standing: Standing | None = None
+) -> Iterator[Service]:
     """Serve the tools of ``spec`` inside the block; where it has none, nothing is started.
 
     ``name`` is the socket's: instances that run at once have one each. ``in_turn``: a message to a target waits until
-    :meth:`Service.go` lets it out. Raises :class:`ServiceError`.
+    :meth:`Service.go` lets it out. ``standing``: who serves, instead of a process for this block alone. Raises
+    :class:`ServiceError`.
     """
     if spec.tools is None:
         yield Service({})
         return
+    if standing is not None:
+        with standing.serving(spec, name, in_turn) as service:
+            yield service
+        return
     path = _socket_path(spec, name)
     popen = _start(os.path.dirname(spec.root))
     try:
-        order = {**msgspec.to_builtins(spec.tools), "path": path, "timeout_s": spec.limits.timeout_s + _SPARE_S}
-        order["in_turn"] = in_turn
-        yield Service({VARIABLE: _ready(popen, order)}, popen)
+        yield Service({VARIABLE: _ready(popen, _order(spec, path, in_turn))}, popen)
     finally:
         _end(popen)
         if path:
             with contextlib.suppress(OSError):
                 os.unlink(path)
+
+
+def _order(spec: RunSpec, path: str, in_turn: bool, forked: bool = False) -> dict[str, object]:
+    more = {"path": path, "timeout_s": spec.limits.timeout_s + _SPARE_S, "in_turn": in_turn, "forked": forked}
+    return {**msgspec.to_builtins(spec.tools), **more}
 
 
 def _socket_path(spec: RunSpec, name: str) -> str:

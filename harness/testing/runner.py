@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from harness.campaign import worker
 from harness.campaign.executor import Call, Executor
 from harness.campaign.plan import NoEngineError as NoEngineHere
 from harness.campaign.plan import choose_engine
@@ -26,7 +25,6 @@ from harness.core.fault import NO_FAULTS, FaultPlan
 from harness.core.run import Recording, RunSpec
 from harness.core.tree import Tree
 from harness.engines import engine as engine_named
-from harness.engines.shim.forking import ForkedEngine
 from harness.engines.shim.launch import is_python
 from harness.sandbox.materialise import write_tree
 from harness.testing.checking import Start, start_of, usage
@@ -37,16 +35,6 @@ _SPARE_S = 60.0
 """What a call may take beyond the time of its run: the first of a command starts a server."""
 _KEPT = 512
 """Recordings that are remembered, at most."""
-
-
-def run_on(engine_name: str, spec: RunSpec, plan: FaultPlan) -> Recording:
-    """Run once in a worker; a fork server stays for the next call."""
-    recording = run_once(engine_name, spec, plan)
-    engine = engine_named(engine_name)
-    worker.KEPT.clear()
-    if isinstance(engine, ForkedEngine) and engine.server_pid:
-        worker.KEPT.add(engine.server_pid)
-    return recording
 
 
 def why_failed(recording: Recording) -> str:
@@ -127,7 +115,7 @@ class Runner:
         return recording
 
     def _call(self, engine: str, spec: RunSpec, plan: FaultPlan) -> Recording:
-        call = Call(run_on, (engine, spec, plan), timeout_s=self._timeout_s + _SPARE_S)
+        call = Call(run_once, (engine, spec, plan), timeout_s=self._timeout_s + _SPARE_S)
         (outcome,) = self._executor.run([call])
         recording: Recording = outcome.result()
         return recording

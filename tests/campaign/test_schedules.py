@@ -107,7 +107,10 @@ def test_a_race_is_found_confirmed_and_replayed_and_a_lock_helps(tmp_path: Path,
     }
     assert verdicts == {"racing": "violated", "locked": "held"}
     assert any(
-        "the first violation under number" in text and "times the recording's cost" in text for text in notices
+        "the first violation under number" in text
+        and "; each a fork of the preloaded program, at " in text
+        and "times the recording's cost" in text
+        for text in notices
     ), notices
     finding = next(item for item in findings if item.operation == "schedule" and item.invariant == "B5")
     assert (finding.confirmation.confirmed, finding.confirmation.attempts) == (3, 3)

@@ -13,7 +13,7 @@ import pytest
 from harness.core.fault import NO_FAULTS, FaultPlan
 from harness.core.run import DEFAULT_ACK, Limits, Recording, RunSpec
 from harness.core.tree import EMPTY_TREE, Tree
-from harness.engines import engine
+from harness.engines import KeepingEngine, engine
 from harness.sandbox.workspace import Workspace
 
 LIMITS = Limits()
@@ -30,7 +30,16 @@ def bench(tmp_path: Path) -> Iterator[Workspace]:
 @pytest.fixture
 def traced(bench: Workspace) -> Callable[..., Recording]:
     """Run a command under ptrace; ``{dir}`` in it is the state directory."""
-    return running(bench, "ptrace")
+    return running(bench, os.environ.get("WAY", "ptrace"))
+
+
+@pytest.fixture(params=["ptrace", "ptrace-forked"])
+def scheduling(bench: Workspace, request: pytest.FixtureRequest) -> Iterator[Callable[..., Recording]]:
+    """Run a command under each engine that decides who goes next: the contract they share."""
+    yield running(bench, request.param)
+    made = engine(request.param)
+    if isinstance(made, KeepingEngine):
+        made.close()
 
 
 @pytest.fixture(params=["ptrace", "shim"])

@@ -19,7 +19,7 @@ def test_every_engine_has_its_name_and_says_whether_it_works(name: str) -> None:
 
 
 def test_an_unknown_engine_is_refused_by_name() -> None:
-    with pytest.raises(UnknownEngineError, match="valid: forked, ptrace, shim, timed"):
+    with pytest.raises(UnknownEngineError, match="valid: forked, ptrace, ptrace-forked, shim, timed"):
         engine("strace")
 
 
@@ -35,6 +35,7 @@ for name in ("fcntl", "resource", "pwd", "grp", "termios"):
 sys.platform = "win32"
 from harness.engines import engine
 print(engine("ptrace").available())
+assert engine("ptrace-forked").available() == engine("ptrace").available()
 """
 
 

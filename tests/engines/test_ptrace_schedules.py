@@ -22,6 +22,13 @@ Run = Callable[..., Recording]
 
 pytestmark = pytest.mark.real
 
+
+@pytest.fixture
+def traced(scheduling: Run) -> Run:
+    """Every engine that decides keeps the whole contract."""
+    return scheduling
+
+
 RACES = os.path.join(os.path.dirname(__file__), "writers", "races.py")
 PYTHON = (real_python(), "-ISE")
 

@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from harness.campaign.context import Case, Measured
+from harness.campaign.proof import engine_for
 from harness.campaign.record import explore_request
 from harness.campaign.schedules import ScheduleSearch
 from harness.campaign.trials import judge_run
@@ -62,7 +63,7 @@ class Bench:
         self.measured = Measured(case, record_and_explore("ptrace", spec, explore_request(case)))
 
     def run(self, plan: FaultPlan) -> tuple[Recording, tuple[Violation, ...]]:
-        recording = run_once("timed" if plan.concurrency else "ptrace", self.spec, plan)
+        recording = run_once(engine_for(plan, "ptrace"), self.spec, plan)
         return recording, judge_run(self.measured, recording, plan)
 
 

@@ -183,6 +183,7 @@ def test_conversations_are_known_by_the_prompt_that_stands_latest() -> None:
     assert route_of([user("do sub one"), said, result], prompts) == "sub one"
     assert route_of([user("sub one", "then sub two")], prompts) == "sub two"
     assert route_of([{"role": "user", "content": "sub one"}, user("main")], prompts) == "sub one"
+    assert route_of([user("sub one"), said, user("now sub two")], prompts) == "sub two"
     assert route_of([{"role": "user", "content": 5}, {"role": "user"}], prompts) == ""
 
 

@@ -470,6 +470,15 @@ def test_a_log_that_cannot_be_written_and_a_port_that_is_taken_are_said(tmp_path
         pass
 
 
+def test_a_service_that_does_not_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "msgspec.py").write_text("raise ImportError('this is no msgspec')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    said = "did not start: ImportError: this is no msgspec"
+    with pytest.raises(ApiServiceError, match=said), serving(TWO, str(tmp_path / "log")):
+        pass
+    assert survivors(str(tmp_path), 5.0) == set()
+
+
 def test_it_serves_a_socket_that_somebody_else_made(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -23,10 +23,10 @@ from harness.catalog.workload import Workload, steps_of, workload_json
 from harness.core.derived import words
 from harness.core.fault import NO_FAULTS, FaultPlan, Timed
 from harness.core.run import Recording, RunSpec, ToolPlan, ToolStep
-from harness.engines import engine
+from harness.engines import KeepingEngine, engine
 from harness.sandbox.environment import real_python
 from harness.sandbox.workspace import Workspace
-from harness.services.tools import VARIABLE, Service, ServiceError, serving
+from harness.services.tools import VARIABLE, Service, ServiceError, Standing, serving
 from tests.survivors import marked, survivors
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")]
@@ -40,6 +40,9 @@ SEED = 11
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
     made = Workspace(str(tmp_path / "base"))
     yield made
+    kept = engine("ptrace-forked")
+    if isinstance(kept, KeepingEngine):
+        kept.close()
     assert survivors(made.base, 5.0) == set()
     assert not os.path.exists(os.path.join(made.base, "tools.sock"))
 
@@ -226,6 +229,72 @@ def test_lines_that_mean_nothing_start_nothing(workspace: Workspace) -> None:
         assert [client.next().get("tool_id") for _ in range(3)] == ["slow", None, "quick"]
 
 
+@pytest.fixture
+def standing(workspace: Workspace) -> Iterator[Standing]:
+    made = Standing()
+    yield made
+    made.close()
+    assert made.pid == 0
+    assert survivors(workspace.base, 5.0) == set()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a standing service is for the engines of Linux")
+def test_a_standing_service_serves_one_run_after_the_other(workspace: Workspace, standing: Standing) -> None:
+    pids = set()
+    for seed in range(3):
+        plan = msgspec.structs.replace(TWO, seed=seed)
+        with serving(with_plan(workspace, plan), in_turn=seed == 1, standing=standing) as service:
+            pids.add(service.pid)
+            client = Client(service)
+            client.start("quick", "slow")
+            if seed == 2:
+                continue  # the target is gone, and a tool runs
+            for name in ("slow", None, "quick"):
+                while seed == 1 and not service.ready():
+                    time.sleep(0.01)
+                service.go()
+                message = client.next()
+                assert message.get("tool_id") == name
+                assert name is None or message["result"] == words(seed, name, 70_000 if name == "slow" else 5)
+        assert not os.path.exists(os.path.join(workspace.base, "tools.sock"))
+        assert len(os.listdir(f"/proc/{service.pid}/task")) == 1
+        assert Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text() == ""
+        descriptors = len(os.listdir(f"/proc/{service.pid}/fd"))
+    assert pids == {standing.pid}
+    assert descriptors == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a standing service is for the engines of Linux")
+def test_its_tools_are_forks_of_it_that_take_their_time(workspace: Workspace, standing: Standing) -> None:
+    with serving(with_plan(workspace, TWO), standing=standing) as service:
+        client = Client(service)
+        begun = time.monotonic()
+        client.start("slow", "quick")
+        assert client.next()["tool_id"] == "slow"
+        assert time.monotonic() - begun >= 0.15
+        client.start("slow")  # a second time is none
+    plan = plan_of(("tool_start", "a", 60_000, 0), ("tool_done", "a", 0, 5))
+    with serving(with_plan(workspace, plan), standing=standing) as service:
+        client = Client(service)
+        client.start("a")
+        end = time.monotonic() + 5
+        while not (running := marked(workspace.base) - {service.pid}) and time.monotonic() < end:
+            time.sleep(0.01)
+        assert len(running) == 1
+    assert marked(workspace.base) == {standing.pid}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a standing service is for the engines of Linux")
+def test_a_standing_service_that_has_ended_is_started_again(workspace: Workspace, standing: Standing) -> None:
+    seen = []
+    for _ in range(2):
+        with serving(with_plan(workspace, TWO), standing=standing) as service:
+            Client(service).start("quick")
+            seen.append(service.pid)
+            os.kill(service.pid, signal.SIGKILL)
+    assert len(set(seen)) == 2
+
+
 def test_no_tools_no_service(workspace: Workspace) -> None:
     before = marked(workspace.base)
     with serving(with_plan(workspace, None)) as service:
@@ -268,7 +337,8 @@ def test_a_service_whose_caller_is_killed_leaves_nothing(tmp_path: Path, workspa
         Client(service)
 
 
-ENGINES = ["timed", pytest.param("ptrace", marks=pytest.mark.skipif(sys.platform != "linux", reason="Linux"))]
+_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Linux")
+ENGINES = ["timed", *(pytest.param(name, marks=_LINUX) for name in ("ptrace", "ptrace-forked"))]
 
 
 @pytest.mark.parametrize("name", ENGINES)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from harness.core.fault import NO_FAULTS, FaultPlan
 from harness.core.run import Recording, RunSpec
 from harness.engines.base import Beside, Observer
 from harness.engines.verify import cpu_s, read_final, verified
+
+if TYPE_CHECKING:
+    from harness.engines.ptrace.session import Session  # Linux only
 
 
 class PtraceEngine:
@@ -41,39 +46,49 @@ class PtraceEngine:
         """
         from harness.engines.ptrace.session import Session  # noqa: PLC0415 - Linux only
 
-        cpu = cpu_s()
-        session = Session(spec, plan, observer, beside)
-        begun = time.monotonic()
-        session.run()
-        wall_ms = (time.monotonic() - begun) * 1000
-        cpu_ms = (cpu_s() - cpu) * 1000
-        trace = session.trace()
-        final, ending, detail = read_final(spec, session.ending, session.detail)
-        begun = time.monotonic()
-        different: tuple[str, ...] = ()
-        if verify and ending != "limit":
-            different, trace = verified(trace, final, session.mapped)
-        status = session.main_status
-        return Recording(
-            spec=spec,
-            engine=self.name,
-            final=final,
-            ending=ending,
-            trace=trace,
-            exit_code=os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None,
-            signal=os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
-            pid=session.pid,
-            delivered=session.delivered,
-            acks=tuple(op.id for op in trace.acks),
-            differences=different,
-            ending_detail=detail,
-            stdout_bytes=session.stdout_bytes,
-            stdout_tail=session.stdout_tail,
-            stderr_tail=session.stderr_tail,
-            acks_buffered=session.acks_buffered,
-            armed_us=session.armed_us,
-            scheduled=session.scheduled,
-            wall_ms=wall_ms,
-            cpu_ms=cpu_ms,
-            verify_ms=(time.monotonic() - begun) * 1000 if verify else 0.0,
-        )
+        return recorded(Session(spec, plan, observer, beside), self.name, verify=verify)
+
+
+def recorded(
+    session: Session, name: str, *, verify: bool, elsewhere_s: Callable[[], float] = lambda: 0.0
+) -> Recording:
+    """Run a session to its end and return its recording, of the engine ``name``.
+
+    ``elsewhere_s``: the processor time that the system counts for others than this process and its children.
+    """
+    spec = session.spec
+    cpu = cpu_s()
+    begun = time.monotonic()
+    session.run()
+    wall_ms = (time.monotonic() - begun) * 1000
+    cpu_ms = (cpu_s() - cpu + elsewhere_s()) * 1000
+    trace = session.trace()
+    final, ending, detail = read_final(spec, session.ending, session.detail)
+    begun = time.monotonic()
+    different: tuple[str, ...] = ()
+    if verify and ending != "limit":
+        different, trace = verified(trace, final, session.mapped)
+    status = session.main_status
+    return Recording(
+        spec=spec,
+        engine=name,
+        final=final,
+        ending=ending,
+        trace=trace,
+        exit_code=os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None,
+        signal=os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
+        pid=session.pid,
+        delivered=session.delivered,
+        acks=tuple(op.id for op in trace.acks),
+        differences=different,
+        ending_detail=detail,
+        stdout_bytes=session.stdout_bytes,
+        stdout_tail=session.stdout_tail,
+        stderr_tail=session.stderr_tail,
+        acks_buffered=session.acks_buffered,
+        armed_us=session.armed_us,
+        scheduled=session.scheduled,
+        wall_ms=wall_ms,
+        cpu_ms=cpu_ms,
+        verify_ms=(time.monotonic() - begun) * 1000 if verify else 0.0,
+    )

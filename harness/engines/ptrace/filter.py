@@ -34,6 +34,8 @@ _ARGUMENT_IN = {
 }
 _ARGUMENT_HAS = {"open": (1, WRITE_INTENT), "openat": (2, WRITE_INTENT), "unshare": (0, abi.CLONE_FILES)}
 _WRITE_OPENS = ("open", "openat")
+_BY_DESCRIPTOR = {"newfstatat": 3, "statx": 2}
+"""Looks, and which argument is their flags: one that may go by a descriptor alone (fstat) never stops."""
 _SEEN_AS_EVENTS = ("clone", "clone3", "fork", "vfork")
 """Births are reported by ptrace events; only a birth that hides from ptrace is refused."""
 
@@ -47,19 +49,24 @@ def build(reads: bool = False) -> bytes:
     asm.load(_NR)
     asm.if_set(abi.X32_BIT, then="absent")
     conditional = {*_ARGUMENT_IN, *argument_has, "mmap", "clone"}
+    looks = {name: number for name, number in abi.LOOKS.items() if reads}
     for name in sorted(conditional, key=lambda name: abi.SYSCALLS[name]):
         asm.if_equal(abi.SYSCALLS[name], then=name)
     for name, number in abi.SYSCALLS.items():
         if name not in conditional and name not in _SEEN_AS_EVENTS:
             asm.if_equal(number, then="trace")
-    for number in abi.LOOKS.values() if reads else ():
-        asm.if_equal(number, then="trace")
+    for name, number in looks.items():
+        asm.if_equal(number, then=name if name in _BY_DESCRIPTOR else "trace")
     asm.if_equal(abi.IO_URING_SETUP, then="absent")
     asm.give(abi.SECCOMP_RET_ALLOW)
     for name, (argument, mask) in argument_has.items():
         asm.label(name)
         asm.load(_ARGUMENTS + 8 * argument)
         asm.if_set(mask, then="trace", otherwise="allow")
+    for name in _BY_DESCRIPTOR.keys() & looks.keys():
+        asm.label(name)
+        asm.load(_ARGUMENTS + 8 * _BY_DESCRIPTOR[name])
+        asm.if_set(abi.AT_EMPTY_PATH, then="allow", otherwise="trace")
     asm.label("mmap")
     asm.load(_ARGUMENTS + 8 * 3)
     asm.if_set(MAP_SHARED, otherwise="allow")

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import struct
+from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
 from harness.core.run import RunSpec
@@ -26,6 +27,10 @@ class Child(NamedTuple):
     stderr: int
     report: int
     gate: int
+
+
+Launch = Callable[[RunSpec, bool], Child]
+"""Starts a target, traced, before its first step; with true, what only looks stops it too."""
 
 
 class _Program(ctypes.Structure):
@@ -95,11 +100,19 @@ def launch(spec: RunSpec, reads: bool = False) -> Child:
         os.close(descriptor)
     child = Child(pid, stdout, stderr, report, gate)
     try:
+        seize(pid)
+    except EngineError:
+        discard(child)
+        raise
+    return child
+
+
+def seize(pid: int) -> None:
+    """Trace a process that waits for :func:`release`. Raises :class:`EngineError` if the system refuses."""
+    try:
         abi.ptrace(abi.PTRACE_SEIZE, pid, 0, abi.OPTIONS)
     except OSError as error:
-        discard(child)
         raise EngineError(f"the system does not allow tracing: {error.strerror}") from error
-    return child
 
 
 def release(child: Child) -> None:

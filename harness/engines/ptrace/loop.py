@@ -72,6 +72,8 @@ class Supervisor:
         """The thread whose call, or signal, is ending others right now; 0 for none."""
         self._loose: dict[int, Call] = {}
         self._dying = False
+        self._cut = False
+        """Whether a thread was ended from outside, perhaps in the middle of a birth."""
 
     def run(self) -> None:
         """Wait and dispatch until no traced process is left.
@@ -80,9 +82,10 @@ class Supervisor:
         stops all the time would starve the others, and a program that spins until another thread acts would hang.
 
         A child of the caller that is not of the run (a resource tracker, say) must not keep the wait alive: with
-        nothing traced any more, it goes on only for as long as a process could still be being born.
+        nothing traced any more, it goes on only for as long as a process could still be being born: where all ended by
+        themselves, each in its last thread, none can.
         """
-        last_looks = _LAST_LOOKS
+        looked = 0
         while True:
             block = self._processes and not self._arrived
             try:
@@ -96,11 +99,11 @@ class Supervisor:
                 if len(self._threads) > 1:
                     continue  # whoever else waits has come before the next stop of this one
             elif not self._arrived:
-                last_looks -= 1
-                if not last_looks:
+                looked += 1
+                if looked == _LAST_LOOKS or not (self._cut or self._unborn):
                     if not self._forsake_unborn():
                         return
-                    last_looks = _LAST_LOOKS
+                    looked = 0
                 time.sleep(_LOOK_S)
                 continue
             while self._arrived:
@@ -245,6 +248,7 @@ class Supervisor:
         self._loose[tid] = call
         if isinstance(call, EndingCall):
             self._ending = tid
+            self._cut |= len(call.thread.process.threads) > 1
 
     def _run_to_exit(self, tid: int, call: Call, shortened: Shortened | None = None) -> None:
         """Let a call run, and nobody else's operation until it is over."""
@@ -395,6 +399,7 @@ class Supervisor:
         self._unborn.pop(tid, None)
         self._loose.pop(tid, None)
         self._void_stops((tid,))
+        self._cut |= os.WIFSIGNALED(status)
         thread = self._threads.pop(tid, None)
         if self._ending == tid:
             self._ending = 0

@@ -24,7 +24,7 @@ from harness.engines.calls.call import Call
 from harness.engines.ptrace import abi
 from harness.engines.ptrace.loop import Supervisor
 from harness.engines.ptrace.points import Point, Points
-from harness.engines.ptrace.stillness import is_asleep, look_beside, state, times_run, used_ns, waits_for_a_lock
+from harness.engines.ptrace.stillness import Eyes, is_asleep, waits_for_a_lock
 from harness.engines.ptrace.tracee import Thread
 from harness.engines.ptrace.watch import Watch
 from harness.explore.schedule import Scheduler
@@ -87,6 +87,9 @@ class ScheduledSupervisor(Supervisor):
         self._moved = self._decided = time.monotonic()
         self._used: dict[int, int] = {}
         """Processor time of the threads that did not sleep, when they were first seen since anything moved."""
+        self._eyes = Eyes()
+        self._seen: dict[int, int] = {}
+        """What the last look saw, if everybody was at rest."""
         self._over = threading.Event()
 
     def run(self) -> None:
@@ -98,6 +101,7 @@ class ScheduledSupervisor(Supervisor):
         finally:
             self._over.set()
             guard.join()
+            self._eyes.close()
 
     def scheduled(self) -> Scheduled:
         """Return the decisions that were made."""
@@ -122,6 +126,10 @@ class ScheduledSupervisor(Supervisor):
     def _let_through(self, tid: int, held: _Held) -> None:
         """Run the operation to its exit; one that may wait, or ends somebody, only to its beginning."""
         thread, point = held
+        if point.looks and point.operation != "open" and self._scheduler.patient:
+            # Nobody goes on before this thread has come to rest, and what it is told is its own business.
+            abi.ptrace(abi.PTRACE_CONT, tid)
+            return
         if point.looks:
             call = LookCall(self.watch, thread)
             self._run_to_exit(tid, call)
@@ -220,7 +228,7 @@ class ScheduledSupervisor(Supervisor):
             return True
         if len(self._threads) == len(self._held) and not self._unborn:
             return True
-        if time.monotonic() - self._moved < _SETTLING_S and not self._nobody_is_on_the_way():
+        if time.monotonic() - self._moved < _SETTLING_S and not self._nobody_is_on_the_way(self._eyes):
             return False
         if self._beside is not None and self._is_fed() and self._beside.ready():
             self._beside.go()
@@ -228,51 +236,60 @@ class ScheduledSupervisor(Supervisor):
             return False
         return True
 
-    def _nobody_is_on_the_way(self) -> bool:
-        """Whether all who are not held sleep or spin, at one moment: none of them has run between two looks."""
+    def _nobody_is_on_the_way(self, eyes: Eyes) -> bool:
+        """Whether all who are not held sleep or spin, at one moment: none of them has run between two looks.
+
+        A look may be the second of one pair and the first of the next: who was seen before slept all the while.
+        """
         if self._unborn:
             return False
-        first = self._look()
-        return first is not None and first == self._look()
+        before, now = self._seen, self._look(eyes)
+        if now is not None and not now.items() <= before.items():
+            before, now = now, self._look(eyes)
+        if now is not None:
+            # A kernel that does not count proves nothing of long ago.
+            self._seen = now if all(now.values()) else {}
+        return now is not None and now.items() <= before.items()
 
-    def _look(self) -> list[int] | None:
+    def _look(self, eyes: Eyes) -> dict[int, int] | None:
         """Return how often each has run who is not held, if all of them sleep or spin.
 
         The first thread of a process may be dead while others of it live.
         """
-        seen = []
+        seen = {}
         for tid, thread in self._threads.items():
             if tid in self._held:
                 continue
-            letter, process = state(tid), thread.process
-            if letter == "R" and self._spins(tid):
+            letter, process = eyes.state(tid), thread.process
+            if letter == "R" and self._spins(eyes, tid):
                 continue
             left_behind = letter == "Z" and tid == process.pid and len(process.threads) > 1
             if not (is_asleep(letter) or left_behind):
                 return None
-            seen.append(times_run(tid))
+            seen[tid] = eyes.times_run(tid)
         if self._beside is None or not self._is_fed():
             return seen
-        beside = look_beside(self._beside.pid)
-        return None if beside is None else seen + beside
+        beside = eyes.look_beside(self._beside.pid)
+        return None if beside is None else seen | beside
 
-    def _spins(self, tid: int) -> bool:
-        used = used_ns(tid)
+    def _spins(self, eyes: Eyes, tid: int) -> bool:
+        used = eyes.used_ns(tid)
         return used - self._used.setdefault(tid, used) > _SPIN_NS
 
     # -- when it does not go on -----------------------------------------------------------------------------
 
     def _guard(self) -> None:
         """The body of a thread that ends a run whose next actor does not come."""
-        rested = time.monotonic()
+        rested, eyes = time.monotonic(), Eyes()
         while not self._over.wait(_WATCH_S):
             with self.lock:
-                resting = not self._dying and self._nobody_is_on_the_way()
+                resting = not self._dying and self._nobody_is_on_the_way(eyes)
                 rested = max(rested, self._decided) if resting else time.monotonic()
                 waited_enough = time.monotonic() - rested >= PATIENCE_S
                 problem = self._why_stuck() if waited_enough else ""
             if problem:
                 self._give_up(problem)
+        eyes.close()
 
     def _why_stuck(self) -> str:
         due, waiting = self._scheduler.due(), self._waiting()

@@ -13,7 +13,7 @@ from harness.core.trace import Trace
 from harness.engines.acks import AckReader
 from harness.engines.base import LINGER_S, Beside, EngineError, Observer, TargetNotStartedError
 from harness.engines.inject import Injector
-from harness.engines.ptrace.launch import Child, launch, release, why_not_started
+from harness.engines.ptrace.launch import Child, Launch, launch, release, why_not_started
 from harness.engines.ptrace.loop import Supervisor
 from harness.engines.ptrace.minder import Bound, Minder
 from harness.engines.ptrace.scheduled import ScheduledSupervisor
@@ -26,9 +26,15 @@ class Session:
     """A run and, after :meth:`run`, what was seen of it."""
 
     def __init__(
-        self, spec: RunSpec, plan: FaultPlan, observer: Observer | None = None, beside: Beside | None = None
+        self,
+        spec: RunSpec,
+        plan: FaultPlan,
+        observer: Observer | None = None,
+        beside: Beside | None = None,
+        start: Launch = launch,
     ) -> None:
         self.spec = spec
+        self._start = start
         self._beside = beside
         self._observer = observer
         AckReader(spec.ack, spec.arm)  # a bad pattern is refused before anything happens
@@ -41,7 +47,7 @@ class Session:
     def run(self) -> None:
         """Run the target until its last process is dead. Raises :class:`TargetNotStartedError`."""
         spec = self.spec
-        child = launch(spec, reads=self._scheduler is not None)
+        child = self._start(spec, self._scheduler is not None)
         self.pid = child.pid
         try:
             reason = self._trace(child)

@@ -10,105 +10,18 @@ cold, and its recordings say so by their ``engine``).
 
 from __future__ import annotations
 
-import contextlib
-import marshal
 import os
-import socket
-import struct
-import subprocess
 import time
-from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO
 
 import msgspec
 
 from harness.core.fault import NO_FAULTS, FaultPlan
 from harness.core.run import Recording, RunSpec
-from harness.engines.base import EngineError
+from harness.engines.forks import ForkServer, Kept
 from harness.engines.shim import launch
 from harness.engines.shim.engine import ShimEngine, recorded
 from harness.engines.shim.session import Session
-from harness.sandbox.limits import child_setup
-
-SERVER = os.path.join(launch.RUNTIME, "fork_server.py")
-_LENGTH = struct.Struct("<I")
-_VERSION = 2
-_READY_S = 20.0
-_ANSWER_S = 10.0
-_ENDED = "it has ended"
-_OWN = frozenset((launch.VARIABLE, "TORNWRITE_TOOLS"))
-"""Variables that each trial has its own value of."""
-
-
-class ForkServer:
-    """A preloaded interpreter for one command. ``reason`` says why it cannot be used, if it cannot."""
-
-    def __init__(self, command: launch.PythonCommand, spec: RunSpec) -> None:
-        self._control, theirs = socket.socketpair()
-        self._control.settimeout(_ANSWER_S)
-        what = (command.kind, command.what, *command.rest)
-        argv = [command.program, *command.flags, SERVER, str(theirs.fileno()), *what]
-        self._popen = subprocess.Popen(
-            argv,
-            cwd=spec.cwd,
-            env=launch.environment(spec.environment, ""),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=(theirs.fileno(),),
-            start_new_session=True,
-            preexec_fn=child_setup(processes=spec.limits.processes),  # noqa: PLW1509 -- it makes system calls only
-        )
-        theirs.close()
-        try:
-            self._control.settimeout(_READY_S)
-            self.reason = str(self._receive()["ready"])
-        except (OSError, EOFError):
-            self.reason = "it did not start"
-        self._control.settimeout(_ANSWER_S)
-        if self.reason:
-            self.close()
-
-    def _receive(self) -> dict[str, Any]:
-        (size,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
-        answer: dict[str, Any] = marshal.loads(self._exactly(size))
-        return answer
-
-    def _exactly(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            part = self._control.recv(size - len(data))
-            if not part:
-                raise EOFError
-            data += part
-        return data
-
-    def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        """Give an order and return the answer. Raises :class:`EngineError` where the server is gone."""
-        raw = marshal.dumps(dict(order), _VERSION)
-        try:
-            self._control.sendall(_LENGTH.pack(len(raw)) + raw)
-            return self._receive()
-        except (OSError, EOFError) as error:
-            self.reason = _ENDED
-            raise EngineError("the fork server has ended") from error
-
-    @property
-    def pid(self) -> int:
-        """The process id of the server."""
-        return self._popen.pid
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether a server that could be used is not there any more: somebody has swept it away."""
-        return self.reason == _ENDED or (not self.reason and self._popen.poll() is not None)
-
-    def close(self) -> None:
-        """End the server. Its trials have ended before."""
-        self._control.close()
-        with contextlib.suppress(OSError):
-            self._popen.kill()
-        self._popen.wait()
 
 
 class Forked:
@@ -161,8 +74,7 @@ class ForkedEngine:
     name = "forked"
 
     def __init__(self) -> None:
-        self._server: ForkServer | None = None
-        self._key: tuple[Any, ...] = ()
+        self._kept = Kept("shim")
         self._cold = ShimEngine()
 
     def available(self) -> str:
@@ -173,13 +85,12 @@ class ForkedEngine:
 
     def run(self, spec: RunSpec, plan: FaultPlan = NO_FAULTS, *, verify: bool = True) -> Recording:
         """Run the target once under ``plan``; see :class:`harness.engines.base.Engine`."""
-        server = self.server_for(spec)
-        if server.reason if server is not None else True:
+        command = launch.PythonCommand(spec.argv) if spec.argv and launch.is_python(spec.argv[0]) else None
+        server = self._kept.server_for(spec, command) if command is not None else None
+        if command is None or server is None or server.reason:
             return self._cold.run(spec, plan, verify=verify)
-        command = launch.PythonCommand(spec.argv)
 
         def start(spec: RunSpec, address: str) -> Forked:
-            assert server is not None
             out, err = os.path.join(address, "stdout"), os.path.join(address, "stderr")
             streams = _stream(out), _stream(err)
             order = {
@@ -201,44 +112,11 @@ class ForkedEngine:
         recording = recorded(session, verify=verify, wall_ms=wall_ms, cpu_ms=0.0)
         return msgspec.structs.replace(recording, engine=self.name)
 
-    def server_for(self, spec: RunSpec) -> ForkServer | None:
-        """Return the server for the command of ``spec``, started if need be; ``None`` where it is none that forks."""
-        if not spec.argv or not launch.is_python(spec.argv[0]) or not hasattr(os, "fork"):
-            return None
-        command = launch.PythonCommand(spec.argv)
-        if command.kind not in ("file", "-c"):
-            return None
-        key = (
-            command.program,
-            tuple(command.flags),
-            command.kind,
-            command.what,
-            _changed(command),
-            os.getpid(),
-            tuple(sorted(item for item in spec.environment.items() if item[0] not in _OWN)),
-        )
-        if key != self._key:
-            self.close()
-            self._server, self._key = ForkServer(command, spec), key
-        elif self._server is not None and self._server.has_ended:
-            self._server = ForkServer(command, spec)
-        return self._server
-
     @property
     def server_pid(self) -> int:
         """The process id of the server; 0 without one."""
-        return 0 if self._server is None or self._server.reason else self._server.pid
+        return self._kept.pid
 
     def close(self) -> None:
         """End the server."""
-        if self._server is not None and not self._server.reason:
-            self._server.close()
-        self._server, self._key = None, ()
-
-
-def _changed(command: launch.PythonCommand) -> int:
-    """Return when the program was last changed: its code is kept compiled."""
-    try:
-        return os.stat(command.what).st_mtime_ns if command.kind == "file" else 0
-    except OSError:
-        return 0
+        self._kept.close()

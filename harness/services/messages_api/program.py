@@ -145,6 +145,7 @@ def main(line: str) -> int:
         _say(f"failed: {reason}" if isinstance(error, LogError) else f"failed: port {order.port}: {reason}")
         return 1
     _say(f"{address} {begins}")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # from here on nobody reads it
     asyncio.run(_serve(order, log, listener))
     return 0
 

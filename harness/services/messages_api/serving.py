@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from harness.core.api_log import GateEvent, GateLine, LogLine, RequestLine, decode_lines
+from harness.core.api_log import LogLine, decode_lines
 from harness.core.api_script import ApiScript
 from harness.sandbox import processes
 from harness.sandbox.environment import scrubbed
@@ -92,14 +92,6 @@ class MessagesService:
         self._told += len(lines)
         return lines
 
-    def requests(self) -> int:
-        """Return how many requests of the conversation have come, for moments that are counted in them."""
-        return sum(isinstance(line, RequestLine) and line.kind in ("main", "refused") for line in self.lines())
-
-    def at_gates(self, what: GateEvent) -> int:
-        """Return how often something has happened at the gates."""
-        return sum(isinstance(line, GateLine) and line.what == what for line in self.lines())
-
     def let_go(self, tool_use_id: str) -> None:
         """Let a held call go, whatever its turn's order says."""
         if self._popen.stdin is not None:
@@ -155,7 +147,7 @@ def _start(base: str, listener: socket.socket | None) -> subprocess.Popen[bytes]
             env=scrubbed(base, base),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,
             pass_fds=() if listener is None else (listener.fileno(),),
@@ -167,7 +159,7 @@ def _start(base: str, listener: socket.socket | None) -> subprocess.Popen[bytes]
 
 def _ready(popen: subprocess.Popen[bytes], order: Order) -> tuple[str, int]:
     """Give the service its order and return the address that it listens at, and where its lines begin in the log."""
-    assert popen.stdin is not None and popen.stdout is not None
+    assert popen.stdin is not None and popen.stdout is not None and popen.stderr is not None
     data = memoryview(msgspec.json.encode(order) + b"\n")
     with contextlib.suppress(OSError):  # it is dead: it says nothing, and that is told below
         while data:
@@ -177,7 +169,8 @@ def _ready(popen: subprocess.Popen[bytes], order: Order) -> tuple[str, int]:
         if not select.select([popen.stdout], [], [], _START_S)[0]:
             raise ApiServiceError(f"the Messages API did not start within {_START_S:g} s")
         if not (more := popen.stdout.read(4096)):
-            raise ApiServiceError("the Messages API did not start: it said nothing")
+            last = popen.stderr.read().decode("utf-8", "replace").strip().splitlines()[-1:]
+            raise ApiServiceError(f"the Messages API did not start: {last[0] if last else 'it said nothing'}")
         said += more
     line = said.decode("utf-8", "replace").strip()
     if line.startswith("not available: "):
@@ -190,10 +183,11 @@ def _ready(popen: subprocess.Popen[bytes], order: Order) -> tuple[str, int]:
 
 def _end(popen: subprocess.Popen[bytes]) -> None:
     """End the service: by the end of its input, else by force."""
-    assert popen.stdin is not None and popen.stdout is not None
+    assert popen.stdin is not None and popen.stdout is not None and popen.stderr is not None
     with contextlib.suppress(OSError):
         popen.stdin.close()
     select.select([popen.stdout], [], [], _END_S)  # its end of the pipe closes when it ends
     processes.kill_group(popen.pid)  # before it is reaped: until then nobody else can get its id
     popen.wait()
     popen.stdout.close()
+    popen.stderr.close()
