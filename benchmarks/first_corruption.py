@@ -23,8 +23,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.campaign.context import Case, Measured
+from harness.campaign.predicting import PlainRun
 from harness.campaign.record import explore_request, with_start
-from harness.campaign.timed import PlainRun, moments, window_of
+from harness.campaign.timed import moments, window_of
 from harness.campaign.trials import judge_run
 from harness.campaign.work import record_and_explore, run_once, set_up
 from harness.catalog import ManifestError, Workload, compile_subject, select

@@ -17,6 +17,7 @@ import msgspec
 from harness.campaign.context import Case
 from harness.campaign.observe import UNATTRIBUTED
 from harness.checks import INVARIANTS
+from harness.checks.dialogue import DIALOGUE_ROWS
 from harness.core.fault import FaultClass
 from harness.core.verdict import Finding, TrialRow, Verdict, worst
 
@@ -25,6 +26,8 @@ EXIT_INTERRUPTED = 130
 
 CONTENT = ("B1", "B2", "B4", "B5", "B6", "M1")
 """The invariants that judge what files hold; the others judge names, discipline and reports."""
+LOST_UPDATES = ("M3", "B5", "M6")
+"""What tells, after several writers at once, that what one of them was told is saved is gone."""
 CONTROL_STATES = 10
 """A control that holds in fewer distinct states has tested nothing: its writer is not the one it was."""
 
@@ -86,6 +89,8 @@ class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
     timed_inconclusive: int = 0
     part: str = ""
     story: str = ""
+    dialogue: str = ""
+    """What a client was held to, where the case is of one: the scenario's name without the target's."""
     faults: tuple[FaultClass, ...] = ()
     invariants: tuple[str, ...] = ()
     """The invariants that it was judged by."""
@@ -152,14 +157,25 @@ def _unmeasured(name: FaultClass, rows: Sequence[TrialRow]) -> str:
     return "no document to damage, or no program of its own to start on it" if name == "damage" else "not measured"
 
 
-def _unjudged(case: Case, name: FaultClass, reasons: Mapping[str, str]) -> str:
-    """Return why nothing judged what files hold in this class, or an empty string: then it cannot be *held*."""
+def _unjudged(case: Case, name: FaultClass, reasons: Mapping[str, str], interleaves: bool) -> str:
+    """Return why what matters most was not judged in this class, or an empty string: then it cannot be *held*.
+
+    That is what files hold and, where several writers meet, whether one of them loses another's update.
+    """
     if case.subject.check:
         return ""
-    rows = [item for item in CONTENT if INVARIANTS[item].judges(name) and item in (case.invariants or INVARIANTS)]
-    if not rows or any(item not in reasons for item in rows):
-        return ""
-    return f"nothing judged what the files hold: {reasons[rows[-1]]}; give it a check"
+    needed: dict[str, tuple[str, ...]] = {"nothing judged what the files hold": CONTENT[::-1]}
+    if interleaves and name == "concurrency":
+        needed["whether an update is lost was not judged"] = LOST_UPDATES
+    for what, invariants in needed.items():
+        rows = [
+            each
+            for each in invariants
+            if INVARIANTS[each].judges(name) and each in (case.invariants or INVARIANTS)
+        ]
+        if rows and all(each in reasons for each in rows):
+            return f"{what}: {reasons[rows[0]]}; give it a check"
+    return ""
 
 
 def _is_phase(row: TrialRow, case: Case, phase: str) -> bool:
@@ -171,9 +187,16 @@ def _by_number(row: TrialRow) -> list[tuple[int, str]]:
 
 
 def case_result(
-    case: Case, rows: Iterable[TrialRow], not_measured: Mapping[FaultClass, Mapping[str, str]] | None = None
+    case: Case,
+    rows: Iterable[TrialRow],
+    not_measured: Mapping[FaultClass, Mapping[str, str]] | None = None,
+    *,
+    interleaves: bool = False,
 ) -> CaseResult:
-    """Return what the rows say of one case. Confirming runs prove findings; they are not counted as trials."""
+    """Return what the rows say of one case. Confirming runs prove findings; they are not counted as trials.
+
+    ``interleaves``: several threads or processes of it change the state.
+    """
     mine = [row for row in rows if row.trial_id.startswith(case.id + "/")]
     mine.sort(key=_by_number)  # not in the order in which trials happened to end
     null = next((row for row in mine if row.trial_id == f"{case.id}/null"), None)
@@ -191,7 +214,7 @@ def case_result(
         asked += [(name, profile) for profile in on or [""]]
     for name, profile in asked:
         item = _class_result(case, counted, name, null, profile)
-        unjudged = _unjudged(case, name, reasons.get(name, {})) if item.verdict == "held" else ""
+        unjudged = _unjudged(case, name, reasons.get(name, {}), interleaves) if item.verdict == "held" else ""
         if unjudged:
             item = msgspec.structs.replace(item, verdict="inconclusive", reason=unjudged)
         classes.append(msgspec.structs.replace(item, not_measured=dict(reasons.get(name, {}))))
@@ -213,6 +236,7 @@ def case_result(
         timed_inconclusive=sum(row.verdict == "inconclusive" for row in timed),
         part=case.part,
         story=case.story,
+        dialogue=case.subject.variant.partition(":")[2] if case.dialogue is not None else "",
         faults=case.faults,
         invariants=tuple(sorted(case.invariants or INVARIANTS)),
     )
@@ -241,7 +265,12 @@ def control_problem(results: Iterable[CaseResult]) -> str:
         if not result.control:
             continue
         for item in result.classes:
-            if item.verdict == "held" and item.fault_class == "kill" and item.distinct < CONTROL_STATES:
+            if (
+                item.verdict == "held"
+                and item.fault_class == "kill"
+                and not item.runs
+                and item.distinct < CONTROL_STATES
+            ):
                 return f"control {result.variant} under kill: only {item.distinct} states were judged"
             if item.verdict != item.expected:
                 return (
@@ -262,7 +291,7 @@ def never_measured(results: Iterable[CaseResult], requested: Sequence[str]) -> d
                     continue
                 if name in item.not_measured:
                     reasons.setdefault(name, f"under {item.fault_class}: {item.not_measured[name]}")
-                elif name in INVARIANTS and INVARIANTS[name].judges(item.fault_class):
+                elif name in DIALOGUE_ROWS or (name in INVARIANTS and INVARIANTS[name].judges(item.fault_class)):
                     measured.add(name)
     return {
         name: reasons.get(name, "no fault class that was run can violate it")

@@ -75,7 +75,7 @@ def _groups(ctx: Context, cases: Iterable[Measured]) -> dict[str, Group]:
         measured, plan = by_id.get(case_id(finding)), confirming_plan(finding)
         if measured is None or plan is None:
             continue
-        group = Group(measured, plan, ctx.split.shard.of)
+        group = Group(measured.under(plan), plan, ctx.split.shard.of)
         groups.setdefault(group.key, group).findings.append(finding)
     return groups
 
@@ -85,7 +85,7 @@ def confirm_phase(ctx: Context, cases: Iterable[Measured]) -> None:
     cases = list(cases)
     groups = _groups(ctx, cases)
     for measured in cases:
-        planned = sum(group.attempts for group in groups.values() if group.measured is measured)
+        planned = sum(group.attempts for group in groups.values() if group.measured.case is measured.case)
         if planned:
             ctx.phase("confirm", measured.case, planned)
     calls = []
@@ -140,7 +140,8 @@ def _method(plan: FaultPlan, engines: Iterable[str]) -> str:
     if plan.fault_class == "damage":
         return "started again on the damaged file" + (", and killed again" if kills(plan) else "")
     if kills(plan):
-        return "killed again at the same operation"
+        within = " of the same order" if plan.schedule is not None else ""
+        return f"killed again at the same operation{within}"
     if plan.schedule is not None:
         return "run again in the same order of operations"
     return "run again under the same fault" if plan.faults else "run again without a fault"

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from harness.campaign.dialoguing import DialogueOrder
 from harness.campaign.executor import Executor
 from harness.campaign.ledger import Ledger
 from harness.campaign.sharding import Split
@@ -17,10 +18,11 @@ from harness.catalog import LifeRun, Subject
 from harness.checks import Expectation, Judge
 from harness.core.apply import trees_before
 from harness.core.event import AnyEvent, Notice, PhaseStarted, Subscriber, TrialFinished
-from harness.core.fault import CrashPoint, FaultClass
+from harness.core.fault import CrashPoint, FaultClass, FaultPlan
 from harness.core.operation import Rename, Truncate, Write
 from harness.core.point import at_phase, crash_points
 from harness.core.profile import Profile
+from harness.core.schedule import Schedule
 from harness.core.trace import Trace
 from harness.core.verdict import Finding, TrialKind, TrialRow, Verdict, case_file_name
 from harness.explore import CrashState, crash_states
@@ -36,7 +38,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     ``control`` marks a reference writer that tests the harness. ``timed`` counts the timed kills, ``signals`` the
     signals that can be caught, at moments of the same window, ``runs`` the runs without any fault, ``schedules`` those
     whose order of operations is searched by ``policy``; ``lives`` are its
-    starts one after the other. ``errno_max``, ``check_max`` and ``sample_max`` bound the injected runs, the states a
+    starts one after the other; a case with a ``dialogue`` holds it ``dialogues`` times, and nothing else is done to
+    it. ``errno_max``, ``check_max`` and ``sample_max`` bound the injected runs, the states a
     real check judges, and the states the target's own programs are shown; ``checked`` are the states of one profile
     that a check is shown at least; ``confirmations`` are the real runs that each finding gets; ``profiles`` are the
     file systems on which the power goes. ``part`` is the scenario that asks, ``story`` what the variant does, in a
@@ -53,6 +56,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     schedules: int = 0
     policy: str = ""
     lives: tuple[LifeRun, ...] = ()
+    dialogue: DialogueOrder | None = None
+    dialogues: int = 0
     errno_max: int = 200
     check_max: int = 2_000
     sample_max: int = 24
@@ -122,6 +127,13 @@ class Measured:
     def __init__(self, case: Case, explored: Explored) -> None:
         self.case = case
         self.explored = explored
+        self.orders: dict[Schedule, Measured] = {}
+        """The same case as recorded in another order of operations, whose crash states were explored too."""
+
+    def under(self, plan: FaultPlan) -> Measured:
+        """Return what judges a run under ``plan``: of a fault within an order the recording of that order."""
+        order = plan.schedule
+        return self.orders.get(order, self) if plan.faults and isinstance(order, Schedule) else self
 
     @property
     def trace(self) -> Trace:

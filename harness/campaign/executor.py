@@ -27,9 +27,10 @@ from typing import Any, NamedTuple, Self
 from harness.campaign.seat import REPLACED, Answered, Died, Seat
 from harness.campaign.spawned import SpawnedSeat
 from harness.campaign.supervisor import SupervisedSeat
-from harness.campaign.worker import Answer, CallFailedError, Request, dumps, loads
+from harness.campaign.worker import Answer, Request
 from harness.sandbox import processes
 from harness.sandbox.namespace import private_mounts_available
+from harness.sandbox.portable import CallFailedError, dumps, loads
 from harness.sandbox.workspace import Workspace, remove_workspace
 
 DEFAULT_TIMEOUT_S = 300.0

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from harness.campaign.context import Case
 
 UNATTRIBUTED = "unattributed"
+DIALOGUE = "dialogue"
 _HEX_CONTEXT_BYTES = 64
 
 
@@ -27,6 +28,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """One violation at one place: in ``states`` crash states of a recording, or in ``runs`` executions.
 
     ``profile`` is the file system on which the power went, ``seq`` the operation after which it did; -1 for others.
+    ``dialogue``: a client showed it in one of its lives, at no operation that anybody watched.
     """
 
     violation: Violation
@@ -38,6 +40,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     tree: Tree | None = None
     profile: str = ""
     seq: int = -1
+    dialogue: bool = False
 
 
 def plan_for(point: CrashPoint, fault_class: FaultClass) -> FaultPlan:
@@ -50,11 +53,14 @@ def plan_for(point: CrashPoint, fault_class: FaultClass) -> FaultPlan:
 def _operation(observation: Observation) -> str:
     """Return the operation kind of a cause; ``schedule`` where an order of operations shows it.
 
-    ``run`` where the undisturbed run itself shows it, ``start`` where starting on a damaged file does; ``end`` where
+    ``dialogue`` where a client shows it that is resumed, ``run`` where the undisturbed run itself does, ``start`` where
+    starting on a damaged file does; ``end`` where
     the power goes and nothing is lost that an operation can be named for.
     """
     if observation.point is not None:
         return observation.point.operation
+    if observation.dialogue:
+        return DIALOGUE
     if observation.fault_class == "damage":
         return "start"
     if observation.fault_class == "power":

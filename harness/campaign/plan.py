@@ -10,6 +10,7 @@ import msgspec
 
 from harness import __version__
 from harness.campaign.context import Case, Control
+from harness.campaign.dialogue_case import dialogue_case, dialogue_controls
 from harness.campaign.probe import PROBE_TARGET, Probe, probe_subject
 from harness.campaign.schedules import DEFAULT_SCHEDULES
 from harness.catalog import (
@@ -26,7 +27,9 @@ from harness.catalog import (
 from harness.catalog.parts import narrowed, refuse_twice
 from harness.catalog.profiles import ALL, DEFAULT_PROFILES, load_profiles
 from harness.catalog.scenario import DEFAULT_FAULTS
+from harness.catalog.selection import at_versions
 from harness.checks import INVARIANTS
+from harness.checks.dialogue import DIALOGUE_ROWS
 from harness.core.fault import FaultClass
 from harness.core.json_record import encode_record
 from harness.core.profile import Profile
@@ -43,6 +46,8 @@ DEFAULT_SIGNALS = 30
 DEFAULT_RUNS = 30
 """As many runs without a fault under concurrency."""
 
+_TALKS_ONLY = "it holds conversations, and only a scenario with [[turn]] tables does: "
+_SILENT = "it holds no conversation, which is what this scenario is about"
 CONTROL_TARGET = "reference"
 _CERTAIN: tuple[FaultClass, ...] = ("kill", "short", "errno", "damage", "power")
 """The classes that are explored or injected exactly: only there is a writer sure to be caught in every campaign."""
@@ -88,6 +93,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     block_vm: bool = False
     shard: Shard = Shard()
     schedules: str = ""
+    versions: tuple[str, ...] = ()
+    """Versions of the published packages among the targets, in place of those that their manifests name."""
 
 
 class Unmeasured(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +147,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
                     case.signals,
                     case.runs,
                     len(case.lives),
+                    case.dialogues,
                 ),
                 *(case.errno_max, case.check_max, case.sample_max, case.confirmations, case.profiles),
                 *(sorted(case.subject.expect.items()), case.subject.seed, case.subject.workload),
@@ -207,10 +215,9 @@ def known_invariants(asked: Iterable[str]) -> tuple[frozenset[str], tuple[Unmeas
     asked = tuple(asked)
     if not asked:
         return frozenset(INVARIANTS), ()
-    missing = tuple(
-        Unmeasured(what=name, reason="no check for it yet") for name in asked if name not in INVARIANTS
-    )
-    return frozenset(name for name in asked if name in INVARIANTS), missing
+    known = {*INVARIANTS, *DIALOGUE_ROWS}
+    missing = tuple(Unmeasured(what=name, reason="no check for it yet") for name in asked if name not in known)
+    return frozenset(name for name in asked if name in known), missing
 
 
 def control_cases(
@@ -292,10 +299,16 @@ def plan_scenario(
     """
     seed = options.seed if options.seed is not None else scenario.seed
     parts = scenario.parts or (scenario,)
-    chosen = {part.name: select(part.targets) if scenario.parts or selected is None else () for part in parts}
+    chosen = {
+        part.name: at_versions(select(part.targets), options.versions)
+        if scenario.parts or selected is None
+        else ()
+        for part in parts
+    }
     if selected is not None:
+        selected = at_versions(tuple(selected), options.versions)
         chosen = narrowed(chosen, tuple(selected)) if scenario.parts else {scenario.name: tuple(selected)}
-    refuse_twice(chosen)
+    refuse_twice({part.name: chosen[part.name] for part in parts if not part.dialogue})
     cases: list[Case] = []
     unavailable: list[Unmeasured] = []
     missing: dict[str, Unmeasured] = {}
@@ -319,7 +332,7 @@ def plan_scenario(
     return Plan(
         name=scenario.name,
         cases=tuple(cases),
-        controls=control_cases(workspace, classes, profiles_of(cases)) if cases else (),
+        controls=_controls(workspace, cases, classes),
         not_available=tuple(unavailable),
         not_measured=tuple(missing.values()),
         requested=tuple(requested),
@@ -332,6 +345,16 @@ def plan_scenario(
             for part in parts
             if chosen[part.name]
         ),
+    )
+
+
+def _controls(workspace: Workspace, cases: list[Case], classes: tuple[FaultClass, ...]) -> tuple[Case, ...]:
+    """Return what tests the harness: reference writers for what is recorded, stand-in clients for dialogues."""
+    recorded = any(case.dialogue is None for case in cases)
+    talking = any(case.dialogue is not None for case in cases)
+    return (
+        *(control_cases(workspace, classes, profiles_of(cases)) if recorded else ()),
+        *(dialogue_controls(workspace) if talking else ()),
     )
 
 
@@ -360,7 +383,7 @@ def refuse_unused_profiles(options: Options, faults: tuple[FaultClass, ...]) -> 
 
 
 def _can(invariant: str, faults: tuple[FaultClass, ...]) -> bool:
-    return any(INVARIANTS[invariant].judges(name) for name in faults)
+    return invariant in DIALOGUE_ROWS or any(INVARIANTS[invariant].judges(name) for name in faults)
 
 
 def _case(
@@ -374,8 +397,12 @@ def _case(
 ) -> Case | Unmeasured:
     """Return one variant under the faults of its part, or why it cannot run here."""
     subject: Subject = compile_subject(chosen.target, chosen.variant, workspace, part.workload, seed)
-    if subject.not_available:
-        return Unmeasured(what=subject.label, reason=subject.not_available)
+    talks = subject.headless is not None
+    reason = subject.not_available or ("" if talks == bool(part.dialogue) else _TALKS_ONLY if talks else _SILENT)
+    if reason:
+        return Unmeasured(what=subject.label, reason=reason)
+    if part.dialogue:
+        return dialogue_case(part, subject, chosen.variant.known, invariants, options.timed)
     return Case(
         subject=subject,
         faults=faults,

@@ -31,7 +31,8 @@ DIRECTORY_WORD = "{dir}"
 class Probe(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line says: the command, how it is judged, and what it may see of the environment.
 
-    ``instances``: so many of the command work on one state, each told its number by ``TORNWRITE_INSTANCE``.
+    ``instances``: so many of the command work on one state, each told its number by ``TORNWRITE_INSTANCE``;
+    ``readers``: so many programs read that state beside them.
     """
 
     command: tuple[str, ...]
@@ -43,12 +44,14 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     start: Tree = EMPTY_TREE
     timeout_s: float = 30.0
     instances: int = 1
+    readers: int = 0
 
     @property
     def digest(self) -> str:
         """What a token carries in place of the command, and of how it is judged."""
         how = ["--torn-tail healed"] if self.torn_tail == "healed" else []
         how += [f"--instances {self.instances}"] if self.instances > 1 else []
+        how += [f"--readers {self.readers}"] if self.readers else []
         return probe_digest(self.command, " ".join(how), "\0".join(self.check))
 
     @property
@@ -58,6 +61,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
         options += ["--torn-tail", self.torn_tail] if self.torn_tail != "violation" else []
         options += ["--ack", self.ack] if self.ack != DEFAULT_ACK else []
         options += ["--instances", str(self.instances)] if self.instances > 1 else []
+        options += ["--readers", str(self.readers)] if self.readers else []
         return shlex.join([*options, "--", *self.command])
 
     @property
@@ -141,6 +145,7 @@ def probe_subject(probe: Probe, workspace: Workspace, seed: int = 1) -> Subject:
         arm_times=probe.instances,
         limits=Limits(timeout_s=probe.timeout_s * probe.instances),
         instances=probe.instances,
+        readers=probe.readers,
     )
     return Subject(
         target=PROBE_TARGET,

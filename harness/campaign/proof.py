@@ -22,6 +22,7 @@ from harness.campaign.work import describe
 from harness.catalog import parse_listing
 from harness.checks import INVARIANTS, FileBinding, judge_trace, list_sessions
 from harness.checks.listing import aliases_of, session_id
+from harness.checks.recovery import STILL_JUDGED
 from harness.core.fault import FaultPlan, Kill, Short, Timed
 from harness.core.role import path_role
 from harness.core.run import Recording
@@ -82,7 +83,8 @@ def needed_programs(finding: Finding) -> frozenset[str]:
 def _able_programs(finding: Finding) -> frozenset[str]:
     """Return the target's own programs that can show the finding's invariant, whoever else can."""
     row = INVARIANTS.get(finding.invariant)
-    return frozenset(program for scope, program in _PROGRAMS.items() if row is not None and scope in row.checks)
+    programs = {program for scope, program in _PROGRAMS.items() if row is not None and scope in row.checks}
+    return frozenset(programs | ({"recover"} if finding.invariant in STILL_JUDGED else set()))
 
 
 def _by_resume(finding: Finding) -> bool:

@@ -57,8 +57,11 @@ def with_start(case: Case, start: Tree) -> Case:
 
 def judged_scopes(case: Case, fault_class: FaultClass) -> tuple[Scope, ...]:
     """Return what is judged of a case under a fault class, besides trees."""
-    if fault_class in ("signal", "concurrency"):
-        return ("trace",)  # the target's own programs are shown what other faults leave
+    if fault_class in ("signal", "concurrency"):  # the target's own programs are shown what other faults leave
+        spec = case.subject.spec
+        if fault_class == "signal" or not spec.readers:
+            return ("trace",)
+        return ("trace", "reads", "listing") if spec.listing else ("trace", "reads")
     subject, shown = case.subject, case.sample_max > 0
     scopes: list[Scope] = ["trace"]
     if fault_class in ("errno", "short") and case.errno_max:

@@ -17,18 +17,21 @@ from typing import Literal
 import msgspec
 
 from harness.campaign.context import Case, Context, Measured, case_id
+from harness.campaign.crossing import explore_order, judged_in_order, measured_in, order_problem
+from harness.campaign.dialogue_case import SEPARATOR
+from harness.campaign.dialogue_replay import answer_of, case_of, hold_again
 from harness.campaign.elsewhere import look_elsewhere, not_measured_here
 from harness.campaign.executor import Call, Executor
 from harness.campaign.lives import of_life
-from harness.campaign.observe import finding_plan
+from harness.campaign.observe import DIALOGUE, finding_plan
 from harness.campaign.power_replay import profile_for, replay_power, with_loss
 from harness.campaign.programs import Examined, run_and_examine
 from harness.campaign.proof import confirms, engine_for, programs_for
-from harness.campaign.record import explore_request, null_problem, prepare_cases
+from harness.campaign.record import STATE_CLASSES, explore_request, null_problem, prepare_cases
 from harness.campaign.timed import measure_window, moments
 from harness.campaign.token import ReplayRecord, TokenError, encode
 from harness.campaign.trials import point_of, schedule_problem, struck
-from harness.campaign.work import record_and_explore
+from harness.campaign.work import record_and_explore, run_once
 from harness.catalog import NotAvailableError, Subject, Workload, compile_subject, find_variant, load_target
 from harness.catalog.published import at_version, named_variant
 from harness.catalog.workload import problem
@@ -36,6 +39,7 @@ from harness.checks import INVARIANTS
 from harness.core.fault import FaultClass, FaultPlan, Timed
 from harness.core.profile import Profile
 from harness.core.proportion import spell_rate
+from harness.core.schedule import Prefix, Schedule
 from harness.core.verdict import Finding
 from harness.sandbox.workspace import Workspace
 
@@ -95,13 +99,16 @@ def subject_of(record: ReplayRecord, workspace: Workspace, version: str = "") ->
     Raises :class:`ManifestError` or :class:`NotAvailableError`.
     """
     target = load_target(record.target)
-    if version:
-        variant = at_version(target, named_variant(target, record.variant, record.version), version)
+    of_dialogue = record.kind == "dialogue"
+    name = record.variant.partition(SEPARATOR)[0] if of_dialogue else record.variant
+    if version or of_dialogue:
+        variant = named_variant(target, name, record.version)
+        if version := version or record.version:
+            variant = at_version(target, variant, version)
     else:
-        label = f"{record.variant}@{record.version}" if record.version else record.variant
-        variant = find_variant(target, label)
+        variant = find_variant(target, f"{name}@{record.version}" if record.version else name)
     try:
-        workload = msgspec.convert(record.workload, Workload)
+        workload = Workload() if of_dialogue else msgspec.convert(record.workload, Workload)
     except msgspec.ValidationError as error:
         raise TokenError(f"the token's workload is not one of this version: {error}") from None
     if wrong := problem(workload):
@@ -122,7 +129,7 @@ def finding_of(record: ReplayRecord) -> Finding:
         version=record.version,
         invariant=record.invariant,
         fault_class=record.fault_class,
-        operation=point.operation if point else "",
+        operation=point.operation if point else DIALOGUE if record.kind == "dialogue" else "",
         role=record.role,
         phase=point.phase if point else "",
         damage=record.damage,  # type: ignore[arg-type]
@@ -156,6 +163,10 @@ def replay(
     ``profile``: of a user's own, whose token only names it. Raises :class:`ManifestError` where it is not the token's.
     """
     finding, profile = finding_of(record), profile_for(record.plan, profile)
+    if record.kind == "dialogue":
+        case = case_of(record, subject)
+        found = answer_of(record, case, hold_again(executor, case, record, times))
+        return _answer(found.answer, finding, times, found.whole, found.shown, found.text)
     measured = record_anew(executor, subject, record.fault_class, engine)
     problem = null_problem(measured.explored.recording)
     if problem is not None:
@@ -164,6 +175,10 @@ def replay(
         power = replay_power(executor, measured, finding, record.plan, profile, engine)
         answer: Answer = "REPRODUCED" if power.reproduced else ("FIXED" if power.fixed else "CHANGED")
         return _answer(answer, finding, 1, 1, int(power.reproduced), power.text)
+    ordered = in_order(executor, measured, record.plan, engine)
+    if isinstance(ordered, str):
+        return _answer("CHANGED", finding, times, 0, 0, f"CHANGED: the order was not followed: {ordered}")
+    measured = ordered
     plans = _plans(executor, measured, record, times)
     programs = programs_for(measured, [finding], proof=False)
     how = engine_for(record.plan, engine)
@@ -185,6 +200,23 @@ def replay(
         text = f"CHANGED: the order was followed in {reached} of {times} runs; {why or 'the run ended before'}"
         return _answer("CHANGED", finding, times, reached, 0, text)
     return _decide(executor, measured, finding, times, reached, engine)
+
+
+def in_order(executor: Executor, measured: Measured, plan: FaultPlan, engine: str) -> Measured | str:
+    """Return what judges runs under ``plan``: of a fault within an order, a run in that order; or why there is none."""
+    if not plan.faults or plan.schedule is None:
+        return measured
+    spec, judged = measured.case.subject.spec, judged_in_order(measured)
+    order = plan.schedule
+    if isinstance(order, Schedule):  # it may end where the fault strikes
+        order = Prefix(begin=order)
+    (run,) = executor.run([Call(run_once, (engine, spec, FaultPlan(schedule=order)))])
+    recording = run.result()
+    if problem := order_problem(recording):
+        return problem
+    classes = tuple(name for name in STATE_CLASSES if name == plan.fault_class)
+    (explored,) = executor.run([Call(explore_order, (recording, judged, classes), needs_workspace=False)])
+    return measured_in(measured, explored.result())
 
 
 def _is_timed(plan: FaultPlan) -> bool:
@@ -243,6 +275,8 @@ def _is_scheduled(finding: Finding) -> bool:
 
 def chance_of(finding: Finding) -> str:
     """Return what a run that does not show the finding is, where that decides nothing; else an empty string."""
+    if finding.operation == DIALOGUE:
+        return "a client that ends at some moment"
     exact = finding.crash_point is not None or finding.fault_class in ("none", "damage", "power")
     if exact or _is_scheduled(finding):
         return ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -33,6 +33,7 @@ from harness.campaign.concurrency import concurrency_phase
 from harness.campaign.confirm import confirm_phase
 from harness.campaign.context import Context, Measured, case_id
 from harness.campaign.damage import damage_phase
+from harness.campaign.dialogues import dialogue_phase
 from harness.campaign.errors import errno_phase
 from harness.campaign.examine import recovery_phase
 from harness.campaign.executor import Executor
@@ -57,6 +58,7 @@ from harness.campaign.timed import Window, timed_phase
 from harness.core.advice import Advice
 from harness.core.drift import IndexFigures
 from harness.core.event import CampaignFinished, CampaignStarted, Notice, Subscriber
+from harness.core.fault import FaultClass
 from harness.core.verdict import TrialRow
 from harness.sandbox.machine import machine
 from harness.sandbox.workspace import Workspace
@@ -98,7 +100,8 @@ def _started(plan: Plan, store: RunStore, options: Options, workspace: Workspace
         seed=plan.seed,
         directory=store.directory,
         planned_trials=sum(
-            case.timed + case.signals + case.runs + case.schedules + len(case.lives) for case in plan.cases
+            case.timed + case.signals + case.runs + case.schedules + len(case.lives) + case.dialogues
+            for case in plan.cases
         ),
         shard=options.shard,
         plan=plan.identity,
@@ -176,13 +179,16 @@ class _Phases(NamedTuple):
     unshown: dict[str, str]
     """Why a check did not see all states of power losses that it was to see, by case id."""
     unordered: dict[str, str]
-    """Why runs without a fault, or the search of their orders, say nothing of lost updates, by case id."""
+    """Why no orders of operations were searched although somebody asked, by case id."""
     explored: Explored
     advice: dict[str, Advice]
+    unsaid: dict[str, dict[FaultClass, Mapping[str, str]]]
+    """What dialogues said nothing of, by case id and class."""
 
 
 def _phases(ctx: Context, plan: Plan, options: Options) -> _Phases:
-    cases = prepare_cases(ctx.executor, plan.everything)
+    unsaid = dialogue_phase(ctx, plan.everything)
+    cases = prepare_cases(ctx.executor, (case for case in plan.everything if case.dialogue is None))
     measured = record_cases(ctx, cases)
     unchecked = check_phase(ctx, measured)
     measured = [without_check(item) if item.case.id in unchecked.untrusted else item for item in measured]
@@ -206,13 +212,17 @@ def _phases(ctx: Context, plan: Plan, options: Options) -> _Phases:
     confirm_phase(ctx, measured)
     advice = advice_phase(ctx, measured, explored)
     drift = {name: each for name, each in figures.items() if each}
-    return _Phases(measured, windows, unchecked, drift, undamaged, unseen, unordered, explored, advice)
+    return _Phases(measured, windows, unchecked, drift, undamaged, unseen, unordered, explored, advice, unsaid)
 
 
 def _finish(ctx: Context, plan: Plan, options: Options, phases: _Phases) -> CampaignFinished:
     rows = list(ctx.done.values())
-    reasons = {item.case.id: item.explored.not_measured for item in phases.measured}
-    results = [_as_measured(case_result(case, rows, reasons.get(case.id)), phases) for case in plan.everything]
+    reasons = {item.case.id: item.explored.not_measured for item in phases.measured} | phases.unsaid
+    meeting = {item.case.id for item in phases.measured if item.interleaves}
+    results = [
+        _as_measured(case_result(case, rows, reasons.get(case.id), interleaves=case.id in meeting), phases)
+        for case in plan.everything
+    ]
     results = [with_cuts(result, ctx.cut) for result in results]
     if not options.shard.whole:
         results = [_of_shard(ctx, result, rows) for result in results]

@@ -10,19 +10,22 @@ run, so its token makes them again; the rate at which chance makes them is what 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
 from harness.campaign.context import Context, Measured
+from harness.campaign.crossing import Crossing
 from harness.campaign.errors import judge_error_run as judge_plain_run
 from harness.campaign.executor import Call
 from harness.campaign.programs import Examined, ExamineRequest, run_and_examine
 from harness.campaign.proof import engine_for
+from harness.campaign.readers import UNINTERRUPTED, telling_orders, torn_orders
 from harness.campaign.simplifying import simplify_order
 from harness.campaign.streams import stream
 from harness.campaign.trials import Result, Trial, broken_row, harness_failure
 from harness.core.fault import FaultPlan
+from harness.core.run import Recording
 from harness.core.schedule import AnySchedule, Prefix, Scheduled, Search, schedule_of
 from harness.engines import SchedulingEngine
 from harness.engines import engine as engine_named
@@ -37,19 +40,6 @@ BATCH = 4
 """Schedules that are tried before it is looked whether one of them found something; whatever the number of workers."""
 
 
-LOST_UPDATES = ("M3", "B5", "M6")
-"""What tells, after several writers at once, that what one of them was told is saved is gone."""
-
-
-def why_not_judged(measured: Measured) -> str:
-    """Return why nobody would see that one of several writers lost another's update; empty where somebody would."""
-    case, reasons = measured.case, measured.explored.not_measured.get("concurrency", {})
-    asked = [name for name in LOST_UPDATES if name in (case.invariants or LOST_UPDATES)]
-    if case.subject.check or not measured.interleaves or not asked or any(name not in reasons for name in asked):
-        return ""
-    return f"whether an update is lost was not judged: {reasons[asked[0]]}; give it a check"
-
-
 class ScheduleSearch:
     """What to try next, given what the runs so far have shown.
 
@@ -58,7 +48,8 @@ class ScheduleSearch:
 
     def __init__(self, policy: str, seed: int, name: str) -> None:
         self.policy = policy
-        self.tried = 0
+        self.tried = self.given = 0
+        """Its own orders that were tried, and those that somebody else gave."""
         self._seed = seed
         self._name = name
         self._index = 0
@@ -83,9 +74,15 @@ class ScheduleSearch:
             else:
                 yield Search(policy="pct", seed=seed, depth=DEPTH, steps=self._steps)
 
-    def ran(self, order: AnySchedule, scheduled: Scheduled) -> None:
+    @property
+    def runs(self) -> int:
+        """How many runs there were."""
+        return self.tried + self.given
+
+    def ran(self, order: AnySchedule, scheduled: Scheduled, given: bool = False) -> None:
         """Take what a run showed. One that did not follow its prefix shows nothing of what lies behind it."""
-        self.tried += 1
+        self.given += given
+        self.tried += not given
         self._steps = max(self._steps, contended(scheduled.offered), 1)
         self._strands = max(self._strands, strands(scheduled.offered))
         if isinstance(order, Prefix) and not scheduled.problem:
@@ -101,6 +98,11 @@ class ScheduleSearch:
             orders = _count(self.tried, "interleaving of file operations", "interleavings of file operations")
             return f"{orders} with at most {PREEMPTIONS} preemptions{known}"
         text = _count(self.tried, f"schedule by {self.policy}", f"schedules by {self.policy}")
+        if self.given:
+            for_readers = _count(self.given, "order for the readers", "orders for the readers")
+            text = f"{for_readers}, {text}" if self.tried else for_readers
+        if not self.tried:
+            return text
         text += f": {self._strands} actors, {self._steps} contended operations"
         if self.policy == "pct":
             bound = pct_bound(self._strands, self._steps, DEPTH)
@@ -111,11 +113,9 @@ class ScheduleSearch:
 def schedule_phase(ctx: Context, cases: Iterable[Measured]) -> dict[str, str]:
     """Search each case that asks for it, one after the other: a batch has all workers.
 
-    Return why what was asked for was not measured, by case id: no order was tried, or nobody would see what it does.
+    Return why what was asked for was not measured, by case id: no order was tried.
     """
-    cases = list(cases)
-    asked = [item for item in cases if "concurrency" in item.case.faults]
-    unmeasured = {item.case.id: reason for item in asked if (reason := why_not_judged(item))}
+    unmeasured: dict[str, str] = {}
     ctx.ledger.begin_phase()
     for measured in ctx.split.of(cases, "states"):
         case = measured.case
@@ -128,7 +128,7 @@ def schedule_phase(ctx: Context, cases: Iterable[Measured]) -> dict[str, str]:
             ctx.phase("schedules", case, case.schedules)
             reason = "" if _search(ctx, measured) else "no schedules were searched: the budget is used up"
         if reason:
-            unmeasured.setdefault(case.id, reason)
+            unmeasured[case.id] = reason
     return unmeasured
 
 
@@ -136,8 +136,9 @@ def _search(ctx: Context, measured: Measured) -> int:
     """Search one case, tell what came of it, and return how many schedules were tried."""
     case = measured.case
     search = ScheduleSearch(case.policy, ctx.seed, case.id)
+    crossing = Crossing(ctx, measured)
     spent: list[tuple[float, str]] = []
-    first, cut = 0, ""
+    first, cut = _before_readers(ctx, measured, search, crossing, spent), ""
     while search.tried < case.schedules and not first:
         if ctx.expired():
             cut = "; the budget is used up"
@@ -146,13 +147,41 @@ def _search(ctx: Context, measured: Measured) -> int:
         orders = list(search.orders(min(BATCH, case.schedules - search.tried)))
         if not orders:
             break
-        first = _run_batch(ctx, measured, search, orders, spent)
+        first, recordings = _run_batch(ctx, measured, search, orders, spent)
+        crossing.take(recordings)
+    while first and not cut and crossing.wants_more and search.tried < case.schedules and not ctx.expired():
+        orders = list(search.orders(min(BATCH, case.schedules - search.tried)))
+        if not orders:
+            break
+        crossing.take(_run_batch(ctx, measured, search, orders, spent)[1])
     if first and not cut:
         simplify_order(ctx, measured, judge_scheduled_run)
-    if search.tried:
+    if search.runs:
         text = search.spelt() + cut + (f"; the first violation under number {first}" if first else "")
         ctx.notice(text + _cost(spent, measured.explored.recording.cpu_ms), case)
-    return search.tried
+    crossing.finish()
+    return search.runs
+
+
+def _before_readers(
+    ctx: Context, measured: Measured, search: ScheduleSearch, crossing: Crossing, spent: list[tuple[float, str]]
+) -> int:
+    """Try the moments at which a reader would see what is no version; return the number of the first that violates."""
+    if not measured.case.subject.spec.readers or ctx.expired():
+        return 0
+
+    def tried(orders: Sequence[AnySchedule]) -> tuple[int, list[Recording]]:
+        number, recordings = _run_batch(ctx, measured, search, list(orders), spent, given=True)
+        crossing.take(recordings)
+        return number, recordings
+
+    first, recordings = tried([UNINTERRUPTED])
+    known = [order for each in recordings for order in telling_orders(measured, each)]
+    pieces = [order for each in recordings for order in torn_orders(measured, each)]
+    batches = [known] if known else [pieces[begin : begin + BATCH] for begin in range(0, len(pieces), BATCH)]
+    for batch in batches:
+        first = first or tried(batch)[0]
+    return first
 
 
 def _count(number: int, one: str, more: str) -> str:
@@ -178,9 +207,11 @@ def _run_batch(
     search: ScheduleSearch,
     orders: list[AnySchedule],
     spent: list[tuple[float, str]],
-) -> int:
-    """Run a batch, judge it in order and keep its rows; return the number of the first that violates, or 0."""
-    case, begun = measured.case, search.tried
+    *,
+    given: bool = False,
+) -> tuple[int, list[Recording]]:
+    """Run a batch, judge it in order and keep its rows; return the number of the first that violates, or 0, and all."""
+    case, begun = measured.case, search.runs
     request = ExamineRequest(check=case.subject.check)
     plans = [FaultPlan(schedule=order) for order in orders]
     calls = [
@@ -197,14 +228,17 @@ def _run_batch(
         result = Result(broken_row(trial, failure)) if examined is None else judge_scheduled_run(trial, examined)
         scheduled = examined.recording.scheduled if examined is not None else None
         spent += [(examined.recording.cpu_ms, examined.recording.why_cold)] if examined is not None else []
-        search.ran(order, scheduled or Scheduled(schedule=schedule_of(()), problem="it was not run"))
+        search.ran(order, scheduled or Scheduled(schedule=schedule_of(()), problem="it was not run"), given)
         # Nobody drew this order: it counts for no rate.
         seen = [msgspec.structs.replace(each, runs=0) for each in result.observations]
         names = ctx.ledger.observe(case, seen, trial.id, number)
         ctx.ledger.save(names)
         ctx.record(msgspec.structs.replace(result.row, findings=names))
         first = first or (number + 1 if names else 0)
-    return first
+    ended = [
+        outcomes[index].value.recording for index in range(len(calls)) if not harness_failure(outcomes[index])
+    ]
+    return first, ended
 
 
 def judge_scheduled_run(trial: Trial, examined: Examined) -> Result:

@@ -63,7 +63,7 @@ def planned(measured: Measured) -> dict[str, int]:
         "timed": case.timed + case.signals + (WINDOW_TRIALS if case.timed + case.signals else 0),
         "signal": WATCHED * min(case.signals, len(measured.trace.acks)),
         "concurrency": WHOLE * case.runs,
-        "schedules": WATCHED * WHOLE * case.schedules,
+        "schedules": (WATCHED * WHOLE * case.schedules + case.sample_max) if case.schedules else 0,
         "cuts": ON_DISK * recordings_planned(case),
     }
 

@@ -83,12 +83,16 @@ def check_shrinkable(record: ReplayRecord) -> None:
 
 def _why_not(record: ReplayRecord) -> str:
     plan = record.plan
+    if record.kind == "dialogue":
+        return "it is of a dialogue, whose turns stand in its scenario: make that shorter"
     if any(isinstance(fault, Timed) for fault in plan.faults):
         return "it is of a moment that chance chose: shrink the finding at a crash point that it belongs to"
     if any(isinstance(fault, PowerLoss) for fault in plan.faults):
         return "it is of a power loss, whose state is the smallest that shows it"
     if plan.concurrency:
         return "it is of a plain run, in which it happened by chance; search its order with run --schedules"
+    if plan.faults and plan.schedule is not None:
+        return "it is of a crash within an order of operations, which fit this workload alone"
     if record.kind == "probe" and plan.schedule is None:
         return "it is of a probe: its workload is its command, its place the first that shows it"
     return ""

@@ -31,7 +31,7 @@ def simplify_order(ctx: Context, measured: Measured, judge: Callable[[Trial, Exa
     case = measured.case
     for finding in ctx.ledger:
         plan = finding_plan(finding)
-        if case_id(finding) == case.id and plan is not None and plan.schedule is not None:
+        if case_id(finding) == case.id and plan is not None and plan.schedule and not plan.faults:
             break
     else:
         return

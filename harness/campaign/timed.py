@@ -17,6 +17,7 @@ import msgspec
 from harness.campaign.context import Case, Context, Measured
 from harness.campaign.errors import judge_error_run as judge_timed_run
 from harness.campaign.executor import Call, Executor
+from harness.campaign.predicting import PlainRun, time_runs
 from harness.campaign.programs import ExamineRequest, run_and_examine
 from harness.campaign.record import changes_state
 from harness.campaign.streams import stream
@@ -24,9 +25,10 @@ from harness.campaign.trials import Trial, run_trials, within_budget
 from harness.campaign.work import run_once
 from harness.core.fault import FaultPlan, Timed
 from harness.core.json_record import decode_record, encode_document
+from harness.core.prediction import Prediction
 from harness.core.run import Recording
 from harness.core.trace import Trace
-from harness.explore.exposure import exposed_us, plain_moments
+from harness.explore.undisturbed import plain_moments
 
 WINDOW_MARGIN_US = 5_000
 """The window opens this long before the first mutating operation and closes as long after the last."""
@@ -42,14 +44,14 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     """Where timed kills are aimed, in microseconds of the run's clock; ``run_us`` is a plain run's length.
 
     The clock starts at the arm line where a target has one, else at the start of the process; ``run_us`` counts from
-    the start of the process, for that is what a kill in the wild meets. ``exposed_us``: for how long of the window the
-    exact verdicts say that a kill does damage; -1 where they say nothing.
+    the start of the process, for that is what a kill in the wild meets. ``prediction``: how many of the kills will do
+    damage; ``None`` where nobody asked.
     """
 
     start_us: int
     end_us: int
     run_us: int
-    exposed_us: int = -1
+    prediction: Prediction | None = None
 
     @property
     def length_us(self) -> int:
@@ -57,24 +59,21 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
         return self.end_us - self.start_us
 
 
-class PlainRun(msgspec.Struct, frozen=True, kw_only=True):
-    """How long an undisturbed and unwatched run takes: to its arm line (0 without one), and in all."""
-
-    armed_us: int
-    run_us: int
-
-
 def window_of(trace: Trace, armed_us: int | None, wall_us: int, plain: PlainRun) -> Window:
     """Return where to aim timed kills: around the mutating operations of the recording.
 
     ``wall_us`` is the recording's own length; when its operations come in a plain run is
-    :mod:`harness.explore.exposure`'s to say.
+    :mod:`harness.explore.undisturbed`'s to say.
     """
     moments = plain_moments(trace, armed_us or 0, wall_us, max(1, plain.run_us - plain.armed_us))
     changing = [moment for op, moment in zip(trace.operations, moments, strict=True) if changes_state(op)]
-    first, last = (int(min(changing)), int(max(changing))) if changing else (0, 0)
-    start = max(0, first - WINDOW_MARGIN_US)
-    return Window(start_us=start, end_us=max(start + 1, last + WINDOW_MARGIN_US), run_us=plain.run_us)
+    return _around(min(changing, default=0), max(changing, default=0), plain)
+
+
+def _around(first_us: float, last_us: float, plain: PlainRun) -> Window:
+    """Return the window around the first and the last change."""
+    start = max(0, int(first_us) - WINDOW_MARGIN_US)
+    return Window(start_us=start, end_us=max(start + 1, int(last_us) + WINDOW_MARGIN_US), run_us=plain.run_us)
 
 
 def moments(seed: int, case: Case, window: Window, count: int, phase: str = "timed") -> list[int]:
@@ -100,24 +99,30 @@ def plain_run(executor: Executor, case: Case) -> PlainRun:
     for _ in range(_PLAIN_RUNS):
         (outcome,) = executor.run([Call(run_once, ("timed", case.subject.spec))])
         runs.append(outcome.result())
+    tails = [run.tail_us for run in runs if run.tail_us is not None]
     return PlainRun(
         armed_us=int(statistics.median(run.armed_us or 0 for run in runs)),
         run_us=int(statistics.median(run.wall_ms * 1000 for run in runs)),
+        tail_us=statistics.fmean(tails)
+        if tails
+        else None,  # word and end are both heard late: that cancels in the mean
+        said_us=() if case.subject.spec.arm else tuple(run.said_us for run in runs if run.said_us is not None),
     )
 
 
-def measure_window(executor: Executor, measured: Measured) -> Window:
-    """Return the window of one case, measured now."""
-    recording = measured.explored.recording
-    plain = plain_run(executor, measured.case)
+def measure_window(executor: Executor, measured: Measured, *, in_time: bool = True) -> Window:
+    """Return the window of one case, measured now; ``in_time``: there is budget for what a prediction costs."""
+    recording, case = measured.explored.recording, measured.case
+    plain = plain_run(executor, case)
     window = window_of(measured.trace, recording.armed_us, int(recording.wall_ms * 1000), plain)
-    explored = measured.explored.explorations.get("kill")
-    if explored is None:
+    if not case.timed or case.control:
         return window
-    armed_us, plain_us = recording.armed_us or 0, max(1, plain.run_us - plain.armed_us)
-    when = plain_moments(measured.trace, armed_us, int(recording.wall_ms * 1000), plain_us)
-    exposed = exposed_us(measured.trace, explored.places, when, plain_us, (window.start_us, window.end_us))
-    return msgspec.structs.replace(window, exposed_us=round(exposed))
+    timings = time_runs(executor, measured, plain, in_time)
+    aimed = timings.aim()
+    if aimed is not None:
+        window = _around(*aimed, plain)
+    prediction = timings.predict((window.start_us, window.end_us))
+    return msgspec.structs.replace(window, prediction=prediction)
 
 
 def _window(ctx: Context, measured: Measured) -> Window:
@@ -126,7 +131,7 @@ def _window(ctx: Context, measured: Measured) -> Window:
     raw = ctx.store.read_artifact(path)
     if raw is not None:
         return decode_record(raw, Window)
-    window = measure_window(ctx.executor, measured)
+    window = measure_window(ctx.executor, measured, in_time=not ctx.expired())
     document: dict[str, Any] = {"format_version": _WINDOW_FORMAT_VERSION, **msgspec.to_builtins(window)}
     ctx.store.write_artifact(path, encode_document(document).encode("ascii"))
     return window

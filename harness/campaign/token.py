@@ -55,13 +55,14 @@ class ReplayRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """What a token names.
 
     ``workload`` holds the scenario's parameters as plain data; ``plan`` the faults, and the order of operations where
-    that was decided. ``digest`` identifies a probe's command, workload and check.
+    that was decided. ``digest`` identifies a probe's command, workload and check. Of a dialogue ``scenario`` names what
+    is said, ``workload`` which of its dialogues is meant.
     """
 
     target: str
     variant: str = ""
     version: str = ""
-    kind: Literal["target", "probe"] = "target"
+    kind: Literal["target", "probe", "dialogue"] = "target"
     scenario: str = ""
     workload: dict[str, Any] = {}
     seed: int = 0

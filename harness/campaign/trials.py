@@ -17,7 +17,8 @@ from harness.campaign.context import Case, Context, Measured
 from harness.campaign.executor import Call, CallTimeoutError, Outcome, WorkerDiedError
 from harness.campaign.observe import Observation, died_by
 from harness.campaign.programs import Examined
-from harness.checks import Expectation, FileBinding, judge_cut_repair, judge_outcome
+from harness.campaign.readers import listing_violations, reads_violations
+from harness.checks import Expectation, FileBinding, judge_cut_repair, judge_outcome, judge_trace
 from harness.checks.collecting import all_ids
 from harness.checks.expectation import id_at
 from harness.core.fault import CrashPoint, Damaged, FaultClass, FaultPlan, PowerLoss, Timed
@@ -27,10 +28,22 @@ from harness.core.tree import File, Tree
 from harness.core.verdict import TrialKind, TrialRow, Verdict, Violation
 from harness.engines.base import EngineError, TargetNotStartedError, UnsupportedFaultError
 from harness.explore import CrashState
+from harness.sandbox.cell import CellEndedError
+from harness.sandbox.isolation import IsolationError
 from harness.sandbox.processes import ProcessesSurvivedError
+from harness.services.messages_api.serving import ApiServiceError
 from harness.services.tools import ServiceError
 
-_FAILURES = (WorkerDiedError, CallTimeoutError, EngineError, ProcessesSurvivedError, ServiceError)
+_FAILURES = (
+    WorkerDiedError,
+    CallTimeoutError,
+    EngineError,
+    ProcessesSurvivedError,
+    ServiceError,
+    ApiServiceError,
+    IsolationError,
+    CellEndedError,
+)
 """How the harness itself fails at a call."""
 
 
@@ -80,9 +93,7 @@ def harness_failure(outcome: Outcome) -> str:
         return ""
     if isinstance(outcome.error, TargetNotStartedError | UnsupportedFaultError):
         raise outcome.error
-    if isinstance(
-        outcome.error, WorkerDiedError | CallTimeoutError | EngineError | ProcessesSurvivedError | ServiceError
-    ):
+    if isinstance(outcome.error, _FAILURES):
         return str(outcome.error)
     raise outcome.error
 
@@ -152,6 +163,8 @@ def broken_row(trial: Trial, failure: str) -> TrialRow:
     return msgspec.structs.replace(row, fault=fault, note=f"the harness failed: {failure}")
 
 
+_OF_ORDERS = frozenset({"W7"})
+"""What the operations of one run show where several actors write: an order that was decided is one they can take."""
 _BY_COMPARISON = frozenset({"M1", "M3", "B5", "B6"})
 """The invariants that hold a tree against the bytes of the recorded run."""
 
@@ -202,7 +215,18 @@ def judge_run(measured: Measured, recording: Recording, plan: FaultPlan) -> tupl
         found += tuple(
             judge_outcome(explored.recording, recording, _by_bytes(measured), invariants, explored.unsteady)
         )
-    return serious(found)
+    return serious(found + _of_meeting(measured, recording, plan))
+
+
+def _of_meeting(measured: Measured, recording: Recording, plan: FaultPlan) -> tuple[Violation, ...]:
+    """Return what writers and readers at once have done to each other while they ran, whatever they left."""
+    if plan.fault_class != "concurrency":
+        return ()
+    found = reads_violations(measured, recording) + listing_violations(measured, recording)
+    asked = _OF_ORDERS & (measured.case.invariants or _OF_ORDERS)
+    if asked and plan.schedule is not None and recording.trace is not None:
+        found += judge_trace(recording.trace, measured.explored.judged.bindings, asked)
+    return found
 
 
 def _is_unsteady(measured: Measured, path: str) -> bool:

@@ -6,6 +6,7 @@ nothing behind but its result.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -30,22 +31,27 @@ from harness.core.fault import NO_FAULTS, FaultClass, FaultPlan
 from harness.core.role import path_role
 from harness.core.run import Recording, RunSpec
 from harness.core.schedule import leaves_alone
+from harness.core.timing import TimedCalls
 from harness.core.trace import Trace
 from harness.core.tree import Tree
 from harness.core.verdict import Violation
 from harness.engines import KeepingEngine, SchedulingEngine
 from harness.engines import engine as engine_named
+from harness.engines.shim.clock import timed_calls
 from harness.explore import CrashState, Exploration, explore
 from harness.explore.states import StateClass
 from harness.sandbox.command import CommandResult, run_command
 from harness.sandbox.machine import is_case_sensitive
 from harness.sandbox.snapshot import read_tree
 from harness.sandbox.workspace import prepare
-from harness.services.together import all_instances
-from harness.services.tools import Standing, serving
+from harness.services.together import all_instances, listed_in, reads_of
+from harness.services.tools import Service, Standing, serving
 
 _BY_OTHER_RUNS: frozenset[FaultClass] = frozenset({"errno", "short", "signal", "concurrency"})
 """The classes whose runs go on: what they leave is comparable only as far as two undisturbed runs agree."""
+
+_OF_ORDERS = frozenset({"M3"})
+"""What is judged of crash states too where writers meet: one of them may be about to make good what it overwrote."""
 
 _TOOLS = Standing()
 """Who serves the tools of runs under a schedule, where the engine keeps a process between runs too."""
@@ -67,6 +73,8 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     invariants: frozenset[str]
     case_sensitive: bool = True
     """Whether ``A`` and ``a`` are two files where the target ran: the rule by which paths in documents are compared."""
+    in_order: bool = False
+    """Whether the recorded run went in an order that was decided: then a crash may lose what another has saved."""
 
 
 class Explored(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,23 +135,46 @@ def describe(result: CommandResult) -> str:
 
 
 def run_once(engine_name: str, spec: RunSpec, plan: FaultPlan = NO_FAULTS, *, verify: bool = True) -> Recording:
-    """Run the target once under an engine, with its tools beside it: the one place that brings the two together."""
-    tools = spec.tools.redrawn(plan.draw) if spec.tools is not None else None
-    in_turn = not leaves_alone(plan.schedule)
-    if tools is not None and in_turn:
-        tools = tools.at_once()  # how late one is, is how late the scheduler lets its thread go on
-    together = all_instances(spec, in_turn=plan.fault_class != "concurrency")
+    """Run the target once under an engine, with its tools beside it."""
     engine = engine_named(engine_name)
-    standing = _TOOLS if in_turn and isinstance(engine, KeepingEngine) else None
-    with serving(msgspec.structs.replace(spec, tools=tools), in_turn=in_turn, standing=standing) as service:
-        served = msgspec.structs.replace(together, environment={**spec.environment, **service.environment})
+    with _served(spec, plan, keeps=isinstance(engine, KeepingEngine)) as (served, service):
         if plan.schedule is not None and isinstance(engine, SchedulingEngine):
             recording = engine.run(served, plan, verify=verify, beside=service)
         else:
             recording = engine.run(served, plan, verify=verify)
     if isinstance(engine, KeepingEngine):
         worker.keep(engine.server_pid, _TOOLS.pid)
-    return msgspec.structs.replace(recording, spec=spec)  # an address belongs to one run
+    recording = msgspec.structs.replace(recording, spec=spec)  # an address belongs to one run
+    if not _at_once(plan) or not spec.readers:
+        return recording
+    return msgspec.structs.replace(recording, reads=reads_of(spec), listed=listed_in(spec))
+
+
+def time_once(spec: RunSpec) -> TimedCalls:
+    """Run the target once as a timed kill finds it, and return when its operations came."""
+    with _served(spec, NO_FAULTS) as (served, _):
+        return timed_calls(served)
+
+
+@contextlib.contextmanager
+def _served(spec: RunSpec, plan: FaultPlan, *, keeps: bool = False) -> Iterator[tuple[RunSpec, Service]]:
+    """Serve the tools of a run inside the block: the one place that brings the two together.
+
+    ``keeps``: the engine keeps a process between runs, and so may who serves.
+    """
+    tools = spec.tools.redrawn(plan.draw) if spec.tools is not None else None
+    decided = not leaves_alone(plan.schedule)
+    if tools is not None and decided:
+        tools = tools.at_once()  # how late one is, is how late the scheduler lets its thread go on
+    together = all_instances(spec, in_turn=not _at_once(plan), decided=decided)
+    standing = _TOOLS if decided and keeps else None
+    with serving(msgspec.structs.replace(spec, tools=tools), in_turn=decided, standing=standing) as service:
+        yield msgspec.structs.replace(together, environment={**spec.environment, **service.environment}), service
+
+
+def _at_once(plan: FaultPlan) -> bool:
+    """Whether instances and readers run at once in a run under ``plan``; else one after the other."""
+    return plan.schedule is not None or plan.fault_class == "concurrency"
 
 
 def standing_pid() -> int:
@@ -161,7 +192,8 @@ def expectation_for(recording: Recording, judged: Judged) -> Expectation:
 def judge_for(expectation: Expectation, judged: Judged) -> Judge:
     """Return the judge for states of the case that owes ``expectation``."""
     rules = Rules(case_sensitive=judged.case_sensitive)
-    return Judge(judged.bindings, expectation, judged.invariants or None, rules)
+    further = _OF_ORDERS if judged.in_order else frozenset()
+    return Judge(judged.bindings, expectation, judged.invariants or None, rules, further)
 
 
 def _same_outcome(first: Recording, second: Recording) -> bool:

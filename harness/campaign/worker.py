@@ -1,33 +1,27 @@
 """What a worker process does: take a call, run it, leave nothing behind, answer.
 
 A worker has one thread and, between calls, no child but those it was told to :func:`keep`: an engine that waits for
-any child can run in it. Values and errors travel pickled; what pickle cannot carry goes through dill.
+any child can run in it. Values and errors travel as :mod:`harness.sandbox.portable` packs them.
 
 Non-goals: deadlines and deaths (the executor and the supervisor see to those).
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pickle
 import signal
 import sys
 import traceback
 from typing import Any, NamedTuple
 
 from multiprocess.connection import Connection
-from multiprocess.reduction import ForkingPickler
 
 from harness.sandbox import processes
 from harness.sandbox.namespace import NamespaceError, bind_private
+from harness.sandbox.portable import CallFailedError, dumps, loads, portable
 
 _KEPT: set[int] = set()
 """What the call of this worker has left running for the next one: a fork server, say."""
-
-
-class CallFailedError(Exception):
-    """A call raised something that cannot travel between processes; the message holds its type and text."""
 
 
 class Request(NamedTuple):
@@ -46,33 +40,6 @@ class Answer(NamedTuple):
     error: BaseException | None = None
 
 
-def dumps(value: object) -> bytes:
-    """Return ``value`` pickled: by pickle, which is fast, else by dill, which carries closures too."""
-    try:
-        return pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
-    except Exception:  # pickle raises PicklingError, TypeError, AttributeError, … depending on what it meets
-        return bytes(ForkingPickler.dumps(value))
-
-
-def loads(payload: bytes) -> Any:
-    """Return what :func:`dumps` packed."""
-    return pickle.loads(payload)
-
-
-def _portable(error: BaseException) -> BaseException:
-    """Return ``error`` with its traceback as a note, in a form that survives the journey."""
-    text = "".join(traceback.format_exception(error)).rstrip()
-    with contextlib.suppress(Exception):
-        error.__traceback__ = None
-        error.__cause__ = error.__context__ = None
-        error.add_note(text)
-        loads(dumps(error))
-        return error
-    failed = CallFailedError(f"{type(error).__name__}: {error}")
-    failed.add_note(text)
-    return failed
-
-
 def keep(*pids: int) -> None:
     """Leave these children of this process running when the call is over; if the next does not keep them, they end."""
     _KEPT.update(pid for pid in pids if pid)
@@ -83,7 +50,7 @@ def _answer(request: Request) -> Answer:
     try:
         answer = Answer(request.number, request.function(*request.args))
     except BaseException as error:
-        answer = Answer(request.number, None, _portable(error))
+        answer = Answer(request.number, None, portable(error))
     try:
         processes.kill_descendants(keep=frozenset(_KEPT))
     except processes.ProcessesSurvivedError as error:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from harness.catalog.cache import InstalledPackage, NotAvailableError, cache_directory, find_installed
+from harness.catalog.headless import Headless, at_api, interrupt_line, user_line
 from harness.catalog.install import install, install_package
 from harness.catalog.listing import Listing, found_session, parse_listing, parse_losses
 from harness.catalog.lives import Life, LifeRun, compile_lives
 from harness.catalog.manifest import Package, Target, Variant, load_manifest
 from harness.catalog.parts import joined
 from harness.catalog.placeholder import fill
+from harness.catalog.published import with_installed
 from harness.catalog.scenario import Scenario, list_scenarios, load_scenario
 from harness.catalog.schema import ManifestError
 from harness.catalog.selection import Selected, find_variant, list_targets, load_target, select
@@ -17,6 +19,7 @@ from harness.catalog.workload import DEFAULT_WORKLOAD, Workload
 
 __all__ = [
     "DEFAULT_WORKLOAD",
+    "Headless",
     "InstalledPackage",
     "Life",
     "LifeRun",
@@ -30,6 +33,7 @@ __all__ = [
     "Target",
     "Variant",
     "Workload",
+    "at_api",
     "cache_directory",
     "compile_lives",
     "compile_subject",
@@ -39,6 +43,7 @@ __all__ = [
     "found_session",
     "install",
     "install_package",
+    "interrupt_line",
     "joined",
     "list_scenarios",
     "list_targets",
@@ -48,4 +53,6 @@ __all__ = [
     "parse_listing",
     "parse_losses",
     "select",
+    "user_line",
+    "with_installed",
 ]

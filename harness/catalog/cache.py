@@ -95,6 +95,17 @@ def read_marker(package: Package) -> Marker | None:
     return marker if found == wanted else None
 
 
+def installed_versions(package: Package) -> tuple[str, ...]:
+    """Return the versions of a package that are in the cache, whatever version is asked for, in no order."""
+    try:
+        names = os.listdir(os.path.join(cache_directory(), "targets"))
+    except OSError:
+        return ()
+    versions = (name.rpartition("@")[2] for name in names)
+    of_each = {version: msgspec.structs.replace(package, version=version) for version in versions}
+    return tuple(version for version, each in of_each.items() if slot_name(each) in names and read_marker(each))
+
+
 def resolve_latest(package: Package) -> Package | None:
     """Return ``package`` at the version its pointer names, or ``None`` if it was never asked for."""
     if package.version != LATEST:
@@ -107,10 +118,14 @@ def resolve_latest(package: Package) -> Package | None:
     return msgspec.structs.replace(package, version=version) if version and os.sep not in version else None
 
 
-def find_installed(package: Package) -> InstalledPackage:
-    """Return a package that is in the cache. Raises :class:`NotAvailableError` if it is not."""
+def find_installed(package: Package, target: str = "") -> InstalledPackage:
+    """Return a package that is in the cache. Raises :class:`NotAvailableError` if it is not.
+
+    ``target`` is the one whose package it is: the message says how it would be installed.
+    """
     actual = resolve_latest(package)
     if actual is None or read_marker(actual) is None:
-        raise NotAvailableError(f"{package} is not installed; tornwrite targets install puts it into the cache")
+        words = f"tornwrite targets install {f'{target}@{package.version}' if target else ''}".rstrip()
+        raise NotAvailableError(f"{package} is not installed; {words} puts it into the cache")
     directory = os.path.join(slot(actual), "site" if actual.registry == "pypi" else "")
     return InstalledPackage(package=package, version=actual.version, directory=directory.rstrip(os.sep))

@@ -29,7 +29,7 @@ from harness.catalog.cache import (
 )
 from harness.catalog.installer import fetch
 from harness.catalog.lock import LockTimeoutError, locked
-from harness.catalog.manifest import LATEST, Package, Target
+from harness.catalog.manifest import LATEST, VERSION, Package, Target
 from harness.catalog.schema import ManifestError, suggestion
 
 INSTALL_TIMEOUT_S = 300.0
@@ -43,11 +43,15 @@ def install(
 ) -> tuple[InstalledPackage, ...]:
     """Put the packages of a target, or only ``version``, into the cache; nothing is done for those already there.
 
-    ``refresh`` asks again what "latest" is. Raises :class:`NotAvailableError` for the first that cannot be had,
-    :class:`ManifestError` if the target has no such version.
+    A package that is to be had on request is installed in any version. ``refresh`` asks again what "latest" is.
+    Raises :class:`NotAvailableError` for the first that cannot be had, :class:`ManifestError` if the target has no
+    such version.
     """
     packages = dict.fromkeys(variant.package for variant in target.variants if variant.package is not None)
     chosen = [package for package in packages if version in ("", package.version)]
+    if version and not chosen and VERSION.fullmatch(version):
+        requested = (msgspec.structs.replace(each, version=version) for each in packages if each.on_request)
+        chosen = list(dict.fromkeys(requested))
     if version and not chosen:
         known = sorted({package.version for package in packages})
         raise ManifestError(f"target {target.name!r} has no version {version!r}{suggestion(version, known)}")

@@ -16,10 +16,12 @@ from typing import Literal
 
 import msgspec
 
+from harness.catalog.headless import Headless, check_headless
 from harness.catalog.manifest_file import FileSection, PackageSection, Runtime, TargetFile, VariantSection
 from harness.catalog.placeholder import CHECK_NAMES, READ_NAMES, STATIC_NAMES, check_placeholders
 from harness.catalog.profiles import ALL, list_profiles
 from harness.catalog.schema import ManifestError, convert, in_checkout, read_toml, suggestion
+from harness.catalog.since import Known, Since, release
 from harness.checks.binding import FileBinding
 from harness.core.fault import FAULT_CLASSES
 from harness.core.run import DEFAULT_ACK
@@ -44,12 +46,16 @@ _EXPECTED: dict[str, Expected] = {"held": "held", "violated": "violated"}
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
-    """One version of a published package. ``sdist``: build it from source, which can be far smaller."""
+    """One version of a published package. ``sdist``: build it from source, which can be far smaller.
+
+    ``on_request``: only whoever names its target gets it, and then in any version.
+    """
 
     registry: Literal["pypi", "npm"]
     name: str
     version: str
     sdist: bool = False
+    on_request: bool = False
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
@@ -60,7 +66,10 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
 
     ``expect`` maps a fault class (``power.<profile>`` for a power loss, ``none`` for the run without a fault) to the
     verdict that is not news; a class that is not in it has no expectation. ``random_names``: ids differ from run to
-    run, so runs are compared masked.
+    run, so runs are compared masked. ``isolation`` "full": it never runs outside of a cell, where the directories
+    in ``hidden`` are empty. ``headless``: it holds conversations, and how;
+    ``repeats_ids``: it sends each call and result of a turn several times, which its API has to let pass; ``since``:
+    what changes with its version; ``known``: what dialogues with a version have shown.
     """
 
     name: str
@@ -80,6 +89,12 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     package: Package | None = None
     random_names: bool = False
     timeout_s: float = 30.0
+    isolation: Literal["none", "full"] = "none"
+    hidden: tuple[str, ...] = ()
+    headless: Headless | None = None
+    repeats_ids: bool = False
+    since: tuple[Since, ...] = ()
+    known: tuple[Known, ...] = ()
     bindings: tuple[FileBinding, ...] = ()
 
     @property
@@ -146,15 +161,35 @@ def _check_variant(where: str, section: VariantSection, directory: str) -> None:
     for name, value in section.environment.items():
         if not _VARIABLE.fullmatch(name) or "\0" in value:
             raise ManifestError(f"{where} environment: {name!r} is not a variable that can be set")
-        check_placeholders(f"{where} environment.{name}", value, STATIC_NAMES)
+        names = STATIC_NAMES | {"api"} if section.headless else STATIC_NAMES
+        check_placeholders(f"{where} environment.{name}", value, names)
     if not any("{dir}" in text for text in (*section.run, *section.environment.values())):
         raise ManifestError(f"{where} run: names {{dir}} nowhere, so the writer cannot know its state directory")
     if section.check and not any("{dir}" in text for text in (*section.check, *section.environment.values())):
         raise ManifestError(f"{where} check: names {{dir}} nowhere, so it cannot know the state it is to judge")
+    _check_versions(where, section)
     if not (math.isfinite(section.timeout_s) and 0 < section.timeout_s <= _MAX_TIMEOUT_S):
         raise ManifestError(
             f"{where} timeout_s: {section.timeout_s} is not between 0 and {_MAX_TIMEOUT_S:g} seconds"
         )
+
+
+def _check_versions(where: str, section: VariantSection) -> None:
+    """Raise :class:`ManifestError` where isolation, or what depends on the version, contradicts another key."""
+    for path in section.hidden:
+        if not os.path.isabs(path) or section.isolation != "full":
+            raise ManifestError(f'{where} hidden: {path!r}: needs isolation = "full" and absolute directories')
+    if section.headless is not None:
+        check_headless(f"{where} headless", section.headless)
+    for index, change in enumerate(section.since, 1):
+        there = f"{where} since {index}"
+        if section.package is None or not release(change.version):
+            raise ManifestError(f"{there} version: {change.version!r}: needs a package and a version with numbers")
+        for item in change.run:
+            check_placeholders(f"{there} run", item, STATIC_NAMES)
+        if section.headless is None and change.headless != Headless():
+            raise ManifestError(f"{there} headless: the variant itself has no [variant.headless]")
+        check_headless(f"{there} headless", change.headless)
 
 
 def _expected(where: str, section: VariantSection) -> dict[str, Expected]:
@@ -238,7 +273,13 @@ def _packages(where: str, section: PackageSection | None) -> list[Package | None
         if not VERSION.fullmatch(version):
             raise ManifestError(f"{where} package.version: {version!r} is not a version")
     return [
-        Package(registry=section.registry, name=section.name, version=version, sdist=section.sdist)
+        Package(
+            registry=section.registry,
+            name=section.name,
+            version=version,
+            sdist=section.sdist,
+            on_request=section.on_request,
+        )
         for version in versions
     ]
 
@@ -267,6 +308,12 @@ def _variant(
         package=package,
         random_names=section.random_names,
         timeout_s=section.timeout_s,
+        isolation=section.isolation,
+        hidden=section.hidden,
+        headless=section.headless,
+        repeats_ids=section.repeats_ids,
+        since=section.since,
+        known=section.known,
         bindings=bindings,
     )
 

@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from harness.catalog.headless import Headless
+from harness.catalog.since import Known, Since
 from harness.checks.binding import DAY_MS, Format
 from harness.core.run import DEFAULT_ACK
 
@@ -27,13 +29,17 @@ class TargetSection(_Section, frozen=True, kw_only=True):
 
 
 class PackageSection(_Section, frozen=True, kw_only=True):
-    """``package`` of a variant: one published version, or several that are the same writer."""
+    """``package`` of a variant: one published version, or several that are the same writer.
+
+    ``on_request``: it is chosen by its name only, never by a pattern, and then in any version.
+    """
 
     registry: Literal["pypi", "npm"]
     name: str
     version: str = ""
     versions: tuple[str, ...] = ()
     sdist: bool = False
+    on_request: bool = False
 
 
 class FileSection(_Section, frozen=True, kw_only=True):
@@ -69,6 +75,12 @@ class VariantSection(_Section, frozen=True, kw_only=True):
     package: PackageSection | None = None
     random_names: bool = False
     timeout_s: float = 30.0
+    isolation: Literal["none", "full"] = "none"
+    hidden: tuple[str, ...] = ()
+    headless: Headless | None = None
+    repeats_ids: bool = False
+    since: tuple[Since, ...] = ()
+    known: tuple[Known, ...] = ()
     file: tuple[FileSection, ...] = ()
 
 

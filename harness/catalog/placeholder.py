@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 
 from harness.catalog.schema import ManifestError, suggestion
 
-STATIC_NAMES = frozenset({"dir", "workload", "target", "python", "package", "seed"})
-"""Known before a run: state directory, workload file, target's folder, interpreter, installed package, seed."""
+STATIC_NAMES = frozenset({"dir", "workload", "target", "python", "package", "platform", "seed"})
+"""Known before a run: state directory, workload file, target's folder, interpreter, installed package, what npm calls
+this platform, seed."""
 READ_NAMES = STATIC_NAMES | {"id"}
 CHECK_NAMES = STATIC_NAMES | {"acked", "acks"}
 

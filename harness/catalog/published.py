@@ -1,6 +1,6 @@
 """A target at a published version that its manifest does not name: how people call it, and the variant that it is.
 
-Non-goals: which versions there are (:mod:`harness.catalog.registry`), and installing one.
+Non-goals: which versions are published (:mod:`harness.catalog.registry`), and installing one.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ import re
 
 import msgspec
 
+from harness.catalog.cache import installed_versions
 from harness.catalog.manifest import VERSION, Package, Target, Variant
 from harness.catalog.schema import ManifestError, suggestion
+from harness.catalog.since import release
 
 _SEPARATORS = re.compile(r"[-_.]+")
 
@@ -52,6 +54,17 @@ def at_version(target: Target, variant: Variant, version: str) -> Variant:
     if not VERSION.fullmatch(version):
         raise ManifestError(f"{version!r} is not a version")
     return msgspec.structs.replace(variant, package=msgspec.structs.replace(package, version=version), expect={})
+
+
+def with_installed(target: Target) -> tuple[Variant, ...]:
+    """Return the variants of a target; of what is to be had on request the other installed versions too."""
+    found = {variant.label: variant for variant in target.variants}
+    for variant in target.variants:
+        if variant.package is not None and variant.package.on_request:
+            for version in sorted(installed_versions(variant.package), key=release):
+                other = at_version(target, variant, version)
+                found.setdefault(other.label, other)
+    return tuple(found.values())
 
 
 def named_variant(target: Target, name: str, version: str) -> Variant:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from typing import Any
 
 import msgspec
 
@@ -17,7 +18,11 @@ from harness.catalog.lives import Life, problem_of_lives
 from harness.catalog.parts import PART_KEYS, Part, compile_parts
 from harness.catalog.profiles import beside, load_profiles
 from harness.catalog.schema import ManifestError, convert, in_checkout, read_toml, suggestion
+from harness.catalog.turns import compile_turns
 from harness.catalog.workload import DEFAULT_WORKLOAD, Workload, problem
+from harness.core.api_script import Api, Turn
+from harness.core.dialogue import DialogueLife, fault_class_of
+from harness.core.dialogue import problem_of_lives as problem_of_dialogue
 from harness.core.fault import FAULT_CLASSES, FaultClass
 from harness.core.schedule import POLICIES
 
@@ -27,7 +32,7 @@ _MAX_BUDGET_S = 86_400.0
 
 INVARIANT_IDS = tuple(
     f"{family}{number}"
-    for family, last in (("B", 9), ("G", 7), ("T", 9), ("M", 10), ("W", 10))
+    for family, last in (("B", 9), ("G", 7), ("T", 9), ("M", 10), ("W", 10), ("S", 6))
     for number in range(1, last + 1)
 )
 """Every id that may be asked for; one whose check is not there is reported as never measured."""
@@ -42,7 +47,8 @@ class ScenarioSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     ``timed``: timed kills per variant, and as many signals under ``signal``; ``runs``: runs without any fault per
     variant under ``concurrency``, 0 for a number that fits; ``schedules``: how orders of the target's operations are
-    searched there (pct, random, systematic), empty for not at all; ``attempts``: real runs that confirm a finding;
+    searched there (pct, random, systematic), empty for not at all; ``dialogues``: how often a scenario with
+    ``[[turn]]`` tables holds its dialogue, 0 for a number that fits; ``attempts``: real runs that confirm a finding;
     ``samples``: crash states on which the target's own recovery and lister are run; ``budget_s``: seconds of wall
     time for the whole campaign, 0 for no bound.
     """
@@ -57,6 +63,7 @@ class ScenarioSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     timed: int = 0
     runs: int = 0
     schedules: str = ""
+    dialogues: int = 0
     attempts: int = 3
     samples: int = 24
     budget_s: float = 0.0
@@ -68,14 +75,25 @@ class ScenarioFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     scenario: ScenarioSection
     workload: Workload = DEFAULT_WORKLOAD
-    life: tuple[Life, ...] = ()
+    life: tuple[dict[str, Any], ...] = ()
+    api: Api = Api()
+    turn: tuple[Turn, ...] = ()
     part: tuple[Part, ...] = ()
+
+
+class _Lives(msgspec.Struct, frozen=True):
+    life: tuple[Life, ...] = ()
+
+
+class _DialogueLives(msgspec.Struct, frozen=True):
+    life: tuple[DialogueLife, ...] = ()
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """A scenario as it runs. ``path`` is empty for one that was made on the command line.
 
-    One with ``parts`` runs these; nothing else of it but name, story, seed and budget counts.
+    One with ``parts`` runs these; nothing else of it but name, story, seed and budget counts. One with a ``dialogue``
+    has its lives there.
     """
 
     name: str
@@ -94,6 +112,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 1
     workload: Workload = DEFAULT_WORKLOAD
     life: tuple[Life, ...] = ()
+    dialogues: int = 0
+    dialogue: tuple[DialogueLife, ...] = ()
+    api: Api = Api()
+    turn: tuple[Turn, ...] = ()
     path: str = ""
     parts: tuple[Scenario, ...] = ()
 
@@ -125,12 +147,15 @@ def compile_scenario(shown: str, tables: dict[str, object], path: str = "") -> S
     _check_section(shown, section, made_of_parts=bool(parsed.part))
     if wrong := problem(parsed.workload):
         raise ManifestError(f"{shown}: [workload] {wrong}")
-    if wrong := problem_of_lives(parsed.life):
-        raise ManifestError(f"{shown}: {wrong}")
-    if parsed.life and parsed.workload.instances > 1:
+    life, dialogue = _lives(shown, parsed)
+    if life and parsed.workload.instances > 1:
         raise ManifestError(f"{shown}: [workload] instances: with [[life]] tables each life says its own")
     fields = {name: getattr(section, name) for name in section.__struct_fields__}
-    fields["faults"] = section.faults or DEFAULT_FAULTS
+    if dialogue and section.faults:
+        raise ManifestError(
+            f"{shown}: [scenario] faults: how the lives of a dialogue end stands with each [[life]]"
+        )
+    fields["faults"] = section.faults or ((fault_class_of(dialogue),) if dialogue else DEFAULT_FAULTS)
     fields["profiles"] = _profiles(shown, section, os.path.dirname(path))
     parts: tuple[Scenario, ...] = ()
     if parsed.part:
@@ -138,7 +163,31 @@ def compile_scenario(shown: str, tables: dict[str, object], path: str = "") -> S
         parts = compile_parts(
             shown, _tables_of_parts(tables), os.path.dirname(path), compile_scenario, section.seed
         )
-    return Scenario(**fields, workload=parsed.workload, life=parsed.life, path=path, parts=parts)
+    turns = compile_turns(shown, parsed.api, parsed.turn)
+    return Scenario(
+        **fields,
+        workload=parsed.workload,
+        life=life,
+        dialogue=dialogue,
+        api=parsed.api,
+        turn=turns,
+        path=path,
+        parts=parts,
+    )
+
+
+def _lives(shown: str, parsed: ScenarioFile) -> tuple[tuple[Life, ...], tuple[DialogueLife, ...]]:
+    """Return the lives of a file: those of a writer, or, where an API answers, those of a dialogue."""
+    tables: dict[str, object] = {"life": list(parsed.life)}
+    if not parsed.turn or not any("prompt" in each for each in parsed.life):
+        life = convert(shown, tables, _Lives).life
+        if wrong := problem_of_lives(life):
+            raise ManifestError(f"{shown}: {wrong}")
+        return life, ()
+    dialogue = convert(shown, tables, _DialogueLives).life
+    if wrong := problem_of_dialogue(dialogue):
+        raise ManifestError(f"{shown}: {wrong}")
+    return (), dialogue
 
 
 def _profiles(shown: str, section: ScenarioSection, directory: str) -> tuple[str, ...]:
@@ -160,7 +209,7 @@ def _refuse_what_parts_say(shown: str, tables: dict[str, object]) -> None:
     """Raise where a scenario made of parts says something that only a part can mean."""
     section = tables["scenario"]
     said = [f"[scenario] {key}" for key in PART_KEYS if isinstance(section, dict) and key in section]
-    said += [f"[{key}]" for key in ("workload", "life") if key in tables]
+    said += [f"[{key}]" for key in ("workload", "life", "api", "turn") if key in tables]
     if said:
         raise ManifestError(f"{shown}: {said[0]}: a scenario made of [[part]] tables leaves this to its parts")
 
@@ -190,6 +239,7 @@ def _check_section(shown: str, section: ScenarioSection, made_of_parts: bool) ->
     for key, value, least, most in (
         ("timed", section.timed, 0, _MAX_TRIALS),
         ("runs", section.runs, 0, _MAX_TRIALS),
+        ("dialogues", section.dialogues, 0, _MAX_TRIALS),
         ("attempts", section.attempts, 1, 1000),
         ("samples", section.samples, 0, 10_000),
         ("seed", section.seed, 0, (1 << 63) - 1),

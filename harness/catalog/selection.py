@@ -1,7 +1,8 @@
 """Names of targets and variants: ``reference``, ``reference/durable``, ``fork_session@0.1.72``, a directory.
 
 The grammar is ``TARGET[/VARIANT][@VERSION]``; VARIANT and TARGET may hold ``*`` and ``?``. What contains a
-path separator and is a directory with a ``target.toml`` is that target.
+path separator and is a directory with a ``target.toml`` is that target. A package that is to be had on request only is
+in no pattern of targets; whoever names its target may name any version.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 from harness.catalog.data import target_directories
 from harness.catalog.manifest import MANIFEST_NAME, Target, Variant, load_manifest
+from harness.catalog.published import at_version, package_of
 from harness.catalog.schema import ManifestError, suggestion
 
 
@@ -67,21 +69,57 @@ def select(selectors: Iterable[str]) -> tuple[Selected, ...]:
     return tuple(chosen.values())
 
 
+def at_versions(chosen: tuple[Selected, ...], versions: Iterable[str]) -> tuple[Selected, ...]:
+    """Return the variants at each of ``versions``, in place of those that manifests name; all as they are for none.
+
+    Raises :class:`ManifestError` for a writer that is no published package.
+    """
+    versions = tuple(dict.fromkeys(versions))
+    if not versions:
+        return chosen
+    named = {(each.target.name, each.variant.name): each for each in chosen}
+    known = {(each.target.name, each.variant.label): each for each in chosen}
+    found = []
+    for each in named.values():
+        package_of(each.target, each.variant)
+        for version in versions:
+            label = f"{each.variant.name}@{version}"
+            same = known.get((each.target.name, label))
+            found.append(same or Selected(each.target, at_version(each.target, each.variant, version)))
+    return tuple(found)
+
+
 def _select_one(selector: str) -> list[Selected]:
     name, _, version = selector.partition("@")
     targets, pattern = _targets(name)
-    found = [
+    chosen = [
         Selected(target, variant)
         for target in targets
         for variant in target.variants
-        if fnmatch.fnmatchcase(variant.name, pattern) and version in ("", variant.version)
+        if fnmatch.fnmatchcase(variant.name, pattern)
     ]
+    if _is_pattern(name.partition("/")[0]):
+        chosen = [each for each in chosen if not _on_request(each.variant)]
+    found = [each for each in chosen if version in ("", each.variant.version)]
+    if not found and version:
+        requested = {each.variant.name: each for each in chosen if _on_request(each.variant)}
+        found = [
+            Selected(each.target, at_version(each.target, each.variant, version)) for each in requested.values()
+        ]
     if found:
         return found
     labels = [variant.label for target in targets for variant in target.variants]
     wanted = (pattern if pattern != "*" else "") + (f"@{version}" if version else "")
     names = ", ".join(target.name for target in targets)
     raise ManifestError(f"target {names!r} has no variant {wanted!r}{suggestion(wanted.lstrip('@'), labels)}")
+
+
+def _is_pattern(name: str) -> bool:
+    return any(mark in name for mark in "*?[")
+
+
+def _on_request(variant: Variant) -> bool:
+    return variant.package is not None and variant.package.on_request
 
 
 def _targets(name: str) -> tuple[list[Target], str]:

@@ -12,19 +12,30 @@ from typing import Any
 import msgspec
 
 from harness.catalog.cache import NotAvailableError, find_installed
+from harness.catalog.headless import Headless
 from harness.catalog.manifest import Expected, Target, Variant
 from harness.catalog.placeholder import expand
 from harness.catalog.selection import find_variant
+from harness.catalog.since import Changed, changed
 from harness.catalog.steps import tool_plan
 from harness.catalog.workload import DEFAULT_WORKLOAD, Workload, steps_of, workload_json
 from harness.checks.binding import FileBinding, TornTail
-from harness.core.run import Limits, RunSpec
-from harness.sandbox.environment import ProgramNotFoundError, real_python, resolve_program
+from harness.core.run import Isolation, Limits, RunSpec
+from harness.sandbox.cell import BASE, isolation_available
+from harness.sandbox.environment import (
+    ProgramNotFoundError,
+    npm_platform,
+    real_node,
+    real_python,
+    resolve_program,
+)
 from harness.sandbox.workspace import Workspace
 
 WORKLOAD_NAME = "workload.json"
 
 Command = tuple[str, ...]
+_BARE = ("PATH", "HOME", "TMPDIR", "LANG")
+"""What a program in full isolation inherits of the sandbox's environment."""
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +45,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     ``{acked}`` (the last acknowledged id, ``0`` if none) and ``{acks}`` (a file of ids): see
     :func:`harness.catalog.fill`. All of them judge what stands at ``spec.root``. ``setup`` runs once before the
     first recording; the tree it leaves is the start of every run. ``torn_tail`` is how logs are judged that no
-    binding describes. ``not_available`` says why the subject cannot
+    binding describes. ``headless`` is how a program is driven that holds conversations; the address of its API stands
+    open in the environment (:func:`harness.catalog.at_api`). ``not_available`` says why the subject cannot
     run here; then nothing else in it may be started.
     """
 
@@ -54,6 +66,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     random_names: bool = False
     seed: int = 1
     workload: Workload = DEFAULT_WORKLOAD
+    headless: Headless | None = None
+    repeats_ids: bool = False
     not_available: str = ""
 
     @property
@@ -78,23 +92,22 @@ def compile_subject(
     ``index`` makes it ready for one of the lives in ``life``: at that life's time, waiting for its end when it is
     done. ``file_name`` is what the workload's file is called.
 
-    Installs nothing: a package that is not in the cache makes the subject not available. Raises
-    :class:`ManifestError` for a variant that the target does not have.
+    A variant in full isolation is ready for the workspace that a cell shows it (:data:`harness.sandbox.cell.BASE`),
+    whatever ``workspace`` is. Installs nothing: a package that is not in the cache makes the subject not available.
+    Raises :class:`ManifestError` for a variant that the target does not have.
     """
     if isinstance(variant, str):
         variant = find_variant(target, variant)
-    reason, package = "", ""
-    if variant.package is not None:
-        try:
-            package = find_installed(variant.package).directory
-        except NotAvailableError as error:
-            reason = str(error)
+    if variant.isolation == "full":
+        workspace = Workspace(BASE, make=False)
+    variant, package, reason = _as_installed(target, variant)
     values = {
         "dir": workspace.root,
         "workload": os.path.join(workspace.base, file_name),
         "target": target.directory,
         "python": real_python(),
         "package": package,
+        "platform": npm_platform(),
         "seed": str(seed),
     }
     commands, missing = _commands(variant, values)
@@ -108,7 +121,7 @@ def compile_subject(
         argv=commands.pop("run"),
         root=workspace.root,
         cwd=workspace.cwd,
-        environment=workspace.environment(extra),
+        environment=_environment(variant, workspace, extra),
         files={values["workload"]: workload_json(workload, seed, life, index or 0)},
         ack=variant.ack,
         arm=variant.arm,
@@ -117,6 +130,9 @@ def compile_subject(
         # A life waits at the service for its end.
         tools=tools if tools.steps or index is not None else None,
         instances=workload.instances,
+        isolation=_isolation(variant, target, package),
+        readers=workload.readers,
+        listing=commands["list_command"] if workload.readers else (),
     )
     return Subject(
         target=target.name,
@@ -129,8 +145,50 @@ def compile_subject(
         random_names=variant.random_names,
         seed=seed,
         workload=workload,
-        not_available=reason or missing,
+        headless=variant.headless,
+        repeats_ids=variant.repeats_ids,
+        not_available=reason or _why_not(variant, package, missing),
         **commands,
+    )
+
+
+def _as_installed(target: Target, variant: Variant) -> tuple[Variant, str, str]:
+    """Return a variant as its installed version wants it, where its package is, or why that is not there."""
+    if variant.package is None:
+        return variant, "", ""
+    try:
+        installed = find_installed(variant.package, target.name)
+    except NotAvailableError as error:
+        return variant, "", str(error)
+    oldest = Changed(variant.run, variant.headless, variant.repeats_ids)
+    run, headless, repeats_ids = changed(installed.version, oldest, variant.since)
+    variant = msgspec.structs.replace(variant, run=run, headless=headless, repeats_ids=repeats_ids)
+    return variant, installed.directory, ""
+
+
+def _why_not(variant: Variant, package: str, missing: str) -> str:
+    """Return why a variant whose package is there cannot run; ``missing``: a program that could not be found."""
+    if package and missing.startswith(package):
+        return f"{variant.package} has no program for {npm_platform()}"
+    refused = "" if missing or variant.isolation != "full" else isolation_available()
+    return f"it runs in full isolation only, and that cannot be had here: {refused}" if refused else missing
+
+
+def _environment(variant: Variant, workspace: Workspace, extra: Mapping[str, str]) -> dict[str, str]:
+    """Return the complete environment of a variant; in full isolation nothing that its manifest does not say."""
+    environment = workspace.environment(extra)
+    if variant.isolation != "full":
+        return environment
+    return {name: environment[name] for name in (*_BARE, *variant.environment)}
+
+
+def _isolation(variant: Variant, target: Target, package: str) -> Isolation | None:
+    if variant.isolation != "full":
+        return None
+    node = real_node()
+    programs = (os.path.dirname(node),) if node else ()
+    return Isolation(
+        shown=tuple(path for path in (target.directory, package, *programs) if path), hidden=variant.hidden
     )
 
 

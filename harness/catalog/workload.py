@@ -31,15 +31,16 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     ``sessions``: documents or conversations in the state; ``updates``: acknowledged updates of one run;
     ``record_bytes``: least and greatest size of one record, inclusive; ``instances``: so many of the target work on one
-    state, each at all of this: at once where that is what is tried, else one after the other. ``steps`` are made from
-    these numbers where tools run in parallel, with one ``interrupt`` of each kind named; steps that stand in the file
-    win.
+    state, each at all of this: at once where that is what is tried, else one after the other; ``readers``: so many
+    programs read that state meanwhile, where they are at once. ``steps`` are made from these numbers where tools run in
+    parallel, with one ``interrupt`` of each kind named; steps that stand in the file win.
     """
 
     sessions: int = 3
     updates: int = 8
     record_bytes: tuple[int, int] = (60, 9_000)
     instances: int = 1
+    readers: int = 0
     now_ms: int = DEFAULT_NOW_MS
     tools: Tools = Tools()
     interrupt: tuple[Interruption, ...] = ()
@@ -61,8 +62,13 @@ def problem(workload: Workload) -> str:
         return f"updates: {workload.updates} is not between 1 and {MAX_UPDATES}"
     if not 1 <= workload.instances <= MAX_INSTANCES:
         return f"instances: {workload.instances} is not between 1 and {MAX_INSTANCES}"
-    if workload.instances > 1 and (workload.steps or workload.tools.parallel):
+    if not 0 <= workload.readers <= MAX_INSTANCES:
+        return f"readers: {workload.readers} is not between 0 and {MAX_INSTANCES}"
+    tools = bool(workload.steps or workload.tools.parallel)
+    if tools and workload.instances > 1:
         return "instances: several of them have no tools beside them; leave out tools and steps"
+    if tools and workload.readers:
+        return "readers: a target with tools has none beside it; leave out tools and steps"
     if not 0 <= workload.now_ms < 1 << 53:
         return f"now_ms: {workload.now_ms} is not a time in milliseconds since 1970"
     ranges = {"record_bytes": workload.record_bytes, "tools.duration_ms": workload.tools.duration_ms}

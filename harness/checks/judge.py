@@ -19,7 +19,7 @@ from harness.checks.summary import NO_LINES, LineFold
 from harness.checks.versions import held_by
 from harness.checks.view import Facts, FileView, TreeView
 from harness.core.content import EMPTY, Content
-from harness.core.fault import FaultClass
+from harness.core.fault import FAULT_CLASSES, FaultClass
 from harness.core.role import path_role
 from harness.core.tree import File, Symlink, Tree
 from harness.core.verdict import Violation
@@ -40,8 +40,15 @@ class _Entry:
         self.violations = violations
 
 
+def _under_all(row: Invariant, further: frozenset[str]) -> Invariant:
+    return msgspec.structs.replace(row, fault_classes=frozenset(FAULT_CLASSES)) if row.id in further else row
+
+
 class Judge:
-    """Judge trees against an expectation by the invariants chosen (all for ``None``)."""
+    """Judge trees against an expectation by the invariants chosen (all for ``None``).
+
+    ``further``: invariants that are judged under every class, whatever their rows say.
+    """
 
     def __init__(
         self,
@@ -49,11 +56,12 @@ class Judge:
         expectation: Expectation,
         invariants: Iterable[str] | None = None,
         rules: Rules = DEFAULT_RULES,
+        further: frozenset[str] = frozenset(),
     ) -> None:
         self._bindings = bindings if isinstance(bindings, Bindings) else Bindings(bindings)
         self._expectation = expectation
         self._rules = rules
-        self._rows: tuple[Invariant, ...] = select(invariants)
+        self._rows: tuple[Invariant, ...] = tuple(_under_all(row, further) for row in select(invariants))
         self._folds: dict[tuple[str, bool], LineFold] = {}
         self._links: dict[str, Content] = {}
         self._facts = Facts()

@@ -64,17 +64,20 @@ class Breach(NamedTuple):
     open: bool = False
 
 
-def validate(messages: Sequence[Message], *, thinking: Sequence[Block] | None = None) -> ApiError | None:
+def validate(
+    messages: Sequence[Message], *, thinking: Sequence[Block] | None = None, unique_ids: bool = True
+) -> ApiError | None:
     """Return what the API refuses these messages with, or ``None``.
 
     ``thinking`` are the thinking blocks of the latest assistant message as the API returned them; without them it is
-    not known whether they were changed.
+    not known whether they were changed. Without ``unique_ids`` a call may come again: there are clients that repeat
+    every pair of call and result, and would never get further than that.
     """
     error = _not_json(messages) or _malformed(messages)
     if error is not None:
         return error
     turns = merged(messages)
-    found = next(breaches(turns), None)
+    found = next((each for each in breaches(turns) if unique_ids or each.text != DOUBLE_USE), None)
     if found is not None:
         return error_of(found)
     return None if thinking is None else _changed_thinking(turns, thinking)

@@ -22,7 +22,7 @@ from harness.core.role import path_role
 from harness.core.tree import File, Tree
 from harness.core.verdict import Violation
 
-_STILL_JUDGED = frozenset({"B1", "B2", "B4", "B5", "M5", "M6", "M7", "G1", "G2", "G3", "G5", "G7"}) | {
+STILL_JUDGED = frozenset({"B1", "B2", "B4", "B5", "M5", "M6", "M7", "G1", "G2", "G3", "G5", "G7"}) | {
     f"T{n}" for n in range(1, 9)
 }
 """Tree invariants that hold after a repair as they stand; order and versions have moved on."""
@@ -100,7 +100,7 @@ def _still_holds(
     view: RecoveryView, tree: Tree, rows: tuple[Invariant, ...], fault_class: FaultClass
 ) -> Iterator[Violation]:
     """Yield what is wrong with a tree that a recovery left."""
-    names = sorted(_STILL_JUDGED & {row.id for row in rows})
+    names = sorted(STILL_JUDGED & {row.id for row in rows})
     if names:
         # A repair has run: nothing is left for "the next opener" to heal or close.
         bindings = [

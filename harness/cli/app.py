@@ -46,6 +46,7 @@ _COMMANDS = {
     "report": ("harness.cli.report", "Print or write the report of a run again."),
     "run": ("harness.cli.run", "Run scenarios or targets: record, explore, inject, confirm, report."),
     "scenarios": ("harness.cli.scenarios", "List the scenarios, or show one."),
+    "serve-api": ("harness.cli.serve_api", "Serve the scripted Messages API of a scenario, to point a CLI at."),
     "shrink": ("harness.cli.shrink", "Make the case that a token names smaller: workload, order, operation."),
     "targets": ("harness.cli.targets", "List the targets, or install published ones."),
     "trace": (

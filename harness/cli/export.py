@@ -57,7 +57,9 @@ def command(
         raise click.UsageError("--json prints its object where --to - would print the file; name a file")
     with scratch_workspace() as workspace, Executor(1, workspace.base) as executor:
         made = exported(executor, workspace, record, token, probe)
-    note = "note: not the command and check this token was made for, or another --torn-tail or --instances"
+    note = (
+        "note: not the command and check this token was made for, or another --torn-tail, --instances or --readers"
+    )
     notes = () if made.same_command else (note,)
     data, lines = made.text.encode("utf-8"), len(made.text.splitlines())
     if path == _STDOUT:

@@ -50,6 +50,7 @@ def _usage_errors() -> tuple[type[BaseException], ...]:
     from harness.report.replay import StoredRunError
     from harness.sandbox.environment import ProgramNotFoundError
     from harness.sandbox.workspace import WorkspaceError
+    from harness.services.messages_api.serving import ApiServiceError
 
     return (
         StoreError,
@@ -68,17 +69,29 @@ def _usage_errors() -> tuple[type[BaseException], ...]:
         UnsupportedFaultError,
         ProgramNotFoundError,
         WorkspaceError,
+        ApiServiceError,
     )
 
 
 def _machinery_errors() -> tuple[type[BaseException], ...]:
     """Return the errors that mean: tornwrite, or the system under it, could not do its part."""
     from harness.campaign.executor import CallTimeoutError, ExecutorError, WorkerDiedError
-    from harness.campaign.worker import CallFailedError
     from harness.engines.base import EngineError
+    from harness.sandbox.cell import CellEndedError
+    from harness.sandbox.isolation import IsolationError
+    from harness.sandbox.portable import CallFailedError
     from harness.sandbox.processes import ProcessesSurvivedError
 
-    return (ExecutorError, WorkerDiedError, CallTimeoutError, CallFailedError, EngineError, ProcessesSurvivedError)
+    return (
+        ExecutorError,
+        WorkerDiedError,
+        CallTimeoutError,
+        CallFailedError,
+        CellEndedError,
+        IsolationError,
+        EngineError,
+        ProcessesSurvivedError,
+    )
 
 
 def one_line(text: str) -> str:
@@ -102,6 +115,7 @@ def _of_system(error: OSError) -> Failure:
 def failure_of(error: BaseException) -> Failure:
     """Return what ``error`` means."""
     from harness.campaign.plan import NoEngineError
+    from harness.services.messages_api.serving import ApiNotAvailableError
 
     if isinstance(error, click.Abort | KeyboardInterrupt):
         cause = error.__cause__ if isinstance(error, click.Abort) else error
@@ -109,7 +123,7 @@ def failure_of(error: BaseException) -> Failure:
         return Failure("interrupted" + rest, EXIT_INTERRUPTED)
     if isinstance(error, click.ClickException):
         return _of_click(error)
-    if isinstance(error, NoEngineError | NothingToMeasureError):
+    if isinstance(error, NoEngineError | NothingToMeasureError | ApiNotAvailableError):
         return Failure(one_line(str(error)), EXIT_NOTHING)
     if isinstance(error, OutputLostError):
         return Failure(one_line(str(error)), EXIT_USAGE, is_mute=True)

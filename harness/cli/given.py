@@ -50,8 +50,16 @@ _instances = click.option(
     help="So many of the command on one state, each told its number by TORNWRITE_INSTANCE: at once under concurrency, "
     "else one after the other. [default: 1]",
 )
+_readers = click.option(
+    "--readers",
+    default=0,
+    type=Number(0, 8),
+    metavar="N",
+    help="So many programs read every file of {dir} beside the command under concurrency: what they get of a document "
+    "must be its old or its new version. [default: 0]",
+)
 
-_OPTIONS = (_check, _torn_tail, _env, _ack, _timeout, _instances)
+_OPTIONS = (_check, _torn_tail, _env, _ack, _timeout, _instances, _readers)
 
 
 class Given(NamedTuple):
@@ -64,11 +72,13 @@ class Given(NamedTuple):
     ack: str | None
     timeout: float
     instances: int
+    readers: int
 
     @property
     def says_anything(self) -> bool:
         """Whether there is a word about a command at all."""
-        return bool(self.words or self.check or self.torn_tail or self.env or self.ack or self.instances > 1)
+        said = self.words or self.check or self.torn_tail or self.env or self.ack
+        return bool(said or self.instances > 1 or self.readers)
 
     def probe(self) -> Probe:
         """Return it as a probe. Raises :class:`ManifestError` for what cannot be meant."""
@@ -83,6 +93,7 @@ class Given(NamedTuple):
             ack=ack_pattern(self.ack) if self.ack else DEFAULT_ACK,
             timeout_s=self.timeout,
             instances=self.instances,
+            readers=self.readers,
         )
 
 

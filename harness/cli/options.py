@@ -46,6 +46,14 @@ def _fault_list(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     return tuple(dict.fromkeys(words))
 
 
+def version_list(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Return the versions of a comma-separated list, each once, in the order given."""
+    words = [word.strip() for word in value.split(",") if word.strip()] if value is not None else []
+    if value is not None and not words:
+        raise click.BadParameter("an empty list; give versions with commas between, such as 2.1.85,latest")
+    return tuple(dict.fromkeys(words))
+
+
 def split_words(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
     """Return the words of a command given in one argument, split as a shell splits them; no shell runs it."""
     if value is None:

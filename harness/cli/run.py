@@ -20,6 +20,7 @@ from harness.cli.options import (
     schedules_option,
     seed_option,
     shard_option,
+    version_list,
 )
 from harness.cli.output import json_option
 from harness.core.shard import Shard
@@ -29,9 +30,15 @@ from harness.core.shard import Shard
 @click.argument("names", nargs=-1, metavar="[SCENARIO|TARGET …]")
 @click.option("--target", "targets", multiple=True, metavar="T", help="Only these: TARGET[/VARIANT][@VERSION].")
 @click.option(
+    "--versions",
+    callback=version_list,
+    metavar="V,V…",
+    help="Published packages at these versions, which are installed where they are missing.",
+)
+@click.option(
     "--trials",
     type=Number(0, 1_000_000),
-    help="Timed kills per variant; as many signals, runs without a fault and schedules, where asked for.",
+    help="Timed kills per variant; as many signals, runs without a fault, schedules and dialogues, where asked for.",
 )
 @click.option(
     "--resume",
@@ -59,6 +66,7 @@ from harness.core.shard import Shard
 def command(
     names: tuple[str, ...],
     targets: tuple[str, ...],
+    versions: tuple[str, ...],
     trials: int | None,
     resume: str | None,
     require_all: bool,
@@ -90,7 +98,7 @@ def command(
     from harness.campaign.latest import find_run
     from harness.campaign.store import RunStore
     from harness.cli.campaigns import campaign, options_from, read_baseline, rehearse
-    from harness.cli.selecting import planner, restore, run_to_resume
+    from harness.cli.selecting import install_versions, planner, restore, run_to_resume
 
     known = read_baseline(baseline)
     engine_name = chosen_engine(engine_name)
@@ -103,6 +111,7 @@ def command(
         confirm_power=confirm_power,
         block_vm=block_vm or None,
         timed=trials,
+        versions=versions or None,
         budget_s=budget,
         shard=shard,
         jobs=jobs,
@@ -116,6 +125,8 @@ def command(
             finished, _ = campaign("run", store, planner(*asked), asked[2], as_json, out, known=known)
         return finished.exit_code
     make_plan = planner(names, targets, options)
+    if versions:
+        install_versions(names, targets, versions)
     rehearse(make_plan)
     with RunStore.create(out) as store:
         finished, _ = campaign("run", store, make_plan, options, as_json, out, known=known)

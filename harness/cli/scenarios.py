@@ -64,7 +64,8 @@ def show(name: str, as_json: bool) -> int:
 def _fields(scenario: Scenario) -> dict[str, Any]:
     """Return what a scenario says; of one made of parts, what it says itself."""
     fields: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(scenario, parts=()))
-    left_out = ("path", "parts", *((*PART_KEYS, "workload", "life") if scenario.parts else ()))
+    left_out = ["path", "parts", *((*PART_KEYS, "workload", "life") if scenario.parts else ())]
+    left_out += [] if scenario.turn else ["api", "turn"]
     return {key: value for key, value in fields.items() if key not in left_out}
 
 

@@ -11,9 +11,22 @@ import msgspec
 from harness.campaign.durable import StoreError
 from harness.campaign.plan import Options, Plan, plan_scenario
 from harness.campaign.store import RunStore
-from harness.catalog import ManifestError, Scenario, Selected, joined, list_scenarios, load_scenario, select
+from harness.catalog import (
+    ManifestError,
+    NotAvailableError,
+    Scenario,
+    Selected,
+    find_installed,
+    install_package,
+    joined,
+    list_scenarios,
+    load_scenario,
+    select,
+)
 from harness.catalog.data import target_directories
 from harness.catalog.schema import suggestion
+from harness.catalog.selection import at_versions
+from harness.cli.output import say
 from harness.sandbox.workspace import Workspace
 
 DEFAULT_NAME = "five_stories"
@@ -58,6 +71,22 @@ def planner(names: tuple[str, ...], targets: tuple[str, ...], options: Options) 
         return plan_scenario(scenario, options, workspace, selected, (names, targets))
 
     return make_plan
+
+
+def install_versions(names: tuple[str, ...], targets: tuple[str, ...], versions: tuple[str, ...]) -> None:
+    """Put the versions that were asked for into the cache; one that cannot be had is not available to the campaign."""
+    scenario, selected = scenario_of(names, targets)
+    chosen = selected or select(name for part in scenario.parts or (scenario,) for name in part.targets)
+    packages = {each.variant.package for each in at_versions(chosen, versions) if each.variant.package is not None}
+    for package in sorted(packages, key=str):
+        try:
+            find_installed(package)
+        except NotAvailableError:
+            say(f"installing {package.name} {package.version} …")
+            try:
+                install_package(package)
+            except NotAvailableError as error:
+                say(f"not available: {error}")
 
 
 def run_to_resume(reports: str) -> str:
@@ -110,7 +139,7 @@ def restore(
         raise ManifestError(f"{store.run_id} was a run of {' '.join((*old_names, *old_targets)) or DEFAULT_NAME}")
     changed = [
         name
-        for name in ("seed", "faults", "profiles", "timed", "content", "shard")
+        for name in ("seed", "faults", "profiles", "timed", "content", "shard", "versions")
         if getattr(options, name) != getattr(Options(), name) and getattr(options, name) != getattr(asked, name)
     ]
     if changed:

@@ -21,23 +21,27 @@ def command() -> None:
 @json_option
 def list_(as_json: bool) -> int:
     """List every target, its variants and what is expected of them."""
-    from harness.catalog import NotAvailableError, find_installed, list_targets
+    from harness.catalog import NotAvailableError, find_installed, list_targets, with_installed
+    from harness.sandbox.cell import isolation_available
 
     rows: list[dict[str, Any]] = []
     for target in list_targets():
-        for variant in target.variants:
+        for variant in with_installed(target):
             state = "ready"
             if variant.package is not None:
                 try:
                     find_installed(variant.package)
                 except NotAvailableError:
                     state = "not installed"
+            if variant.isolation == "full" and state == "ready" and isolation_available():
+                state = "not isolated"
             rows.append(
                 {
                     "target": target.name,
                     "variant": variant.label,
                     "state": state,
                     "expect": dict(variant.expect),
+                    "on_request": variant.package is not None and variant.package.on_request,
                     "story": variant.story or target.story,
                 }
             )
@@ -47,7 +51,8 @@ def list_(as_json: bool) -> int:
     names = [f"{row['target']}/{row['variant']}" for row in rows]
     widths = max(map(len, names), default=0), max((len(row["state"]) for row in rows), default=0)
     for name, row in zip(names, rows, strict=True):
-        expect = ", ".join(f"{fault} {verdict}" for fault, verdict in row["expect"].items()) or "no expectation"
+        expect = ", ".join(f"{fault} {verdict}" for fault, verdict in row["expect"].items())
+        expect = expect or ("no expectation; any version on request" if row["on_request"] else "no expectation")
         print_line(f"{name:{widths[0]}}  {row['state']:{widths[1]}}  {expect}")
     return 0
 

@@ -34,7 +34,9 @@ def probe_of_token(record: ReplayRecord, workspace: Workspace, given: Given) -> 
 
     probe = given_probe(record, given)
     subject = probe_subject(probe, workspace, record.seed)
-    other = "note: not the command and check this token was made for, or another --torn-tail or --instances"
+    other = (
+        "note: not the command and check this token was made for, or another --torn-tail, --instances or --readers"
+    )
     notes = () if probe.digest == record.digest else (other,)
     return msgspec.structs.replace(subject, variant=record.variant), notes
 
@@ -43,6 +45,6 @@ def refuse_command(record: ReplayRecord, given: Given) -> None:
     """Refuse words that belong to a probe where the token names a target."""
     if given.says_anything:
         raise click.UsageError(
-            f"this token names the target {record.target!r}: no command, --check, --torn-tail, --env, --ack or "
-            "--instances is taken"
+            f"this token names the target {record.target!r}: no command, --check, --torn-tail, --env, --ack, "
+            "--instances or --readers is taken"
         )

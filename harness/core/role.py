@@ -35,6 +35,8 @@ _INFIX = re.compile(
     r"(?=(?:\.(?:tmp|temp|part|partial|new|swp))?(?:/|~|$))"
 )
 _BEFORE_TMP = re.compile(r"(?<=[-_])([a-z0-9_]{8})(?=\.(?:tmp|temp|part|partial|new|swp)(?:/|~|$))")
+_ENCODED = re.compile(r"(?<=projects/)-[A-Za-z0-9-]+(?=/)")
+"""A working directory as the name of a directory, as transcripts are filed: it differs from machine to machine."""
 _DIGITS = re.compile(r"[0-9]+")
 _TIMESTAMP = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?")
 _UUID_BYTES = re.compile(_UUID.pattern.encode())
@@ -50,7 +52,7 @@ def _unless_a_word(match: re.Match[str]) -> str:
 @lru_cache(maxsize=4096)
 def path_role(path: str) -> str:
     """Return the role of a path: ``a/3f2…-uuid.jsonl`` → ``a/<uuid>.jsonl``, ``s.tmp.4711`` → ``s.tmp.<n>``."""
-    masked = _UUID.sub("<uuid>", path)
+    masked = _UUID.sub("<uuid>", _ENCODED.sub("<cwd>", path))
     masked = _MKSTEMP.sub("<tmp>", masked)
     masked = _HEX.sub("<n>", masked)
     masked = _INFIX.sub(_unless_a_word, masked)

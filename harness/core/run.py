@@ -95,6 +95,16 @@ class ToolPlan(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, steps=tuple(steps))
 
 
+class Isolation(msgspec.Struct, frozen=True, kw_only=True):
+    """That a run may only be in full isolation, and what it needs there.
+
+    ``shown``: directories that it reads, wherever they are; ``hidden``: directories that are to be empty for it.
+    """
+
+    shown: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+
+
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One execution of a target, fully spelt out: an engine knows no manifest.
 
@@ -105,7 +115,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     ``id``; the first line that matches ``arm`` (the ``arm_times``-th, where several programs say it) starts the
     clock of a timed fault. ``tools`` are served beside the run
     by whoever starts the engine (:mod:`harness.services`), and so are further ``instances`` of the program on the same
-    state; engines know nothing of them.
+    state, and ``readers`` of that state beside them, of which one more is ``listing``, where that is a
+    program; engines know nothing of them. With ``isolation`` it is refused outside of a cell.
     """
 
     argv: tuple[str, ...]
@@ -120,6 +131,9 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     tools: ToolPlan | None = None
     instances: int = 1
+    isolation: Isolation | None = None
+    readers: int = 0
+    listing: tuple[str, ...] = ()
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +181,14 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     armed_us: int | None = None
     scheduled: Scheduled | None = None
     """The decisions of a run under a schedule."""
+    said_us: float | None = None
+    """Microseconds from the start to its last word on standard output, where the engine looks at the clock then."""
+    tail_us: float | None = None
+    """How long it ran on after that."""
+    reads: Mapping[str, tuple[bytes | None, ...]] = {}
+    """What readers beside the run have read, by path; ``None``: there was no file."""
+    listed: tuple[int, bytes] | None = None
+    """The exit code of the lister beside the run, and what it printed."""
     why_cold: str = ""
     """Why the program was started anew by an engine that forks preloaded ones; empty where nobody asked for a fork."""
     wall_ms: float = 0.0

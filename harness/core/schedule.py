@@ -111,11 +111,12 @@ def leaves_alone(order: AnySchedule | None) -> bool:
 
 
 class Scheduled(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a schedule: the decisions made, and who waited at each of them.
+    """What became of a schedule: the decisions made, who waited at each, and how many operations were done before it.
 
     ``problem``: why the run did not follow it to its end (another actor came, nobody could go on); empty if it did.
     """
 
     schedule: Schedule
     offered: tuple[tuple[str, ...], ...] = ()
+    done: tuple[int, ...] = ()
     problem: str = ""

@@ -35,7 +35,18 @@ Damage = Literal[
 ]
 Severity = Literal["violation", "information"]
 TrialKind = Literal[
-    "null", "canary", "control", "state", "exact", "timed", "errno", "schedule", "life", "signal", "damage"
+    "null",
+    "canary",
+    "control",
+    "state",
+    "exact",
+    "timed",
+    "errno",
+    "schedule",
+    "life",
+    "signal",
+    "damage",
+    "dialogue",
 ]
 
 _WORST = ("held", "inconclusive", "violated", "broken")
@@ -134,9 +145,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     def is_confirmed(self) -> bool:
         """Whether every attempt to see it again in a real run succeeded, and there was one.
 
-        Of what chance decides (concurrency, which of many power cuts shows it), one that succeeded is enough.
+        Of what chance decides (concurrency, which of many power cuts shows it, a client that ends at some moment), one
+        that succeeded is enough.
         """
-        if self.fault_class in ("concurrency", "power"):
+        if self.fault_class in ("concurrency", "power") or self.operation == "dialogue":
             return self.confirmation.confirmed > 0
         return 0 < self.confirmation.attempts == self.confirmation.confirmed
 

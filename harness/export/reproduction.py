@@ -19,7 +19,7 @@ from harness.campaign.executor import Call, Executor
 from harness.campaign.programs import Examined, run_and_examine
 from harness.campaign.proof import confirms, programs_for, real_path
 from harness.campaign.record import explore_request, null_problem, prepare_cases
-from harness.campaign.replay import finding_of
+from harness.campaign.replay import finding_of, in_order
 from harness.campaign.token import ReplayRecord
 from harness.campaign.work import record_and_explore
 from harness.catalog import Subject
@@ -81,6 +81,8 @@ def reproduction(
     executor: Executor, subject: Subject, record: ReplayRecord, start: Startable, token: str
 ) -> Reproduction:
     """Run the writer under the token's plan, and return the file that does the same. Raises NotExportableError."""
+    if subject.spec.readers:
+        raise NotExportableError("it was found with readers beside the writer; tornwrite replay starts them")
     finding = finding_of(record)
     measured, examined, violation = _seen_again(executor, subject, record, finding)
     paths = _paths_of((examined.recording, measured.explored.recording))
@@ -118,7 +120,7 @@ def reproduction(
         package=start.package,
         served=served,
         instances=subject.spec.instances,
-        way="together" if record.plan.fault_class == "concurrency" else "in_turn",
+        way="in_turn" if order is None and record.plan.fault_class != "concurrency" else "together",
     )
 
 
@@ -150,6 +152,10 @@ def _seen_again(
     measured = Measured(case, outcome.result())
     if problem := null_problem(measured.explored.recording):
         raise NotExportableError(problem[1])
+    ordered = in_order(executor, measured, record.plan, ENGINE)
+    if isinstance(ordered, str):
+        raise NotExportableError(ordered)
+    measured = ordered
     request_programs = programs_for(measured, [finding], proof=False)
     for attempt in range(ATTEMPTS):
         call = Call(run_and_examine, (ENGINE, case.subject.spec, record.plan, request_programs), attempt)

@@ -45,6 +45,12 @@ _BY_INVARIANT = {
     ("W2", "empty"): "an empty session is left",
     ("W2", "unreadable"): "an unreadable session is left",
     ("W3", "other"): "shares a temporary name",
+    ("S1", "rejected"): "the API refuses what it sends",
+    ("S2", "lost"): "history lost",
+    ("S3", "missing"): "effects it knows nothing of",
+    ("S4", "lost"): "a printed reply is lost",
+    ("S5", "lost"): "one of two branches lost",
+    ("S6", "unlinked"): "whole records left out",
     ("check", "other"): "its check rejects it",
 }
 _SHOWN = 2
@@ -214,7 +220,7 @@ def _why(view: RunView, case: CaseView, lines: Iterable[ClassLine], show: Show) 
 
 def _helps(cases: Iterable[CaseView], names: dict[str, str], show: Show) -> Iterable[str]:
     """Yield which writers held under a fault that another one of their target breaks under, and what they do."""
-    cases = list(cases)
+    cases = [case for case in cases if not case.dialogue]  # another version is no advice
     broken = {(case.target, line.under) for case in cases for line in case.classes if line.verdict == "violated"}
     for case in cases:
         well = [line for line in case.classes if line.verdict == "held" and line.fault_class != "none"]

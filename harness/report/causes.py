@@ -13,6 +13,7 @@ from harness.core.fault import FAULT_CLASSES
 from harness.core.verdict import Finding
 
 _TELLING = (
+    *("S3", "S4", "S2", "S5", "S6", "S1"),
     *("W2", "B5", "M6", "M3", "W9", "M10", "M1", "check", "M8", "M9", "M2", "M5", "M7"),
     *("T9", "T1", "T2", "T3", "T4", "T5", "T8", "T7", "G5", "G4", "G2", "G3", "G7", "G1", "G6", "T6"),
     *("B7", "W10", "W1", "W5", "W8", "B6", "B2", "B4", "M4", "B1", "W7", "W3", "W6", "W4"),

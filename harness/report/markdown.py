@@ -35,6 +35,7 @@ from harness.report.sentence import (
     timed_rate,
     verdict_sentence,
 )
+from harness.report.versions import version_tables
 from harness.report.view import RunView
 
 MAX_CHARS = 60_000
@@ -106,6 +107,7 @@ def report(view: RunView, *, content: bool = False) -> str:
             baseline=baseline_lines(view, escape.markdown),
             answer=groups(view, escape.markdown),
             beside=side_by_side(view, escape.code),
+            versions=version_tables(view, escape.markdown),
             repairs=repairs(view, escape.code),
             repair_title=REPAIR,
         )

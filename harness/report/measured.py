@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.core.verdict import Finding
+from harness.report.sentence import plan_of
 from harness.report.view import CaseView, ClassLine, RunView
 
 _CHECK = "check"
@@ -55,4 +56,7 @@ def why_not_seen(view: RunView, case: CaseView | None, finding: Finding) -> str:
             reason = unmeasured(view, case, line) or line.not_measured.get(name, "")
             if reason:
                 return reason
+    plan = plan_of(finding)
+    if plan.faults and plan.schedule is not None:
+        return "it takes an order of operations, which a search meets or does not; replay its token"
     return ""

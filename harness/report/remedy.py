@@ -181,6 +181,20 @@ _SENTENCES: Mapping[str, str] = {
         "Copy the whole state before the program is started again: its repair of {file} changes more each "
         "time it runs."
     ),
+    "S1": (
+        "Keep a copy of {file}, then give each call without a result an is_error result in the next message, and take "
+        "out results without a call: the text of the refusal names them."
+    ),
+    "S2": (
+        "Copy {file} before you resume again: what the client no longer sends still stands in it and can be read."
+    ),
+    "S3": (
+        "Look at what the tools have done before you let it go on: {names} ran, and the resumed conversation does not "
+        "know it and may run them again."
+    ),
+    "S4": "Say the lost reply again yourself from your terminal's history: it stands nowhere in {file}.",
+    "S5": "Resume a session in one place at a time; of two, what one of them said stands in {file} and is not sent.",
+    "S6": "Tell the conversation what the calls {names} returned: call and result stand in {file} and are not sent.",
     "check": (
         "Keep a copy of {file} as it is and restore the last one that your check accepts: what came after it "
         "has to be entered again."

@@ -20,7 +20,8 @@ from harness.core.fault import (
     Timed,
 )
 from harness.core.json_record import RecordError, convert_record
-from harness.core.proportion import percent, spell_rate, spell_wild_rate
+from harness.core.prediction import spell_prediction
+from harness.core.proportion import spell_rate, spell_wild_rate
 from harness.core.role import path_role
 from harness.core.schedule import Schedule
 from harness.core.verdict import Finding
@@ -71,9 +72,28 @@ _VERBS = {
 _BY_INVARIANT = {
     ("M10", "unreadable"): "hides the intact session in {path}",
     ("M6", "stale"): "leaves {path} behind the transcripts beside it",
+    **{
+        ("M2", damage): "shows a reader of {path} what is neither its old nor its new version"
+        for damage in ("torn", "empty", "missing", "other")
+    },
     ("M3", "stale"): "leaves in {path} what one of several writers wrote over",
     ("B7", "missing"): "leaves no new record after a recovery",
     ("M9", "stale"): "leaves {path} without what an acknowledged update set",
+    ("S1", "rejected"): "sends a conversation that the API refuses",
+    ("S2", "lost"): "loses history that it had resumed with before",
+    ("S3", "missing"): "does not know of tool calls that had their effect",
+    ("S4", "lost"): "does not know a reply that it had printed",
+    ("S5", "lost"): "loses one of two conversations that were held at once",
+    ("S6", "unlinked"): "leaves out calls and results that stand whole in {path}",
+}
+_DIALOGUE = "dialogue"
+_RESUMED: Mapping[str, str] = {
+    "none": "when it is resumed",
+    "kill": "when it was killed and is resumed",
+    "signal": "when it was interrupted and is resumed",
+    "short": "when the end of its transcript was cut and it is resumed",
+    "concurrency": "when two instances had resumed one session",
+    "errno": "when its API failed and it is resumed",
 }
 _FILE_DAMAGE: Mapping[FileDamage, str] = {
     "torn": "is cut in half",
@@ -122,7 +142,19 @@ def place(point: CrashPoint, show: Show) -> str:
 
 def circumstance(finding: Finding, show: Show) -> str:
     """Return when it breaks: ``when it is killed after its 2nd write to x.json``."""
-    faults = plan_of(finding).faults
+    if finding.operation == _DIALOGUE:
+        return _RESUMED[finding.fault_class]
+    plan = plan_of(finding)
+    order = plan.schedule
+    if not isinstance(order, Schedule):
+        return _struck(finding, plan.faults, show)
+    times = "once" if order.switches == 1 else f"{order.switches:,} times"
+    told = f"in an order of its own operations in which the turn passes {times}"
+    return f"{_struck(finding, plan.faults, show)}, {told}" if plan.faults else f"with no fault, {told}"
+
+
+def _struck(finding: Finding, faults: tuple[Fault, ...], show: Show) -> str:
+    """Return which fault it takes."""
     if faults and isinstance(faults[-1], PowerLoss):
         return power_circumstance(faults[-1], faults[:-1], show, place)
     if faults and isinstance(faults[0], Damaged):
@@ -147,10 +179,6 @@ def circumstance(finding: Finding, show: Show) -> str:
         return f"when it is {'killed' if finding.fault_class == 'kill' else 'cut short'} " + moment(
             finding.crash_point, show
         )
-    order = plan_of(finding).schedule
-    if isinstance(order, Schedule):
-        times = "once" if order.switches == 1 else f"{order.switches:,} times"
-        return f"with no fault, in an order of its own operations in which the turn passes {times}"
     if finding.fault_class == "concurrency":
         return "with no fault, when its own work meets"
     return f"under {finding.fault_class}"
@@ -199,7 +227,9 @@ def headline(finding: Finding, show: Show) -> str:
 def what_breaks(finding: Finding, show: Show) -> str:
     """Return what a writer does that has the finding: ``leaves x.json torn when it is killed … (M1)``."""
     path = show(finding.role or finding.path) or "the state"
-    if finding.fault_class == "none":  # judged on what it did, not on what was left
+    if (
+        finding.fault_class == "none" and finding.operation != _DIALOGUE
+    ):  # judged on what it did, not on what was left
         return f"breaks {show(finding.invariant)} in {path} with no fault at all"
     if finding.invariant == CHECK:
         return f"leaves a state that its check rejects {circumstance(finding, show)}"
@@ -278,7 +308,7 @@ def can_be_exported(finding: Finding) -> bool:
     """Whether ``tornwrite export`` can be tried: what a kill, an error or an order shows, and no moment by chance."""
     plan = plan_of(finding)
     chance = plan.concurrency or any(isinstance(fault, Timed | Damaged | PowerLoss) for fault in plan.faults)
-    return bool(finding.token) and finding.invariant != CHECK and not chance
+    return bool(finding.token) and finding.invariant != CHECK and finding.operation != _DIALOGUE and not chance
 
 
 def needs_of(view: RunView) -> str:
@@ -328,7 +358,7 @@ def timed_rate(case: CaseView) -> str:
     if rate.window_ms is not None and rate.run_ms is not None:
         text += "; " + spell_wild_rate(rate.k, rate.n, rate.window_ms, rate.run_ms)
     if rate.predicted is not None:
-        text += f"; the exact verdicts predict roughly p {percent(rate.predicted)} %"
+        text += "; " + spell_prediction(rate.predicted)
     return text + (f"; {case.timed_inconclusive:,} inconclusive, not counted" if case.timed_inconclusive else "")
 
 

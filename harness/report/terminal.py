@@ -38,6 +38,7 @@ from harness.report.sentence import (
     timed_rate,
     verdict_sentence,
 )
+from harness.report.versions import version_tables
 from harness.report.view import Collector, RunView
 
 _PLAIN_WIDTH = 100
@@ -174,6 +175,7 @@ def print_view(console: Console, view: RunView) -> None:
         say(console, "")
         _group(console, group, widths, heading=not number)
     _beside(console, view)
+    _versions(console, view)
     _findings(console, view)
     _section(console, REPAIR, repairs(view, plain))
     _section(console, "Controls", control_lines(view, plain))
@@ -256,6 +258,21 @@ def _beside(console: Console, view: RunView) -> None:
     for writer, kill, power in rows:
         table.add_row(Text(writer), Text(kill, style=_STYLES.get(kill, "")), Text(power))
     print_table(console, table)
+
+
+def _versions(console: Console, view: RunView) -> None:
+    """Print, per client, a row for each dialogue and a column for each version, and where it changed."""
+    for told in version_tables(view, plain):
+        say(console, "")
+        say(console, f"{told.target}: dialogues that violate, of those that were whole", "bold")
+        table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), show_edge=False)
+        for name in ("dialogue", *told.versions):
+            table.add_column(name, overflow="fold", header_style="bold")
+        for name, cells in told.rows:
+            table.add_row(Text(name), *(Text(str(cell), style="red" if cell.bad else "") for cell in cells))
+        print_table(console, table)
+        for line in (*told.changes, *told.silent):
+            _fold(console, line)
 
 
 def _word(row: Row) -> str:

@@ -24,6 +24,7 @@ from harness.core.event import (
 )
 from harness.core.fault import FaultClass
 from harness.core.json_record import RecordError, convert_record
+from harness.core.prediction import Prediction
 from harness.core.proportion import excluded_rate, wild_rate, wilson
 from harness.core.verdict import Finding, TrialRow, Verdict, worst
 
@@ -75,20 +76,21 @@ class ClassLine(msgspec.Struct, frozen=True, kw_only=True):
 class TimedWindow(msgspec.Struct, frozen=True, kw_only=True):
     """Where timed kills were aimed, and how long an undisturbed run takes (microseconds).
 
-    ``exposed_us``: for how long of it the exact verdicts say that a kill does damage; -1 where they say nothing.
+    ``prediction``: how many of the kills do damage, from exact verdicts and timed plain runs; none where nobody asked.
     """
 
     start_us: int
     end_us: int
     run_us: int
-    exposed_us: int = -1
+    prediction: Prediction | None = None
 
 
 class CaseView(msgspec.Struct, frozen=True, kw_only=True):
     """One variant: its classes, its run without a fault, its timed kills, what its lives did to its indexes.
 
     ``advice`` is what would keep a power loss from violating it.
-    ``part`` is the scenario that asked for it, ``story`` what it does, in a sentence.
+    ``part`` is the scenario that asked for it, ``story`` what it does, in a sentence;
+    ``dialogue`` names the one that a client held.
     """
 
     id: str
@@ -107,6 +109,7 @@ class CaseView(msgspec.Struct, frozen=True, kw_only=True):
     advice: Advice | None = None
     part: str = ""
     story: str = ""
+    dialogue: str = ""
     faults: tuple[FaultClass, ...] = ()
     invariants: tuple[str, ...] = ()
     """Those that it was judged by; empty where a run of an older version does not say."""
@@ -137,8 +140,8 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
     wild: float | None = None
     window_ms: float | None = None
     run_ms: float | None = None
-    predicted: float | None = None
-    """What the exact verdicts predict, from how long the run stands where a kill does damage."""
+    predicted: Prediction | None = None
+    """The rate that the exact verdicts lead one to expect, from how long plain runs stand where a kill does damage."""
 
 
 class RunView(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,9 +194,7 @@ def rate_of(case: CaseView) -> Rate | None:
         return out
     window_ms, run_ms = (window.end_us - window.start_us) / 1000, window.run_us / 1000
     wild = wild_rate(k / n, window_ms, run_ms) if window_ms >= 0 else None
-    told = window.exposed_us >= 0 and window_ms > 0
-    predicted = min(1.0, window.exposed_us / 1000 / window_ms) if told else None
-    return msgspec.structs.replace(out, wild=wild, window_ms=window_ms, run_ms=run_ms, predicted=predicted)
+    return msgspec.structs.replace(out, wild=wild, window_ms=window_ms, run_ms=run_ms, predicted=window.prediction)
 
 
 class Collector:

@@ -39,6 +39,7 @@ def _start(
     cwd: str,
     environment: Mapping[str, str],
     setup: Callable[[], None] | None,
+    stdin: int,
     creationflags: int,
 ) -> subprocess.Popen[bytes]:
     name = argv[0] if argv else ""
@@ -47,7 +48,7 @@ def _start(
             [resolve_program(name), *argv[1:]],
             cwd=cwd,
             env=dict(environment),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
@@ -129,14 +130,17 @@ class Child:
         setup: Callable[[], None] | None,
         on_output: Callable[[int, bytes], None],
         started: Started | None = None,
+        stdin: int = subprocess.DEVNULL,
     ) -> None:
         """Start the command, unless somebody has ``started`` it in a session of its own.
+
+        ``stdin`` is what it reads: nothing, or a descriptor of the caller's.
 
         Raises :class:`ChildNotStartedError` where it cannot be started.
         """
         self._job: Job | None = None
         self._popen: Started
-        start = partial(_start, argv, cwd, environment, setup)
+        start = partial(_start, argv, cwd, environment, setup, stdin)
         if started is not None:
             self._popen = started
         elif os.name == "nt":

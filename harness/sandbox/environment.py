@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -75,6 +76,15 @@ def real_node() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return os.path.realpath(answer) if os.path.isfile(answer) else None
+
+
+def npm_platform() -> str:
+    """Return what packages of npm call this platform: ``linux-x64``, ``linux-arm64-musl``, ``darwin-arm64``."""
+    system = "win32" if os.name == "nt" else sys.platform
+    processor = platform.machine().lower()
+    known = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}
+    musl = "-musl" if system == "linux" and not platform.libc_ver()[0] else ""
+    return f"{system}-{known.get(processor, processor)}{musl}"
 
 
 @functools.lru_cache(maxsize=1)

@@ -11,6 +11,7 @@ Uses ctypes: ``os.unshare`` exists only since Python 3.12.
 from __future__ import annotations
 
 import ctypes
+import errno
 import functools
 import os
 import sys
@@ -29,9 +30,14 @@ class NamespaceError(Exception):
     """The private mount could not be made. The message says which step failed and why, in one line."""
 
 
+def reason_of(number: int) -> str:
+    """Return what an error of a call for namespaces means, in words."""
+    return "no more namespaces are allowed" if number == errno.ENOSPC else os.strerror(number)
+
+
 def _call(step: str, result: int) -> None:
     if result != 0:
-        raise NamespaceError(f"{step}: {os.strerror(ctypes.get_errno())}")
+        raise NamespaceError(f"{step}: {reason_of(ctypes.get_errno())}")
 
 
 def _write(path: str, text: str) -> None:
@@ -45,15 +51,20 @@ def _write(path: str, text: str) -> None:
         raise NamespaceError(f"{path}: {error.strerror}") from error
 
 
-def _unshare(libc: ctypes.CDLL) -> None:
-    """Enter a new mount namespace; without the privilege, inside a new user namespace of the same user."""
-    if libc.unshare(_CLONE_NEWNS) == 0:
-        return
+def enter_user_namespace(flags: int, error: type[Exception] = NamespaceError) -> None:
+    """Enter new namespaces (``flags`` of ``unshare``) inside a new user namespace of the same user.
+
+    Raises ``error`` with one line.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
     user, group = os.geteuid(), os.getegid()
-    _call("unshare of user and mount namespace", libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS))
-    _write("/proc/self/setgroups", "deny")
-    _write("/proc/self/uid_map", f"{user} {user} 1")
-    _write("/proc/self/gid_map", f"{group} {group} 1")
+    try:
+        _call("unshare of user and other namespaces", libc.unshare(_CLONE_NEWUSER | flags))
+        _write("/proc/self/setgroups", "deny")
+        _write("/proc/self/uid_map", f"{user} {user} 1")
+        _write("/proc/self/gid_map", f"{group} {group} 1")
+    except NamespaceError as refused:
+        raise error(str(refused)) from refused
 
 
 def bind_private(base: str, canonical: str) -> None:
@@ -64,7 +75,9 @@ def bind_private(base: str, canonical: str) -> None:
     if sys.platform != "linux":
         raise NamespaceError(f"no mount namespaces on {sys.platform}")
     libc = ctypes.CDLL(None, use_errno=True)
-    _unshare(libc)
+    # Without the privilege, inside a user namespace.
+    if libc.unshare(_CLONE_NEWNS):
+        enter_user_namespace(_CLONE_NEWNS)
     # Without this the mount would travel to every other namespace that shares the mount point.
     _call("making mounts private", libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None))
     source, target = os.fsencode(base), os.fsencode(canonical)

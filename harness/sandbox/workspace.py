@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping
 
 from harness.core.run import RunSpec
+from harness.sandbox import cell
 from harness.sandbox.environment import scrubbed
 from harness.sandbox.materialise import empty_directory, remove_directory, write_tree
 
@@ -25,27 +26,34 @@ class WorkspaceError(Exception):
 class Workspace:
     """The directories of one worker under ``base``: ``state``, ``cwd``, ``home`` and ``tmp``.
 
-    Paths are absolute and free of symbolic links. The directories exist after construction.
+    Paths are absolute and free of symbolic links. The directories exist after construction, unless somebody else is to
+    make them, elsewhere (``make`` is false).
     """
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, base: str, *, make: bool = True) -> None:
+        if not make:
+            self._name(base)
+            return
         try:
             os.makedirs(base, mode=0o755, exist_ok=True)
-            self.base = os.path.realpath(base)
+            self._name(os.path.realpath(base))
             marker = os.path.join(self.base, MARKER)
             if not os.path.exists(marker):
                 if os.listdir(self.base):
                     raise WorkspaceError(f"{self.base}: not empty and not a workspace; choose an empty directory")
                 with open(marker, "x", encoding="ascii") as stream:
                     stream.write("Directories beside this file are emptied without asking.\n")
-            self.root = os.path.join(self.base, "state")
-            self.cwd = os.path.join(self.base, "cwd")
-            self.home = os.path.join(self.base, "home")
-            self.tmp = os.path.join(self.base, "tmp")
             for directory in (self.root, self.cwd, self.home, self.tmp):
                 os.makedirs(directory, exist_ok=True)
         except OSError as error:
             raise WorkspaceError(f"cannot use {base} as a workspace: {error.strerror}") from error
+
+    def _name(self, base: str) -> None:
+        self.base = base
+        self.root = os.path.join(base, "state")
+        self.cwd = os.path.join(base, "cwd")
+        self.home = os.path.join(base, "home")
+        self.tmp = os.path.join(base, "tmp")
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the complete environment of a target here: scrubbed, plus ``extra``."""
@@ -89,8 +97,10 @@ def prepare(spec: RunSpec) -> None:
 
     ``root`` then holds exactly ``spec.start``; ``cwd`` is empty, and so are HOME and TMPDIR where they lie in a
     workspace (a caller may point them elsewhere; what is elsewhere is left alone). Raises :class:`WorkspaceError`
-    when ``root`` or ``cwd`` is outside any workspace.
+    when ``root`` or ``cwd`` is outside any workspace, or the run may only be in a cell and this process is in none.
     """
+    if spec.isolation is not None and not cell.inside():
+        raise WorkspaceError("this target runs in full isolation only, and was to be started without")
     for directory in (spec.root, spec.cwd):
         if not in_workspace(directory):
             raise WorkspaceError(f"{directory}: not a directory of a workspace, so it is not emptied")

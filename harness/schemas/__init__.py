@@ -4,7 +4,8 @@
 replay --bisect, ``comparison`` for compare, ``explanation`` for explain, ``pooled`` for a report of several systems,
 ``rejudged`` for report --rejudge, ``trace_result`` for trace; ``event`` a line of the event stream; ``trial`` a line of
 trials.jsonl; ``finding`` a finding.json, ``tree_outline`` the state.json beside it; ``strip`` a strips/*.json;
-``trace_header`` and ``trace_operation`` the lines of a trace.jsonl.
+``trace_header`` and ``trace_operation`` the lines of a trace.jsonl. ``served`` is what serve-api prints,
+``api_log_line`` a line of its log.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 NAMES = (
     *(
+        "api_log_line",
         "bisection",
         "campaign",
         "comparison",
@@ -25,6 +27,7 @@ NAMES = (
         "rejudged",
         "replay",
         "result",
+        "served",
         "shrinking",
         "strip",
     ),

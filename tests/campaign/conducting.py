@@ -53,6 +53,50 @@ LOOKED_AT = REPLACED.replace(
 )
 """Opens the document for writing as before, and writes it elsewhere: the old crash points of the open are there."""
 
+RACING = """
+import fcntl, json, os, sys, threading
+path = os.path.join(sys.argv[1], "log.jsonl")
+workload = json.load(open(sys.argv[2]))
+def add(name):
+    if "locked" in sys.argv:
+        lock = open(path + ".lock", "w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    with open(path, "rb", 0) as stream:
+        before = stream.read()
+    with open(path, "wb", 0) as stream:
+        stream.write(before + json.dumps({"id": name, "pad": "x" * workload["record_bytes"][1]}).encode() + b"\\n")
+    os.write(1, b"ACK %s\\n" % name.encode())
+open(path, "wb").close()
+for turn in range(workload["updates"]):
+    threads = [threading.Thread(target=add, args=(f"u{turn}.{n}",)) for n in range(workload["sessions"])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+"""
+"""So many threads at once, as there are sessions, each rewrite a log with a record of their own in it."""
+
+RACING_TARGET = """
+[target]
+name = "mine"
+story = "s"
+[[file]]
+glob = "log.jsonl"
+format = "log"
+id_key = "id"
+[[file]]
+glob = "*.lock"
+litter = true
+[[variant]]
+name = "racing"
+run = ["{python}", "-BEsS", "{target}/w.py", "{dir}", "{workload}"]
+expect = { concurrency = "violated" }
+[[variant]]
+name = "locked"
+run = ["{python}", "-BEsS", "{target}/w.py", "{dir}", "{workload}", "locked"]
+expect = { concurrency = "held" }
+"""
+
 PYTHON = (sys.executable, "-BEsS")
 
 

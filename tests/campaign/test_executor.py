@@ -24,8 +24,8 @@ from harness.campaign.executor import (
 from harness.campaign.seat import Answered, Died
 from harness.campaign.spawned import SpawnedSeat
 from harness.campaign.supervisor import SupervisedSeat
-from harness.campaign.worker import CallFailedError, dumps, loads
 from harness.sandbox import processes
+from harness.sandbox.portable import CallFailedError, dumps, loads
 from tests.survivors import marked, new_mark, survivors
 
 pytestmark = [

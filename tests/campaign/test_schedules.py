@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conducting import target_of
+from conducting import RACING, RACING_TARGET, target_of
 
 from harness.campaign.executor import Executor
 from harness.campaign.plan import Options, plan_scenario
@@ -25,53 +25,12 @@ from harness.report.sentence import circumstance
 from harness.sandbox.workspace import Workspace
 from tests.schedules.measure import measure
 
-WRITER = """
-import fcntl, json, os, sys, threading
-path = os.path.join(sys.argv[1], "log.jsonl")
-def add(name):
-    with open(path + ".lock", "w") as lock:
-        if "locked" in sys.argv:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        with open(path, "rb", 0) as stream:
-            before = stream.read()
-        with open(path, "wb", 0) as stream:
-            stream.write(before + json.dumps({"id": name}).encode() + b"\\n")
-    os.write(1, b"ACK %s\\n" % name.encode())
-open(path, "wb").close()
-threads = [threading.Thread(target=add, args=(f"u{n}",)) for n in range(2)]
-for thread in threads:
-    thread.start()
-    if not "together" in sys.argv:
-        threads[0].join()
-for thread in threads:
-    thread.join()
-"""
-
-TARGET = """
-[target]
-name = "mine"
-story = "s"
-[[file]]
-glob = "log.jsonl"
-format = "log"
-id_key = "id"
-[[file]]
-glob = "*.lock"
-litter = true
-[[variant]]
-name = "racing"
-run = ["{python}", "-BEsS", "{target}/w.py", "{dir}", "together"]
-expect = { concurrency = "violated" }
-[[variant]]
-name = "locked"
-run = ["{python}", "-BEsS", "{target}/w.py", "{dir}", "together", "locked"]
-expect = { concurrency = "held" }
-"""
+TWO = Workload(sessions=2, updates=1, record_bytes=(1, 1))
 
 
 @pytest.fixture
 def target(tmp_path: Path) -> str:
-    return target_of(tmp_path, TARGET, WRITER)
+    return target_of(tmp_path, RACING_TARGET, RACING)
 
 
 def test_pct_learns_how_many_steps_there_are_and_repeats_itself() -> None:
@@ -130,9 +89,7 @@ def conduct(base: Path, target: str, policy: str, count: int) -> tuple[CampaignF
             notices.append(event.text)
 
     options = Options(jobs=2, timed=count, schedules=policy)
-    scenario = Scenario(
-        name="s", targets=(target,), faults=("concurrency",), samples=0, workload=Workload(updates=1)
-    )
+    scenario = Scenario(name="s", targets=(target,), faults=("concurrency",), samples=0, workload=TWO)
     with RunStore.create(str(base / "out")) as store:
         finished = run_campaign(lambda space: plan_scenario(scenario, options, space), store, options, emit, "-")
     return finished, findings, notices
@@ -162,8 +119,7 @@ def test_a_race_is_found_confirmed_and_replayed_and_a_lock_helps(tmp_path: Path,
     record = decode(finding.token)
     with scratch_workspace() as workspace:
         racing, locked = (
-            compile_subject(load_target(target), name, workspace, Workload(updates=1))
-            for name in ("racing", "locked")
+            compile_subject(load_target(target), name, workspace, TWO) for name in ("racing", "locked")
         )
         with Executor(2, workspace.base) as executor:
             again = replay(executor, racing, record, 6)

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from conducting import target_of
+from conducting import RACING, RACING_TARGET, target_of
 
 from harness.campaign.context import Context, Measured
 from harness.campaign.executor import Executor
@@ -31,45 +31,13 @@ from harness.campaign.trials import Trial
 from harness.catalog import Workload
 from harness.catalog.scenario import load_scenario
 from harness.core.event import AnyEvent, Notice
-from harness.core.fault import CONCURRENCY, CrashPoint, FaultPlan, Kill, PowerLoss, Timed
+from harness.core.fault import CONCURRENCY, FaultPlan, PowerLoss, Timed
 from harness.core.schedule import Schedule, Search
 from harness.core.verdict import TrialRow
 from harness.sandbox.workspace import Workspace
+from tests.killed_entry import entry_opened, killed_entry
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs the ptrace engine of Linux")
-
-WRITER = """
-import json, os, sys, threading
-path = os.path.join(sys.argv[1], "log.jsonl")
-workload = json.load(open(sys.argv[2]))
-def add(name):
-    with open(path, "rb", 0) as stream:
-        before = stream.read()
-    with open(path, "wb", 0) as stream:
-        stream.write(before + json.dumps({"id": name, "pad": "x" * workload["record_bytes"][1]}).encode() + b"\\n")
-    os.write(1, b"ACK %s\\n" % name.encode())
-open(path, "wb").close()
-for turn in range(workload["updates"]):
-    threads = [threading.Thread(target=add, args=(f"u{turn}.{n}",)) for n in range(workload["sessions"])]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-"""
-
-TARGET = """
-[target]
-name = "mine"
-story = "s"
-[[file]]
-glob = "log.jsonl"
-format = "log"
-id_key = "id"
-[[variant]]
-name = "racing"
-run = ["{python}", "-BEsS", "{target}/w.py", "{dir}", "{workload}"]
-expect = { concurrency = "violated" }
-"""
 
 
 def workload_of(**sizes: Any) -> dict[str, Any]:
@@ -79,7 +47,7 @@ def workload_of(**sizes: Any) -> dict[str, Any]:
 
 def racing(tmp_path: Path, **sizes: Any) -> ReplayRecord:
     return ReplayRecord(
-        target=target_of(tmp_path, TARGET, WRITER),
+        target=target_of(tmp_path, RACING_TARGET, RACING),
         variant="racing",
         workload=workload_of(**sizes),
         fault_class="concurrency",
@@ -160,22 +128,7 @@ def test_a_campaign_makes_the_order_simpler_before_it_is_confirmed(tmp_path: Pat
     assert finding.runs == 1
 
 
-ENTRY = CrashPoint(
-    operation="open",
-    role="claude-code-sessions/<uuid>/<uuid>/local_<uuid>.json",
-    occurrence=3,
-    phase="after",
-)
-KILLED = ReplayRecord(
-    target="registry",
-    variant="in_place",
-    workload=workload_of(sessions=2, updates=3),
-    plan=FaultPlan(faults=(Kill(at=ENTRY),)),
-    fault_class="kill",
-    invariant="M1",
-    role=ENTRY.role,
-    damage="empty",
-)
+KILLED = killed_entry(sessions=2, updates=3)
 
 
 @pytest.mark.real
@@ -189,7 +142,7 @@ def test_a_kill_shrinks_to_one_update_at_its_earliest_operation(invariant: str, 
     left = decode(result.token)
     workload = msgspec.convert(left.workload, Workload)
     assert (workload.updates, workload.sessions, workload.record_bytes) == (1, 1, (1, 1))
-    assert left.plan == FaultPlan(faults=(Kill(at=msgspec.structs.replace(ENTRY, occurrence=1)),))
+    assert left.plan == entry_opened(1)
 
 
 @pytest.mark.real
@@ -222,6 +175,7 @@ def test_of_a_probe_the_order_alone_is_made_simpler(tmp_path: Path) -> None:
         (FaultPlan(faults=(Timed(delay_us=5),)), "chance"),
         (FaultPlan(faults=(PowerLoss(at=None, profile="ext4"),)), "power loss"),
         (CONCURRENCY, "run --schedules"),
+        (msgspec.structs.replace(entry_opened(1), schedule=Schedule()), "within an order"),
     ],
 )
 def test_what_cannot_be_shrunk_is_refused_with_the_reason(plan: FaultPlan, why: str) -> None:

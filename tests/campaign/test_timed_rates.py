@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -10,12 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.campaign.context import Case
-from harness.campaign.timed import CATCHABLE, PlainRun, Window, moments, timed_plans, window_of
+from harness.campaign.context import Case, Measured
+from harness.campaign.executor import Call, Executor, Outcome
+from harness.campaign.predicting import PlainRun, started_as, time_runs
+from harness.campaign.timed import CATCHABLE, Window, moments, timed_plans, window_of
+from harness.campaign.work import Explored, Judged
 from harness.catalog import Subject
 from harness.core.operation import Ack, AnyOperation, Close, Open, Outside, Sync, Write
-from harness.core.run import RunSpec
+from harness.core.prediction import Prediction
+from harness.core.run import Recording, RunSpec
+from harness.core.strip import PlaceTally
+from harness.core.timing import TimedCalls
 from harness.core.trace import Trace
+from harness.core.tree import EMPTY_TREE
+from harness.explore import Exploration
 from tests.campaign.conducting import IN_PLACE, conduct_probe
 
 SPEC = RunSpec(argv=("x",), root="/w/state", cwd="/w/cwd", environment={})
@@ -101,6 +110,54 @@ def test_each_signal_has_its_share_and_moments_of_its_own() -> None:
     assert without == {name: plan for name, plan in planned.items() if name in without}  # kills move no signal
 
 
+class OneByOne(Executor):
+    """Calls its functions right away."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+
+    def run(self, calls: Iterable[Call]) -> Iterator[Outcome]:
+        for call in calls:
+            self.called.append(call.function.__name__)
+            yield Outcome(call.key, TimedCalls(problem="it does not tell its times"))
+
+
+def explored(violated: int) -> Measured:
+    """Return a case whose exploration found so many states violated."""
+    places = (PlaceTally(0, "after", 1, violated),)
+    found = Exploration(fault_class="kill", enumerated=1, distinct=1, violated=violated, groups=(), places=places)
+    recording = Recording(
+        spec=SPEC, engine="ptrace", final=EMPTY_TREE, ending="exited", trace=trace_of(*WRITES[1:2])
+    )
+    judged = Judged(bindings=(), inferred=False, masked=False, invariants=frozenset())
+    case = msgspec.structs.replace(CASE, timed=100)
+    return Measured(case, Explored(recording=recording, judged=judged, explorations={"kill": found}))
+
+
+PLAIN = PlainRun(armed_us=0, run_us=100_000)
+
+
+def test_without_an_arm_line_a_timed_run_starts_as_each_unwatched_one() -> None:
+    run = TimedCalls(end_us=900.0, said_us=500.0)
+    plain = msgspec.structs.replace(PLAIN, tail_us=100.0, said_us=(400.0, 800.0))
+    assert [(each.said_us, each.end_us) for each in started_as(plain, run)] == [(400, 500), (800, 900)]
+    assert started_as(PLAIN, run) == [run]
+    silent = TimedCalls(end_us=900.0)
+    assert started_as(plain, silent) == [silent]
+
+
+def test_no_plain_run_is_timed_where_it_would_tell_nothing() -> None:
+    executor = OneByOne()
+    assert time_runs(executor, explored(0), PLAIN, in_time=True).predict((0, 1)) == Prediction(rate=0.0, high=0.0)
+    late = time_runs(executor, explored(1), PLAIN, in_time=False).predict((0, 1))
+    assert (late.is_told, late.reason) == (False, "the budget is used up")
+    assert executor.called == []
+    silent = time_runs(executor, explored(1), PLAIN, in_time=True)
+    assert executor.called == ["time_once"]  # and not five times
+    assert silent.aim() is None
+    assert silent.predict((0, 1)).reason == "it does not tell its times"
+
+
 SLOW_IN_PLACE = IN_PLACE.replace("    os.write(file", "    __import__('time').sleep(0.02)\n    os.write(file")
 
 
@@ -153,6 +210,11 @@ def test_timed_kills_have_a_rate_and_late_ones_are_counted_apart(tmp_path: Path)
     window = case["timed_window"]
     assert 0 <= window["start_us"] < window["end_us"]
     assert window["run_us"] > 20_000
+    # Nearly all of the window it sleeps beside an emptied file, and says so itself.
+    assert window["prediction"]["reason"] == ""
+    assert 0.5 < window["prediction"]["low"] <= window["prediction"]["rate"] <= window["prediction"]["high"] <= 1
+    controls = [item for item in done.finished.summary["cases"] if item["control"]]
+    assert all(item["timed_window"]["prediction"] is None for item in controls if item.get("timed_window"))
     # A kill between two operations leaves the same damage as one at an operation: it is the same finding.
     assert all(finding.operation != "unattributed" for finding in done.findings)
     assert max(finding.runs for finding in done.findings) > 0

@@ -326,3 +326,14 @@ def test_a_text_moved_to_the_other_role(messages: list[Json], data: st.DataObjec
         asked = [each["id"] for each in broken[target - 1]["content"] if each["type"] == "tool_use"]
         expected = UNANSWERED.format(target - 1, ", ".join(name for name in asked if name in late))
     assert said(broken) == expected
+
+
+def test_a_pair_that_comes_again_is_refused_only_where_ids_are_unique() -> None:
+    pair = [assistant(use("a")), user(result("a"))]
+    refused = validate([user("go"), *pair, *pair])
+    assert refused is not None
+    assert refused.message == DOUBLE_USE.format(3, 0)
+    assert validate([user("go"), *pair, *pair], unique_ids=False) is None
+    unanswered = validate([user("go"), *pair, *pair, pair[0]], unique_ids=False)
+    assert unanswered is not None
+    assert unanswered.text == 1

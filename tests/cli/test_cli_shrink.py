@@ -8,26 +8,11 @@ import msgspec
 import pytest
 from command_line import in_process, one_line, tornwrite
 
-from harness.campaign.token import ReplayRecord, decode, encode
-from harness.catalog import Workload
-from harness.core.fault import CrashPoint, FaultPlan, Kill, Timed
+from harness.campaign.token import decode, encode
+from harness.core.fault import FaultPlan, Timed
+from tests.killed_entry import entry_opened, killed_entry
 
-ENTRY = CrashPoint(
-    operation="open",
-    role="claude-code-sessions/<uuid>/<uuid>/local_<uuid>.json",
-    occurrence=2,
-    phase="after",
-)
-KILLED = ReplayRecord(
-    target="registry",
-    variant="in_place",
-    workload=msgspec.to_builtins(Workload(sessions=1, updates=2)),
-    plan=FaultPlan(faults=(Kill(at=ENTRY),)),
-    fault_class="kill",
-    invariant="M1",
-    role=ENTRY.role,
-    damage="empty",
-)
+KILLED = killed_entry(sessions=1, updates=2)
 
 
 @pytest.mark.real
@@ -40,7 +25,7 @@ def test_each_step_is_told_and_the_last_line_is_the_replay(here: Path, traced: N
     assert "s updates 2 → 1, record bytes 9,000 → 1, occurrence 2 → 1 smallest updates 1, sessions 1" in text
     assert "verified REPRODUCED 2/2 (registry/in_place, M1, " in text
     token = last.removeprefix("tornwrite replay ")
-    assert decode(token).plan == FaultPlan(faults=(Kill(at=msgspec.structs.replace(ENTRY, occurrence=1)),))
+    assert decode(token).plan == entry_opened(1)
 
 
 @pytest.mark.real

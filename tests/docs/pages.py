@@ -45,7 +45,7 @@ class Block(NamedTuple):
     def with_words(self, command: str) -> str:
         """Return ``command`` with the words that its hints add, if it is one of tornwrite."""
         words = self.hints.get("with", "")
-        return re.sub(r"^(tornwrite \w+)", rf"\1 {words}", command) if words else command
+        return re.sub(r"^(tornwrite [\w-]+)", rf"\1 {words}", command) if words else command
 
 
 def blocks(text: str) -> Iterator[Block]:

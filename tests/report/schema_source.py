@@ -11,6 +11,8 @@ import msgspec
 import harness.schemas
 from harness.campaign.rejudging import Rejudged
 from harness.cli.explain import ExplainResult
+from harness.cli.serve_api import ServedResult
+from harness.core.api_log import LogLine
 from harness.core.event import AnyEvent
 from harness.core.operation import AnyOperation
 from harness.core.outline import TreeOutline
@@ -86,6 +88,7 @@ def _header() -> dict[str, Any]:
 
 def schemas() -> dict[str, dict[str, Any]]:
     return {
+        "api_log_line": _of(LogLine),
         "bisection": _of(BisectionResult),
         "campaign": _of(CampaignResult),
         "comparison": _of(Comparison),
@@ -96,6 +99,7 @@ def schemas() -> dict[str, dict[str, Any]]:
         "rejudged": _of(Rejudged),
         "replay": _of(ReplayResult),
         "result": _of(ResultDocument),
+        "served": _of(ServedResult),
         "shrinking": _of(ShrinkResult),
         "strip": _of(Strip),
         "trace_header": _header(),

@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from two_runs import case, finding, line, run, started
+from two_runs import WRITE, case, finding, line, run, started
 
 from harness.core.event import CampaignFinished, CampaignStarted, Notice
+from harness.core.fault import FaultPlan, Kill
+from harness.core.schedule import Schedule
 from harness.core.shard import Shard
 from harness.core.verdict import Confirmation
 from harness.report.compare import EXIT_CODES, Comparison, compare
@@ -40,6 +42,15 @@ def test_fixed_and_worse() -> None:
     assert (fixed.answer, statuses(fixed)) == ("fixed", ["gone"])
     assert fixed.sentence == "Fixed: the one finding of A is gone in B, which measured what A measured."
     assert (worse.answer, statuses(worse), EXIT_CODES[worse.answer]) == ("worse", ["new"], 1)
+
+
+def test_a_crash_within_an_order_is_not_gone_where_no_search_met_the_order() -> None:
+    order = Schedule(actors=("p0", "p1"), turns=(0, 1, 1, 1))
+    plan = FaultPlan(faults=(Kill(at=WRITE),), schedule=order)
+    crossed = run(case(line(bad_states=1)), findings=(finding(fault=msgspec.to_builtins(plan)),))
+    comparison = compare(crossed, GOOD)
+    assert (comparison.answer, statuses(comparison)) == ("undecided", ["not measured in B"])
+    assert "replay its token" in comparison.findings[0].note
 
 
 def test_part_of_it_gone_is_better_and_not_fixed() -> None:

@@ -32,14 +32,16 @@ from run_sample import (
 from harness.campaign.store import RunStore
 from harness.cli.reports import StoredEvidence
 from harness.core.event import FindingConfirmed
+from harness.core.schedule import Schedule
 from harness.core.strip import PlaceTally, Strip, StripRow
 from harness.report.html.evidence import walk
 from harness.report.html.lanes import lanes_of, mark_of
 from harness.report.html.page import MOST_BYTES, page
 from harness.report.html.strip import COLUMNS, lines_of, picture
 from harness.report.html.text import environment, name, prose, show
-from harness.report.html.trees import trees_of
+from harness.report.html.trees import left_tree, trees_of
 from harness.report.replay import replay_events
+from harness.report.sentence import headline, plan_of
 from harness.report.view import RunView, collect
 
 _TAGS = {
@@ -201,6 +203,19 @@ def test_after_a_kill_nothing_happens_and_after_an_error_it_goes_on() -> None:
     for finding, stops in ((kill, True), (short, True), (error, False)):
         lanes = lanes_of(finding, recorded, mark_of(finding, recorded))
         assert any(row.state == "never" for row in lanes.rows) == stops
+
+
+def test_a_kill_within_another_order_is_drawn_at_no_operation_of_the_recording() -> None:
+    recorded, finding = walk(recorded_run()), findings_of_every_kind()[0]
+    plan = msgspec.structs.replace(plan_of(finding), schedule=Schedule(actors=("p0", "p1"), turns=(0, 1, 1, 2)))
+    finding = msgspec.structs.replace(finding, fault=msgspec.to_builtins(plan))
+    lanes = lanes_of(finding, recorded, mark_of(finding, recorded))
+    assert [row.fault for row in lanes.rows if row.fault] == [
+        "the fault strikes in another order of these operations: its token has both"
+    ]
+    assert not any(row.state == "never" for row in lanes.rows)
+    assert left_tree(finding, recorded) is None
+    assert headline(finding, str).endswith("in an order of its own operations in which the turn passes once (B1).")
 
 
 def test_the_state_of_a_torn_kill_comes_from_the_recording() -> None:

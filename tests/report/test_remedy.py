@@ -9,6 +9,7 @@ import pytest
 from campaign_sample import HOSTILE, torn_finding
 
 from harness.checks import INVARIANTS
+from harness.checks.dialogue import DIALOGUE_ROWS
 from harness.core.verdict import Confirmation, Damage, Finding
 from harness.report.causes import _TELLING
 from harness.report.escape import code, markdown, plain
@@ -82,7 +83,7 @@ def test_what_is_lost_is_said_to_be_lost() -> None:
 
 
 def test_the_table_holds_only_what_can_be_found() -> None:
-    known = {*INVARIANTS, "check"}
+    known = {*INVARIANTS, *DIALOGUE_ROWS, "check"}
     assert set(_SENTENCES) == known
     assert {key for key, _ in _BY_DAMAGE} <= known
     assert {damage for _, damage in _BY_DAMAGE} <= set(get_args(Damage))

@@ -13,7 +13,7 @@ platform, hidden = sys.argv[1], sys.argv[2].split(",")
 import click, jinja2, pytest, msgspec, multiprocess, multiprocess.connection, psutil, rich.console, rich.table
 import rich.progress, asyncio, subprocess, selectors, tempfile, shutil, multiprocessing.connection, ctypes.util
 import xml.etree.ElementTree, tomllib, logging.handlers, urllib.request, sqlite3, tarfile, zipfile, http.client
-import hypothesis.stateful
+import hypothesis.stateful, mcp.server.lowlevel, mcp.server.stdio, starlette.requests
 
 class Hide:
     def find_spec(self, name, path=None, target=None):

@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from harness.core.fault import Kill
 from harness.core.operation import AnyOperation, Open
 from harness.core.run import RunSpec
 from harness.core.schedule import Scheduled, schedule_of
@@ -79,7 +80,10 @@ class ScheduledSupervisor(Supervisor):
         self._granted = 0
         self._decisions: list[str] = []
         self._offered: list[tuple[str, ...]] = []
+        self._done: list[int] = []
         self._problem = ""
+        self._killed = False
+        """Whether a fault has ended the run: then nothing of its schedule was to come."""
         self._moved = self._decided = time.monotonic()
         self._used: dict[int, int] = {}
         """Processor time of the threads that did not sleep, when they were first seen since anything moved."""
@@ -102,9 +106,10 @@ class ScheduledSupervisor(Supervisor):
     def scheduled(self) -> Scheduled:
         """Return the decisions that were made."""
         problem, made = self._problem, len(self._decisions)
-        if not problem and isinstance(self._scheduler, Replay) and self._scheduler.left:
+        if not problem and not self._killed and isinstance(self._scheduler, Replay) and self._scheduler.left:
             problem = f"the run ended after {made} of {made + self._scheduler.left} decisions"
-        return Scheduled(schedule=schedule_of(self._decisions), offered=tuple(self._offered), problem=problem)
+        schedule, offered = schedule_of(self._decisions), tuple(self._offered)
+        return Scheduled(schedule=schedule, offered=offered, done=tuple(self._done), problem=problem)
 
     # -- holding --------------------------------------------------------------------------------------------
 
@@ -147,6 +152,10 @@ class ScheduledSupervisor(Supervisor):
             del self._held[gone]
         self._points.replaced(self._threads[tid].process)
 
+    def _carry_out(self, kill: Kill, call: Call) -> None:
+        super()._carry_out(kill, call)
+        self._killed = self._killed or self._dying
+
     # -- deciding -------------------------------------------------------------------------------------------
 
     def _next_stop(self, block: bool) -> tuple[int, int]:
@@ -179,6 +188,7 @@ class ScheduledSupervisor(Supervisor):
             return False
         self._decisions.append(chosen)
         self._offered.append(offered)
+        self._done.append(len(self.watch.operations))
         tid = self._granted = waiting[chosen]
         try:
             self._serve(tid, _SECCOMP_STATUS)

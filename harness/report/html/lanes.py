@@ -62,7 +62,12 @@ class Lanes(NamedTuple):
 
 def mark_of(finding: Finding, recorded: Recorded) -> Mark:
     """Return where and how the fault of a finding strikes the recorded run."""
-    faults = plan_of(finding).faults
+    plan = plan_of(finding)
+    faults = plan.faults
+    if faults and plan.schedule is not None:
+        return Mark(
+            None, "the fault strikes in another order of these operations: its token has both", goes_on=True
+        )
     last = faults[-1] if faults else None
     if isinstance(last, PowerLoss):
         return _power(finding, last, faults[:-1], recorded)

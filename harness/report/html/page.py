@@ -41,6 +41,7 @@ from harness.report.sentence import (
     timed_rate,
     verdict_sentence,
 )
+from harness.report.versions import version_tables
 from harness.report.view import CaseView, RunView
 
 MOST_BYTES = 2_600_000
@@ -91,6 +92,7 @@ def page(view: RunView, evidence: Evidence | None = None, *, content: bool = Fal
         writers=[_drawn(view, writer) for writer in writers.values() if not writer.case.control],
         controls=control_lines(view, show),
         beside=side_by_side(view, show),
+        versions=version_tables(view, show),
         repairs=repairs(view, show),
         repair_title=REPAIR,
         ends={"title": TITLE, "note": " ".join(NOTE), "head": HEAD, "tables": end_tables(view)},

@@ -90,7 +90,10 @@ def _real(rows: Iterable[TrialRow], recorded: Recorded) -> dict[str, dict[int, C
     out: dict[str, dict[int, Counts]] = {}
     for row in rows:
         index = recorded.index_of(row.crash_point) if row.kind in ("exact", "errno", "signal", "control") else None
-        if index is None or row.states or row.fault_class == "damage":
+        in_order = (
+            row.fault is not None and row.fault.get("schedule") is not None
+        )  # of another order than this one
+        if index is None or row.states or row.fault_class == "damage" or in_order:
             continue
         cells = out.setdefault(row.fault_class, {})
         bad, good, unknown = cells.get(index, (0, 0, 0))

@@ -45,9 +45,12 @@ class Trees(NamedTuple):
 
 
 def left_tree(finding: Finding, recorded: Recorded) -> Tree | None:
-    """Return the tree that a kill leaves of the recorded run, at a short write too; ``None`` for other faults."""
-    faults = plan_of(finding).faults
-    fault = faults[0] if len(faults) == 1 else None
+    """Return the tree that a kill leaves of the recorded run, at a short write too; ``None`` for other faults.
+
+    And for one within another order of operations than the recorded one.
+    """
+    plan = plan_of(finding)
+    fault = plan.faults[0] if len(plan.faults) == 1 and plan.schedule is None else None
     if not isinstance(fault, Kill) and not (isinstance(fault, Short) and fault.kill):
         return None
     index = recorded.index_of(fault.at)

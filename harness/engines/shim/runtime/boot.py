@@ -64,11 +64,14 @@ def main() -> None:
     if sys.path and os.path.abspath(sys.path[0]) == HERE:
         del sys.path[0]
     if "tornwrite_shim" not in sys.modules:
+        import time
+
+        began = time.monotonic_ns()
         sys.path.insert(0, HERE)
         from tornwrite_shim import install
 
         del sys.path[0]
-        install()
+        install(began=began)
     start(kind, what, rest)
 
 

@@ -16,7 +16,10 @@ def load_the_next() -> None:
 
 
 if os.environ.get("TORNWRITE_SHIM"):
+    import time
+
+    began = time.monotonic_ns()
     from tornwrite_shim import install
 
-    install()
+    install(began=began)
 load_the_next()

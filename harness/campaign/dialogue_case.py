@@ -1,0 +1,63 @@
+"""The case of a client that holds the dialogue of a scenario, and the two clients that test the harness.
+
+One variant can hold several dialogues in one campaign, so a case is called after both: ``cli:effects``. Starts nothing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from harness.campaign.context import Case, Control
+from harness.campaign.dialoguing import DialogueOrder
+from harness.catalog import Scenario, Subject, compile_subject, load_scenario, load_target
+from harness.catalog.api_script import script_of
+from harness.catalog.since import Known, known_verdict
+from harness.sandbox.workspace import Workspace
+
+DEFAULT_DIALOGUES = 15
+SEPARATOR = ":"
+"""Between a variant and the dialogue that a case holds with it."""
+CONTROL_TARGET = "stand_in_client"
+_CONTROL_SCENARIO = "resumed_client"
+_CONTROLS: tuple[tuple[str, Control], ...] = (("durable", "must_hold"), ("lossy", "must_violate"))
+_CONTROL_DIALOGUES = 3
+
+
+def dialogue_case(
+    part: Scenario,
+    subject: Subject,
+    known: tuple[Known, ...],
+    invariants: frozenset[str],
+    dialogues: int | None = None,
+) -> Case:
+    """Return the case of a client that holds the dialogue of ``part``, as often as that says where nobody else does."""
+    assert subject.headless is not None
+    name = part.name.removeprefix(f"{subject.target}_")
+    verdict = known_verdict(known, subject.version, name)
+    script = script_of(part)
+    if subject.repeats_ids:
+        script = msgspec.structs.replace(script, api=msgspec.structs.replace(script.api, unique_ids=False))
+    return Case(
+        subject=msgspec.structs.replace(
+            subject,
+            variant=f"{subject.variant}{SEPARATOR}{name}",
+            expect={part.faults[0]: verdict} if verdict else {},
+        ),
+        faults=part.faults,
+        invariants=invariants,
+        dialogue=DialogueOrder(spec=subject.spec, headless=subject.headless, lives=part.dialogue, script=script),
+        dialogues=(part.dialogues or DEFAULT_DIALOGUES) if dialogues is None else dialogues,
+        part=part.name,
+        story=part.story,
+    )
+
+
+def dialogue_controls(workspace: Workspace) -> tuple[Case, ...]:
+    """Return the stand-in clients that test the harness: one must hold, one must be caught."""
+    target, part = load_target(CONTROL_TARGET), load_scenario(_CONTROL_SCENARIO)
+    cases = []
+    for variant, role in _CONTROLS:
+        subject = compile_subject(target, variant, workspace)
+        case = dialogue_case(part, subject, (), frozenset(part.invariants), _CONTROL_DIALOGUES)
+        cases.append(msgspec.structs.replace(case, control=role))
+    return tuple(cases)

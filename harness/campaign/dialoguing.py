@@ -1,0 +1,284 @@
+"""What a worker does with one dialogue: it serves the API, starts the client life after life, and says what it saw.
+
+All lives talk to one service, so that a turn belongs to whoever's prompt asks for it, and no id comes twice. A target
+that may only run in full isolation has the whole dialogue in one cell, service and tools with it.
+
+Non-goals: what a dialogue violates (:mod:`harness.checks.dialogue`); how many there are, and what becomes of them
+(:mod:`harness.campaign.dialogues`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from harness.catalog.headless import Headless, at_api, interrupt_line, user_line
+from harness.checks.dialogue import hash_of
+from harness.checks.dialogue_disk import find_transcript
+from harness.core.api_log import EndLine, GateLine, LogLine, RequestLine
+from harness.core.api_script import ApiScript
+from harness.core.content import content_of
+from harness.core.dialogue import ClientSeen, DialogueLife, DialogueSeen, Ending, LifeSeen
+from harness.core.run import RunSpec
+from harness.core.tree import File, Tree
+from harness.engines.headless import Deed, Moment, Session, SessionPlan, run_sessions
+from harness.sandbox.cell import in_cell
+from harness.services.messages_api.serving import MessagesService, ToolPlaces, prepare_tools, serving
+
+TRANSCRIPTS = ".claude/projects/**/*.jsonl"
+LINGER_MS = 400
+"""How long tools that a client had started may run on after its death: what they do then is an effect too."""
+_SIGNALS: Mapping[Ending, str] = {
+    "sigint": "SIGINT",
+    "sighup": "SIGHUP",
+    "sigterm": "SIGTERM",
+    "sigkill": "SIGKILL",
+}
+_COUNTED = {"effect": "effects", "held": "held", "request": "requests"}
+_RESULT = r'"type":\s*"result"'
+_SPARE_S = 60.0
+
+
+class DialogueOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """A dialogue to carry out. ``spec`` is the client at an open address of its API; ``seed`` draws its delays.
+
+    ``spec.start`` is what the first life begins on; ``session`` the id of the session in it, if it has one.
+    """
+
+    spec: RunSpec
+    headless: Headless
+    lives: tuple[DialogueLife, ...]
+    script: ApiScript
+    seed: int = 0
+    session: str = ""
+
+
+def time_limit_s(order: DialogueOrder) -> float:
+    """Return after how much wall time a dialogue is ended."""
+    return len(order.lives) * order.spec.limits.timeout_s + _SPARE_S
+
+
+def carry_out(order: DialogueOrder, base: str) -> DialogueSeen:
+    """Carry out a dialogue, in a cell if its target asks for one; nothing that it starts is left.
+
+    ``base`` is the workspace of this worker. Raises :class:`IsolationError`, :class:`CellEndedError` and
+    :class:`ApiServiceError` where the harness cannot.
+    """
+    if order.spec.isolation is None:
+        return _converse(order)
+    inside = in_cell(order.spec, base, _converse, order, timeout_s=time_limit_s(order))
+    seen: DialogueSeen = inside.value
+    return msgspec.structs.replace(
+        seen, no_route=inside.network.no_route, packets_elsewhere=inside.network.packets_elsewhere
+    )
+
+
+def _converse(order: DialogueOrder) -> DialogueSeen:
+    base = os.path.dirname(order.spec.root)
+    log = os.path.join(base, "api.log")
+    begun = time.monotonic()
+    lives: list[LifeSeen] = []
+    cpu_ms, survivors, problem = 0.0, 0, ""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(log)
+    with (
+        _tools(base) as tools,
+        serving(order.script, log, tools=tools, cwd=order.spec.cwd, timeout_s=time_limit_s(order)) as service,
+    ):
+        stage = _Stage(order, service, tools)
+        for life in order.lives:
+            seen, sessions = stage.live(life)
+            lives.append(seen)
+            cpu_ms += sessions[0].cpu_ms
+            survivors += sessions[0].survivors
+            problem = next((each.problem for each in seen.clients if each.problem), "")
+            if problem:
+                problem = f"life {len(lives)}: {problem}"
+                break
+    return DialogueSeen(
+        lives=tuple(lives),
+        problem=problem,
+        left_processes=survivors,
+        wall_ms=(time.monotonic() - begun) * 1e3,
+        cpu_ms=cpu_ms,
+    )
+
+
+@contextlib.contextmanager
+def _tools(base: str) -> Iterator[ToolPlaces]:
+    """Make the ledger and the gates of one dialogue, free of what an earlier one left, and take them away again."""
+    places = prepare_tools(os.path.join(base, "tools"))
+    os.truncate(places.ledger, 0)
+    try:
+        yield places
+    finally:
+        for name in os.listdir(places.gates):
+            os.unlink(os.path.join(places.gates, name))
+        os.unlink(places.ledger)
+
+
+class _Stage:
+    """Where the lives of one dialogue take place, one after the other."""
+
+    def __init__(self, order: DialogueOrder, service: MessagesService, tools: ToolPlaces) -> None:
+        self._order = order
+        self._service = service
+        self._tools = tools
+        self._spec = at_api(order.spec, service.url)
+        self._tree = order.spec.start
+        self._session = order.session
+        self._random = random.Random(f"dialogue {order.seed}")
+        self._lines: list[LogLine] = []
+
+    def live(self, life: DialogueLife) -> tuple[LifeSeen, tuple[Session, ...]]:
+        """Live one life on what the one before left, and say what was seen."""
+        self._lines = []
+        delay_us = self._random.randint(life.after_ms[0] * 1000, life.after_ms[1] * 1000)
+        counters = {"effects": self._effects, "held": self._held, "requests": self._requests}
+        plans = [
+            SessionPlan(
+                spec=self._starting(life, prompt), deeds=self._deeds(life, prompt, delay_us), counters=counters
+            )
+            for prompt in life.prompt
+        ]
+        sessions = run_sessions(plans, linger_ms=LINGER_MS if life.exit != "graceful" else 0)
+        self._hear()
+        clients = tuple(
+            self._told(life, prompt, session) for prompt, session in zip(life.prompt, sessions, strict=True)
+        )
+        tree = sessions[0].final
+        self._session = next((each.session_id for each in clients if each.session_id), "") or self._session_in(
+            tree
+        )
+        seen = LifeSeen(
+            order=life,
+            clients=tuple(msgspec.structs.replace(each, session_id=self._session) for each in clients),
+            requests=tuple(line for line in self._lines if isinstance(line, RequestLine)),
+            ends=tuple(line for line in self._lines if isinstance(line, EndLine)),
+            effects=tuple(self._ledger()),
+            tree=tree,
+        )
+        self._tree, cut = cut_tail(tree, find_transcript(tree, {self._session}), life)
+        return msgspec.structs.replace(seen, cut_bytes=cut), sessions
+
+    # -- before -----------------------------------------------------------------------------------------------
+
+    def _starting(self, life: DialogueLife, prompt: str) -> RunSpec:
+        headless = self._order.headless
+        said = "" if life.exit == "interrupt" else prompt
+        new = life.session == "new"
+        argv = headless.argv(
+            self._spec.argv,
+            prompt=said,
+            session=self._new_session() if new and headless.offers("session") else "",
+            resume=self._session if life.session == "resume" else "",
+            last=life.session == "continue",
+        )
+        return msgspec.structs.replace(self._spec, argv=argv, start=self._tree)
+
+    def _new_session(self) -> str:
+        self._session = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+        return self._session
+
+    def _deeds(self, life: DialogueLife, prompt: str, delay_us: int) -> tuple[Deed, ...]:
+        moment = self._moment(life, delay_us)
+        if life.exit == "interrupt":
+            return (
+                Deed(say=user_line(prompt)),
+                Deed(at=moment, say=interrupt_line("interrupt-1")),
+                Deed(at=Moment(counted="lines", pattern=_RESULT), close=True),
+            )
+        return (Deed(at=moment, signal=_SIGNALS[life.exit]),) if life.exit in _SIGNALS else ()
+
+    def _moment(self, life: DialogueLife, delay_us: int) -> Moment:
+        moment = life.moment
+        if moment is None:
+            return Moment(delay_us=delay_us)
+        if moment.what == "record":
+            return Moment(counted="records", count=moment.number, pattern=TRANSCRIPTS, delay_us=delay_us)
+        if moment.what == "reply":
+            return Moment(counted="lines", count=moment.number, pattern=_RESULT, delay_us=delay_us)
+        return Moment(counted=_COUNTED[moment.what], count=moment.number, delay_us=delay_us)
+
+    # -- meanwhile --------------------------------------------------------------------------------------------
+
+    def _hear(self) -> None:
+        self._lines += self._service.new_lines()
+
+    def _effects(self) -> int:
+        return len(self._ledger())
+
+    def _held(self) -> int:
+        self._hear()
+        return sum(isinstance(line, GateLine) and line.what == "waits" for line in self._lines)
+
+    def _requests(self) -> int:
+        self._hear()
+        return sum(isinstance(line, RequestLine) and line.kind in ("main", "refused") for line in self._lines)
+
+    def _ledger(self) -> Sequence[str]:
+        with open(self._tools.ledger, encoding="ascii", errors="replace") as stream:
+            return [line.strip() for line in stream if line.endswith("\n")]
+
+    # -- after ------------------------------------------------------------------------------------------------
+
+    def _told(self, life: DialogueLife, prompt: str, session: Session) -> ClientSeen:
+        results = [value for _, line in session.lines if (value := result_in(line)) is not None]
+        struck = bool(session.done) and session.done[-1].index == len(self._deeds(life, prompt, 0)) - 1
+        problem = ""
+        if session.ending in ("timeout", "limit"):
+            problem = f"the client {session.ending_detail}"
+        elif life.exit != "graceful" and not struck:
+            problem = f"the client ended before {life.when}"
+        elif life.exit == "sigkill" and session.signal is None:
+            problem = f"the client was killed and ended with exit code {session.exit_code}"
+        return ClientSeen(
+            prompt=prompt,
+            session_id=next(iter(_texts(results, "session_id")), ""),
+            exit_code=session.exit_code,
+            signal=session.signal,
+            struck=struck and life.exit != "graceful",
+            replies=tuple(map(hash_of, _texts(results, "result"))),
+            problem=problem,
+        )
+
+    def _session_in(self, tree: Tree) -> str:
+        """Return the session of the transcript that a life left, for a client that was given no id."""
+        path = find_transcript(tree, {self._session} if self._session else set())
+        return path.rsplit("/", 1)[-1].removesuffix(".jsonl") if path else self._session
+
+
+def _texts(results: Sequence[Mapping[str, object]], key: str) -> list[str]:
+    return [value for each in results if isinstance(value := each.get(key), str)]
+
+
+def result_in(line: bytes) -> dict[str, object] | None:
+    """Return the result that a line of standard output is, or ``None``."""
+    if not re.search(_RESULT.encode(), line):
+        return None
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) and value.get("type") == "result" else None
+
+
+def cut_tail(tree: Tree, path: str, life: DialogueLife) -> tuple[Tree, int]:
+    """Return the tree with the end of a transcript cut as a life asks for, and how many bytes that were."""
+    node = tree.node_at(path) if life.cut and path else None
+    if not isinstance(node, File) or not node.content.size:
+        return tree, 0
+    data = node.content.to_bytes()
+    if not data.endswith(b"\n"):
+        return tree, 0
+    begin = data.rfind(b"\n", 0, -1) + 1
+    kept = data[:-1] if life.cut == "newline" else data[: begin + (len(data) - begin) // 2]
+    return tree.with_node(tree.names[path], node._replace(content=content_of(kept))), len(data) - len(kept)

@@ -1,0 +1,123 @@
+"""What stands whole in a client's transcript at the end of a life: read from the tree, not from what was sent. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from harness.checks.conversation import Conversation, Record, record_of
+from harness.checks.conversation_faults import faults_of
+from harness.checks.summary import parse_json
+from harness.core.dialogue import LifeSeen
+from harness.core.tree import File, Tree
+from harness.core.verdict import Violation
+
+_DIGITS = 16
+_IDS_SHOWN = 6
+
+
+class OnDisk(NamedTuple):
+    """``pairs`` are the ids of calls that stand with their results; ``last`` is what the last whole record holds.
+
+    Of ``last``: ("call" or "result", id), or (role, hash of a text).
+    """
+
+    pairs: frozenset[str]
+    last: frozenset[tuple[str, str]]
+
+
+def transcript_of(life: LifeSeen) -> str:
+    """Return the path of the transcript that a life worked on: that of its session, else the largest; may be empty."""
+    return find_transcript(life.tree, {client.session_id for client in life.clients if client.session_id})
+
+
+def find_transcript(tree: Tree, sessions: set[str]) -> str:
+    """Return the path of a main transcript in a tree, one of ``sessions`` if there is one; else an empty string."""
+    found = [
+        (path.rsplit("/", 1)[-1].removesuffix(".jsonl") in sessions, file.content.size, path)
+        for path, file in tree.files()
+        if "projects/" in path and path.endswith(".jsonl") and not path.rsplit("/", 1)[-1].startswith("agent-")
+    ]
+    return max(found)[2] if found else ""
+
+
+def on_disk(life: LifeSeen) -> OnDisk:
+    """Return what stands whole in the transcript of a life."""
+    node = life.tree.node_at(transcript_of(life)) if transcript_of(life) else None
+    calls: set[str] = set()
+    results: set[str] = set()
+    last: frozenset[tuple[str, str]] = frozenset()
+    for record in _records(node.content.to_bytes() if isinstance(node, File) else b""):
+        items = frozenset(_items(record)) if record.sent else frozenset()
+        calls |= {name for kind, name in items if kind == "call"}
+        results |= {name for kind, name in items if kind == "result"}
+        last = items
+    return OnDisk(frozenset(calls & results), last)
+
+
+def wrong_on_disk(life: LifeSeen, rows: Iterable[str]) -> tuple[Violation, ...]:
+    """Return what is wrong in the transcript that a life left, by the rows of bytes and conversations among ``rows``.
+
+    A turn that is still open at its end is no fault: the next resume may close it.
+    """
+    path = transcript_of(life)
+    node = life.tree.node_at(path) if path else None
+    if not isinstance(node, File):
+        return ()
+    wanted, found = set(rows), []
+    glued = list(_glued(node.content.to_bytes()))
+    if glued and "B2" in wanted:
+        offset, size = glued[0]
+        text = f"a line of {size:,} bytes at offset {offset} is no JSON object" + (
+            f" (and {len(glued) - 1} more)" if len(glued) > 1 else ""
+        )
+        found.append(Violation(invariant="B2", path=path, damage="torn", message=text, offset=offset))
+    conversation = Conversation(tuple(_records(node.content.to_bytes())))
+    faults = [fault for fault in faults_of(conversation) if not fault.open and fault.invariant in wanted]
+    for name in dict.fromkeys(fault.invariant for fault in faults):
+        mine = [fault for fault in faults if fault.invariant == name]
+        ids = tuple(dict.fromkeys(each for fault in mine for each in fault.ids))[:_IDS_SHOWN]
+        text = mine[0].what + (f" (and {len(mine) - 1} more)" if len(mine) > 1 else "")
+        found.append(Violation(invariant=name, path=path, damage=mine[0].damage, message=text, ids=ids))
+    return tuple(found)
+
+
+def _lines(data: bytes) -> Iterator[tuple[int, bytes]]:
+    offset = 0
+    for line in data[: data.rfind(b"\n") + 1].split(b"\n"):
+        yield offset, line
+        offset += len(line) + 1
+
+
+def _glued(data: bytes) -> Iterator[tuple[int, int]]:
+    for offset, line in _lines(data):
+        if line and _object(line) is None:
+            yield offset, len(line)
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        value: Any = parse_json(line) if line else None
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _records(data: bytes) -> list[Record]:
+    values = (_object(line) for _, line in _lines(data))
+    return [record for value in values if value is not None and (record := record_of(value)) is not None]
+
+
+def _items(record: Record) -> list[tuple[str, str]]:
+    found = []
+    for block in record.blocks:
+        kind = block.get("type")
+        if kind == "tool_use":
+            found.append(("call", str(block.get("id"))))
+        elif kind == "tool_result":
+            found.append(("result", str(block.get("tool_use_id"))))
+        elif kind == "text":
+            text = str(block.get("text")).encode("utf-8", "surrogatepass")
+            found.append((record.type, hashlib.sha256(text).hexdigest()[:_DIGITS]))
+    return found

@@ -1,0 +1,169 @@
+"""A dialogue: what a client of the Messages API and the scripted API say to each other in one or more lives.
+
+Part of what a scenario file holds (``[[life]]`` tables with a ``prompt``), and what was seen when it was carried out.
+Each life starts the client, says one prompt to each of its instances, and ends it at a moment that is counted in
+things that happen (an effect of a tool, a request, a reply), never in time alone. Pure data.
+
+Non-goals: how a client is started (the target says it) and driven (:mod:`harness.services`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from harness.core.api_log import EndLine, RequestLine
+from harness.core.api_script import ApiScript
+from harness.core.fault import FaultClass
+from harness.core.tree import EMPTY_TREE, Tree
+
+Start = Literal["new", "resume", "continue"]
+Ending = Literal["graceful", "interrupt", "sigint", "sighup", "sigterm", "sigkill"]
+"""How a life ends. ``interrupt`` is what Escape is to a person: the turn is given up, the client is not."""
+Cut = Literal["", "newline", "half"]
+"""What is taken from the end of the transcript after a life: its last newline, or half of its last record too."""
+
+MOMENTS = ("effect", "held", "request", "reply", "record")
+"""Of what a life's end may count the n-th: effects of tools, held tools that wait, requests that carry the
+conversation, replies on standard output, records in its transcripts."""
+_MOMENT = re.compile(rf"({'|'.join(MOMENTS)}) ([1-9]\d{{0,3}})")
+MAX_LIVES = 32
+MAX_PROMPT = 4_000
+MAX_INSTANCES = 4
+MAX_DELAY_MS = 60_000
+
+
+class Moment(NamedTuple):
+    """The ``number``-th of something that happens in a life."""
+
+    what: str
+    number: int
+
+
+class DialogueLife(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[[life]]`` of a client: one instance per prompt, all at once.
+
+    ``when`` ("effect 2", "reply 1") and, drawn anew in each trial, ``after_ms`` behind it: the moment of the end; a
+    life without ends by itself. ``cut`` is made when it has ended.
+    """
+
+    prompt: tuple[str, ...]
+    session: Start = "new"
+    exit: Ending = "graceful"
+    when: str = ""
+    after_ms: tuple[int, int] = (0, 0)
+    cut: Cut = ""
+
+    @property
+    def moment(self) -> Moment | None:
+        """The moment that ``when`` names."""
+        found = _MOMENT.fullmatch(self.when)
+        return Moment(found[1], int(found[2])) if found else None
+
+
+class ClientSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """One instance of the client in one life. ``replies`` are hashes of the replies that it printed, in order.
+
+    ``struck``: the signal, or the interrupt, was given to it while it lived. ``problem``: why it says nothing.
+    """
+
+    prompt: str
+    session_id: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    struck: bool = False
+    replies: tuple[str, ...] = ()
+    problem: str = ""
+
+
+class LifeSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What one life said and left. ``effects`` are the ids in the ledger at its end, those of earlier lives too.
+
+    ``tree`` is the client's state on disk after its death, before the cut that ``cut_bytes`` counts.
+    """
+
+    order: DialogueLife
+    clients: tuple[ClientSeen, ...]
+    requests: tuple[RequestLine, ...] = ()
+    ends: tuple[EndLine, ...] = ()
+    effects: tuple[str, ...] = ()
+    tree: Tree = EMPTY_TREE
+    cut_bytes: int = 0
+
+    @property
+    def spoken(self) -> tuple[RequestLine, ...]:
+        """The requests that carry the conversation, answered or refused."""
+        return tuple(line for line in self.requests if line.kind in ("main", "refused"))
+
+
+class DialogueSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """A dialogue that was carried out, or as far as it went: ``problem`` says why it went no further."""
+
+    lives: tuple[LifeSeen, ...]
+    problem: str = ""
+    no_route: int = 0
+    packets_elsewhere: int = 0
+    left_processes: int = 0
+    wall_ms: float = 0.0
+    cpu_ms: float = 0.0
+
+
+def fault_class_of(lives: tuple[DialogueLife, ...]) -> FaultClass:
+    """Return the class under which what a dialogue leaves is judged: that of the worst that is done to its client.
+
+    Where nothing is done to it, what its API does is: an error of a call, ``errno``.
+    """
+    exits = {life.exit for life in lives}
+    if any(len(life.prompt) > 1 for life in lives):
+        return "concurrency"
+    if any(life.cut for life in lives):
+        return "short"
+    if "sigkill" in exits:
+        return "kill"
+    return "signal" if exits - {"graceful"} else "errno"
+
+
+def undisturbed(lives: tuple[DialogueLife, ...]) -> tuple[DialogueLife, ...]:
+    """Return the same prompts with nothing done to the client: each life ends by itself, one instance at a time."""
+    return tuple(
+        DialogueLife(prompt=(prompt,), session="resume" if index else life.session)
+        for life in lives
+        for index, prompt in enumerate(life.prompt)
+    )
+
+
+def quiet(script: ApiScript) -> ApiScript:
+    """Return the script of an API that answers each turn once and whole, and lets every held call go."""
+    turns = (msgspec.structs.replace(turn, fault=(), finish=None) for turn in script.turn)
+    return msgspec.structs.replace(script, turn=tuple(turns))
+
+
+def problem_of_lives(lives: tuple[DialogueLife, ...]) -> str:
+    """Return what is wrong with the lives of a file, or an empty string."""
+    if not lives or len(lives) > MAX_LIVES:
+        return f"[life] {len(lives)} lives; from 1 to {MAX_LIVES}"
+    for number, life in enumerate(lives, 1):
+        if wrong := _problem_of(life, number):
+            return f"[life {number}] {wrong}"
+    return ""
+
+
+def _problem_of(life: DialogueLife, number: int) -> str:
+    if not 1 <= len(life.prompt) <= MAX_INSTANCES:
+        return f"prompt: {len(life.prompt)} prompts; one for each of 1 to {MAX_INSTANCES} instances"
+    if any(not 0 < len(each) <= MAX_PROMPT or each.startswith("-") or "\0" in each for each in life.prompt):
+        return f"prompt: needs 1 to {MAX_PROMPT} characters, and no dash at its start"
+    if len(set(life.prompt)) < len(life.prompt):
+        return "prompt: says the same to two instances, so nobody could tell them apart"
+    if number == 1 and life.session != "new":
+        return f"session: {life.session!r}: there is none before the first life"
+    if life.when and life.moment is None:
+        return f"when: {life.when!r} is not one of {', '.join(MOMENTS)} and a number, such as 'effect 2'"
+    if (life.exit == "graceful") != (not life.when):
+        return f"when: exit {life.exit!r} {'ends by itself' if life.when else 'needs a moment, such as effect 2'}"
+    low, high = life.after_ms
+    if not 0 <= low <= high <= MAX_DELAY_MS:
+        return f"after_ms: [{low}, {high}] is not a range within 0 and {MAX_DELAY_MS}"
+    return ""

@@ -1,0 +1,116 @@
+"""Dialogues with the stand-in clients: real processes, a real API on loopback, kills at moments that are counted."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.campaign.context import Case
+from harness.campaign.dialogue_case import dialogue_case
+from harness.campaign.dialogues import Said, judge, order_of
+from harness.campaign.dialoguing import carry_out, cut_tail, result_in
+from harness.catalog import compile_subject, load_scenario, load_target
+from harness.core.content import content_of
+from harness.core.dialogue import DialogueLife, DialogueSeen
+from harness.core.tree import EMPTY_TREE, File, Tree
+from harness.sandbox.workspace import Workspace
+from tests.survivors import marked
+
+shells = pytest.mark.skipif(sys.platform == "win32", reason="the stand-in's tools are shell commands")
+ROWS = frozenset({"S1", "S2", "S3", "S4", "S5", "S6", "B2", "T1", "T2", "G2"})
+TWICE = (
+    DialogueLife(prompt=("Run the tools.",), exit="sigkill", when="effect 4", cut="newline"),
+    DialogueLife(prompt=("What was done?",), session="resume"),
+    DialogueLife(prompt=("And then?",), session="resume"),
+)
+
+
+def case_of(variant: str, tmp_path: Path, lives: tuple[DialogueLife, ...] = ()) -> Case:
+    subject = compile_subject(load_target("stand_in_client"), variant, Workspace(str(tmp_path / "base")))
+    case = dialogue_case(load_scenario("resumed_client"), subject, (), ROWS)
+    assert case.dialogue is not None
+    order = msgspec.structs.replace(case.dialogue, lives=lives or case.dialogue.lives)
+    return msgspec.structs.replace(case, dialogue=order)
+
+
+def held(case: Case, tmp_path: Path, index: int = 1) -> tuple[DialogueSeen, Said]:
+    order = order_of(1, case, index)
+    seen = carry_out(order, str(tmp_path / "base"))
+    assert not marked(str(tmp_path))
+    return seen, judge(case.invariants, order, seen)
+
+
+@shells
+@pytest.mark.real
+def test_a_careful_client_owes_nothing_whatever_is_done_to_it(tmp_path: Path) -> None:
+    both = (
+        DialogueLife(prompt=("Run the tools.",)),
+        DialogueLife(prompt=("Left.", "Right."), session="resume"),
+        DialogueLife(prompt=("What happened?",), session="resume"),
+    )
+    for lives in ((), TWICE, both):
+        seen, said = held(case_of("durable", tmp_path, lives), tmp_path)
+        assert (said.verdict, said.violations, said.note) == ("held", (), "")
+        killed = [client for life in seen.lives for client in life.clients if client.struck]
+        assert all(client.signal == 9 for client in killed) and len(killed) == (lives is not both)
+    assert seen.cpu_ms > 0 and "S5" not in said.not_measured
+
+
+@shells
+@pytest.mark.real
+def test_a_careless_client_is_caught_and_without_a_fault_it_is_not(tmp_path: Path) -> None:
+    case = case_of("lossy", tmp_path)
+    seen, said = held(case, tmp_path)
+    assert {each.invariant for each in said.violations} == {"S3"}
+    assert {each.path for each in said.violations} == {""} or all("projects/" in e.path for e in said.violations)
+    assert len(seen.lives[0].effects) >= 2
+    quiet = held(case, tmp_path, index=0)[1]
+    assert (quiet.verdict, quiet.violations) == ("held", ())
+    glued = held(case_of("lossy", tmp_path, (DialogueLife(prompt=("Hi.",), cut="newline"), *TWICE[1:])), tmp_path)[
+        1
+    ]
+    assert {"S2", "B2"} <= {each.invariant for each in glued.violations}
+
+
+@shells
+@pytest.mark.real
+def test_a_moment_that_does_not_come_says_nothing(tmp_path: Path) -> None:
+    never = DialogueLife(prompt=("Run the tools.",), exit="sigkill", when="effect 99")
+    said = held(case_of("durable", tmp_path, (never, *TWICE[1:])), tmp_path)[1]
+    assert (said.verdict, said.note) == ("inconclusive", "life 1: the client ended before effect 99")
+
+
+def tree(data: bytes) -> Tree:
+    return EMPTY_TREE.with_node(1, File(content_of(data))).with_name("projects/-p/s.jsonl", 1)
+
+
+def left(of: Tree) -> bytes:
+    node = of.node_at("projects/-p/s.jsonl")
+    assert isinstance(node, File)
+    return node.content.to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("data", "cut", "kept"),
+    [
+        (b"one\ntwo\n", "newline", b"one\ntwo"),
+        (b"one\nseven77\n", "half", b"one\nseve"),
+        (b"one\n", "half", b"on"),
+        (b"one\ntwo", "newline", b"one\ntwo"),
+        (b"", "half", b""),
+        (b"one\n", "", b"one\n"),
+    ],
+)
+def test_the_end_of_a_transcript_is_cut(data: bytes, cut: str, kept: bytes) -> None:
+    life = DialogueLife(prompt=("x",), cut=cut)  # type: ignore[arg-type]
+    made, size = cut_tail(tree(data), "projects/-p/s.jsonl", life)
+    assert (left(made), size) == (kept, len(data) - len(kept))
+
+
+def test_only_a_result_is_one() -> None:
+    assert result_in(b'{"type":"result","result":"x"}') == {"type": "result", "result": "x"}
+    for line in (b'{"type": "assistant", "x": {"type": "result"}}', b'[{"type":"result"}', b"\xff", b"{}"):
+        assert result_in(line) is None
