@@ -24,6 +24,7 @@ from harness.campaign import work
 from harness.campaign.work import run_once, set_up
 from harness.catalog import compile_subject, select
 from harness.catalog.scenario import load_scenario
+from harness.catalog.schema import ManifestError
 from harness.core.fault import FaultPlan
 from harness.core.run import Recording, RunSpec
 from harness.core.schedule import Search
@@ -135,6 +136,11 @@ def main() -> int:
         parser.error("--rounds and --turns take numbers from 1")
     if reason := engine("ptrace").available():
         raise SystemExit(f"schedules need the ptrace engine: {reason}")
+    try:
+        if len(select([arguments.target])) != 1:
+            parser.error(f"{arguments.target!r} names several writers; name one of them")
+    except ManifestError as error:
+        parser.error(str(error))
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     found = {}

@@ -128,6 +128,19 @@ open(os.path.join(sys.argv[1], "f"), "w").close()
 """
 
 
+@pytest.fixture
+def nothing_inherited() -> Iterator[None]:
+    """Whoever runs the tests may have left descriptors open that a cold start would inherit."""
+    passed = [int(each) for each in os.listdir("/proc/self/fd") if int(each) > 2]
+    passed = [each for each in passed if os.path.exists(f"/proc/self/fd/{each}") and os.get_inheritable(each)]
+    for each in passed:
+        os.set_inheritable(each, False)
+    yield
+    for each in passed:
+        os.set_inheritable(each, True)
+
+
+@pytest.mark.usefixtures("nothing_inherited")
 @pytest.mark.parametrize("flags", ["-B", "-BEsS"])
 def test_its_surroundings_are_those_of_a_cold_start_every_time(
     bench: Workspace, forked: ForkingPtraceEngine, tmp_path: Path, flags: str
