@@ -21,8 +21,6 @@ T = TypeVar("T")
 
 PREFIX = "times:"
 """What the address begins with where only times are asked for; a file's name follows."""
-_MOST_NS = 500_000
-"""What one note costs at most: in one that takes longer the process was interrupted, as it would have been anyway."""
 _LENGTH = struct.Struct("<I")
 _now = time.monotonic_ns
 
@@ -76,7 +74,7 @@ class Clock(Link):
         if self.active and fields[0] in (b"close", b"dup"):
             now = _now()
             self._log(b"", now, now, (fields[0], *fields[2:]), b"")
-            self._spend(_now() - now)
+            self._spent += _now() - now
 
     def operate(
         self,
@@ -103,16 +101,13 @@ class Clock(Link):
         except OSError:
             ended = _now()
             self._log(b"f", began, ended, fields, b"", began - came)
-            self._spend(began - came + _now() - ended)
+            self._spent += began - came + _now() - ended
             raise
         ended = _now()
         told = facts(result) if facts is not None and fields[0] == b"open" else ()
         self._log(b"", began, ended, (*fields, *told), payload, began - came)
-        self._spend(began - came + _now() - ended)
+        self._spent += began - came + _now() - ended
         return result
-
-    def _spend(self, cost: int) -> None:
-        self._spent += min(cost, _MOST_NS)
 
     def _log(
         self,
