@@ -99,6 +99,7 @@ def test_pct_meets_a_race_and_the_same_seed_decides_the_same(traced: Run) -> Non
     assert first.scheduled == again.scheduled
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("depth", [2, 3])
 def test_pct_meets_each_rung_as_often_as_published(traced: Run, depth: int, evidence: bool) -> None:
     if not evidence:
