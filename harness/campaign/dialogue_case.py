@@ -9,9 +9,11 @@ import msgspec
 
 from harness.campaign.context import Case, Control
 from harness.campaign.dialoguing import DialogueOrder
+from harness.campaign.telling import cannot
 from harness.catalog import Scenario, Subject, compile_subject, load_scenario, load_target
 from harness.catalog.api_script import script_of
 from harness.catalog.since import Known, known_verdict
+from harness.engines.screen import why_unavailable
 from harness.sandbox.workspace import Workspace
 
 DEFAULT_DIALOGUES = 15
@@ -37,15 +39,26 @@ def dialogue_case(
     script = script_of(part)
     if subject.repeats_ids:
         script = msgspec.structs.replace(script, api=msgspec.structs.replace(script.api, unique_ids=False))
+    typed = any(life.mode == "terminal" for life in part.dialogue)
+    lacks = (cannot(life, subject.headless, subject.terminal, mcp=script.uses_mcp) for life in part.dialogue)
+    why_not = subject.not_available or (why_unavailable() if typed else "") or next(filter(None, lacks), "")
+    spec = msgspec.structs.replace(subject.spec, start=subject.terminal.start) if typed else subject.spec
     return Case(
         subject=msgspec.structs.replace(
             subject,
             variant=f"{subject.variant}{SEPARATOR}{name}",
             expect={part.faults[0]: verdict} if verdict else {},
+            not_available=why_not,
         ),
         faults=part.faults,
         invariants=invariants,
-        dialogue=DialogueOrder(spec=subject.spec, headless=subject.headless, lives=part.dialogue, script=script),
+        dialogue=DialogueOrder(
+            spec=spec,
+            headless=subject.headless,
+            terminal=subject.terminal,
+            lives=part.dialogue,
+            script=script,
+        ),
         dialogues=(part.dialogues or DEFAULT_DIALOGUES) if dialogues is None else dialogues,
         part=part.name,
         story=part.story,

@@ -67,8 +67,10 @@ class Headless(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         session: str = "",
         tools: tuple[str, ...] = (),
         mcp: str = "",
+        typed: bool = False,
     ) -> tuple[str, ...]:
-        """Return the command line of one session of ``program``: of one turn, or without a ``prompt`` streaming.
+        """Return the command line of one session of ``program``: of one turn, or without a ``prompt`` streaming, or, if
+        all is ``typed``, in a terminal, where the tools are permitted by its settings.
 
         ``resume`` is the session that goes on, or ``last`` the newest; ``session`` the id of a new one. ``tools`` are
         tools beside the built-in ones, ``mcp`` the file that says who serves them. Raises ``ValueError`` for what this
@@ -79,8 +81,8 @@ class Headless(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         wanted: list[tuple[Purpose, bool]] = [
             ("prompt", bool(prompt)),
             ("result", bool(prompt)),
-            ("stream", not prompt),
-            ("permit", self.offers("permit")),
+            ("stream", not prompt and not typed),
+            ("permit", self.offers("permit") and not typed),
             ("resume", bool(resume)),
             ("last", last),
             ("session", bool(session)),
@@ -127,5 +129,13 @@ def user_line(text: str) -> bytes:
 
 def interrupt_line(request_id: str) -> bytes:
     """Return the line that is Escape without a terminal."""
-    request = {"subtype": "interrupt"}
+    return _control_line(request_id, {"subtype": "interrupt"})
+
+
+def mode_line(request_id: str, mode: str) -> bytes:
+    """Return the line that is Shift+Tab without a terminal: what is permitted changes to ``mode``."""
+    return _control_line(request_id, {"subtype": "set_permission_mode", "mode": mode})
+
+
+def _control_line(request_id: str, request: dict[str, str]) -> bytes:
     return msgspec.json.encode({"type": "control_request", "request_id": request_id, "request": request}) + b"\n"

@@ -41,7 +41,6 @@ _PAUSE_S = 0.05
 _READ_BYTES = 1 << 16
 
 
-
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
     """When something is done: once there are ``count`` of what is ``counted``, and ``delay_us`` later.
 

@@ -7,6 +7,7 @@ emulation does not understand, it leaves out. Non-goals: colours, and what has s
 from __future__ import annotations
 
 import contextlib
+import os
 import unicodedata
 from collections.abc import Callable
 from typing import Any
@@ -26,14 +27,21 @@ class TerminalNotAvailableError(Exception):
     """What emulates a terminal is not installed; the line says what to do."""
 
 
+def why_unavailable() -> str:
+    """Return why no program can be driven in a terminal here, or an empty string."""
+    if os.name == "nt":
+        return "driving a program in a terminal needs POSIX"
+    return (
+        "" if pyte is not None else f"driving a program in a terminal needs pyte: pip install 'tornwrite[{EXTRA}]'"
+    )
+
+
 class Screen:
     """A screen. ``answer`` hears what a terminal answers to a program that asks it something."""
 
     def __init__(self, answer: Callable[[bytes], None], rows: int = ROWS, columns: int = COLUMNS) -> None:
-        if pyte is None:
-            raise TerminalNotAvailableError(
-                f"not available: driving a program in a terminal needs pyte; pip install 'tornwrite[{EXTRA}]'"
-            )
+        if reason := why_unavailable():
+            raise TerminalNotAvailableError(f"not available: {reason}")
         self._screen = pyte.Screen(columns, rows)
         self._screen.write_process_input = self._answers
         self._stream = pyte.ByteStream(_Tolerant(self._screen))

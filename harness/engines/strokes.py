@@ -13,7 +13,15 @@ import msgspec
 
 from harness.engines.screen import flat
 
-CLEAR, ENTER, ESCAPE, CTRL_C, SHIFT_TAB, UP, DOWN = b"\x15", b"\r", b"\x1b", b"\x03", b"\x1b[Z", b"\x1b[A", b"\x1b[B"
+CLEAR, ENTER, ESCAPE, CTRL_C, SHIFT_TAB, UP, DOWN = (
+    b"\x15",
+    b"\r",
+    b"\x1b",
+    b"\x03",
+    b"\x1b[Z",
+    b"\x1b[A",
+    b"\x1b[B",
+)
 _PROBE = "zq"
 _ECHO_MS = 4_000
 _SETTLE_MS = 120
@@ -23,8 +31,11 @@ _TAKEN_MS = 2_500
 
 class Stroke(msgspec.Struct, frozen=True, kw_only=True):
     """Keys, and what follows them ``within_ms``: the text ``shows`` is on the screen once more than it was, or
-    ``hides`` is not there any more, or the counter ``counted`` has grown; then ``pause_ms`` pass. Where it does not come
-    the strokes from ``back`` before this one are typed again, up to ``again`` times; after that they have failed."""
+    ``hides`` is not there any more, or the counter ``counted`` has grown; then ``pause_ms`` pass.
+
+    Where it does not come the strokes from ``back`` before this one are typed again, up to ``again`` times; after that
+    they have failed.
+    """
 
     keys: bytes = b""
     shows: str = ""

@@ -1,9 +1,10 @@
 """Drives one session of a program in a terminal, and says what came of it: as :mod:`harness.engines.headless`, but with
 keys in place of lines.
 
-A deed can be a list of strokes (:mod:`harness.engines.strokes`), and a moment can be that the program is ready for keys,
-that something stands on the screen, or that so many of the texts that are watched for have been seen there. What the
-screen shows is looked at and told of by those texts only; the screen itself is no evidence.
+A deed can be a list of strokes (:mod:`harness.engines.strokes`), and a moment can be that the program is ready for
+keys, that something stands on the screen, or that so many of the texts that are watched for have been seen there; no
+deed sees the ``end``, so that a key which waits for it is typed until the program is gone. What the screen shows is
+looked at and told of by those texts only; the screen itself is no evidence.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-
-import msgspec
 
 from harness.engines.base import TargetNotStartedError
 from harness.engines.headless import Deed, Moment, Run, Session, SessionPlan, run_sessions
@@ -56,7 +55,7 @@ def run_in_terminals(plans: Sequence[TerminalPlan], *, linger_ms: int = 0) -> tu
 
 
 class _TerminalRun(Run):
-    counted = ("start", "ready", "screen", "shown", "records")
+    counted = ("start", "ready", "screen", "shown", "end", "records")
     look_s = 3e-3
 
     def __init__(self, plan: SessionPlan) -> None:
@@ -118,6 +117,8 @@ class _TerminalRun(Run):
             return moment.count if re.search(moment.pattern, self._screen.text) else 0
         if moment.counted == "shown":
             return len(self._shown)
+        if moment.counted == "end":
+            return 0
         return super()._count(moment)
 
     def _ready(self) -> bool:

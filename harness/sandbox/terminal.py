@@ -79,7 +79,9 @@ def start_on_terminal(
     rows: int,
     columns: int,
 ) -> OnTerminal:
-    """Start a command on a terminal of that size, as the leader of its session. Raises :class:`ChildNotStartedError`.
+    """Start a command on a terminal of that size, as the leader of its session.
+
+    Raises :class:`ChildNotStartedError`.
     """
     name = argv[0] if argv else ""
     if fcntl is None:

@@ -1,0 +1,153 @@
+"""What is said and done to a client in one life, as deeds: pure, from what the scenario says and when.
+
+A client without a terminal that is told something while it works is told so in its streaming mode: Escape and Shift+Tab
+are control requests there. In a terminal all of it is typed, and a client that is to end by itself is left as a person
+leaves it: once its API has nothing more to answer, with the command that its target says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from harness.catalog.headless import Headless, interrupt_line, mode_line, user_line
+from harness.catalog.terminal import InTerminal
+from harness.core.dialogue import DialogueLife, Ending, message_in, moment_of
+from harness.engines import strokes
+from harness.engines.headless import Deed, Moment
+from harness.engines.strokes import Stroke
+from harness.engines.terminal import TerminalDeed
+
+TRANSCRIPTS = ".claude/projects/**/*.jsonl"
+RESULT = r'"type":\s*"result"'
+IDLE = "idle"
+"""The counter that is 1 once the API has answered all there was to answer, and a while has passed."""
+LISTED = "listed"
+"""The counter of clients that have asked a server of gated tools what it has."""
+_LISTED = Moment(counted=LISTED, delay_us=300_000)
+SIGNALS: dict[Ending, str] = {
+    "sigint": "SIGINT",
+    "sighup": "SIGHUP",
+    "sigterm": "SIGTERM",
+    "sigkill": "SIGKILL",
+}
+_COUNTED = {"effect": "effects", "held": "held", "request": "requests"}
+_REST = Moment(delay_us=1_500_000)
+_MENU_MS = 900
+_MENU_KEYS = {"up": strokes.UP, "down": strokes.DOWN, "enter": strokes.ENTER, "escape": strokes.ESCAPE}
+_QUITS = ("escape", "ctrl_c", "rewind")
+"""After these a client works no more, and its API is asked nothing by which that could be seen."""
+_LEAVING = 4
+
+
+class Told(NamedTuple):
+    """The deeds of one life; ``moments``: of each what it waits for, in the words of the scenario, where the client is
+    not to end before it; ``striking``: which one is the end, -1 where it ends by itself."""
+
+    deeds: tuple[Deed, ...]
+    moments: tuple[str, ...]
+    striking: int = -1
+
+
+def streams(life: DialogueLife, *, mcp: bool) -> bool:
+    """Return whether a life without a terminal is told things while it goes on, or after its tools are there."""
+    return life.mode == "headless" and (mcp or life.exit == "interrupt" or bool(life.then))
+
+
+def cannot(life: DialogueLife, headless: Headless, terminal: InTerminal, *, mcp: bool) -> str:
+    """Return what a life asks for that a version of a client does not offer, or an empty string."""
+    if mcp and not headless.offers("mcp"):
+        return "it has no words for the servers of further tools"
+    if streams(life, mcp=False) and not headless.offers("stream"):
+        return "it has no streaming mode"
+    return "" if terminal.rewind or "rewind" not in life.keys else "it has no command that goes back"
+
+
+def told(
+    life: DialogueLife, prompt: str, delays_us: Sequence[int], terminal: InTerminal, *, mcp: bool = False
+) -> Told:
+    """Return what is done to the client that is told ``prompt``; ``delays_us``: of its end, and of each ``then``.
+
+    With ``mcp`` the prompt waits for the servers of further tools.
+    """
+    streamed = streams(life, mcp=mcp)
+    end = _moment(life.mode, life.when, delays_us[0])
+    steps = _typed(life, delays_us[1:], terminal) if life.mode == "terminal" else _said(life, delays_us[1:])
+    found: list[tuple[Deed, str]] = list(steps)
+    last = next(reversed(life.keys), "")
+    at_end = _REST if last in _QUITS else Moment(counted=IDLE)
+    if life.mode == "terminal":
+        first: Deed = TerminalDeed(at=Moment(counted="ready"), strokes=strokes.prompt(prompt, "requests"))
+        leave = (
+            *strokes.typed(terminal.leave),
+            Stroke(keys=strokes.ENTER, counted="end", within_ms=2_500, again=4),
+        )
+        found = [(Deed(at=_LISTED), "its tools were there")] * mcp + [(first, "it took the prompt"), *found]
+        by_itself: Deed = TerminalDeed(at=at_end, strokes=leave)
+        ends: dict[str, list[Deed]] = {
+            "graceful": [by_itself],
+            "interrupt": [
+                TerminalDeed(at=end, strokes=strokes.key(strokes.ESCAPE)),
+                TerminalDeed(at=_REST, strokes=leave),
+            ],
+            "ctrl_c": [TerminalDeed(at=end, strokes=strokes.key(strokes.CTRL_C) * _LEAVING)],
+        }
+    else:
+        at = _LISTED if mcp else Moment()
+        found = [(Deed(at=at, say=user_line(prompt)), "it was told the prompt"), *found] if streamed else []
+        ends = {
+            "graceful": [Deed(at=at_end, close=True)] if streamed else [],
+            "interrupt": [
+                Deed(at=end, say=interrupt_line("interrupt-end")),
+                Deed(at=Moment(counted="lines", pattern=RESULT), close=True),
+            ],
+        }
+    deeds = ends.get(life.exit) or ([Deed(at=end, signal=SIGNALS[life.exit])] if life.exit in SIGNALS else [])
+    striking = -1 if life.exit == "graceful" else len(found)
+    found += [(deed, "" if number else life.when) for number, deed in enumerate(deeds)]
+    return Told(tuple(deed for deed, _ in found), tuple(when for _, when in found), striking)
+
+
+def _moment(mode: str, when: str, delay_us: int) -> Moment:
+    moment = moment_of(when)
+    if moment is None:
+        return Moment(delay_us=delay_us)
+    if moment.what == "record":
+        return Moment(counted="records", count=moment.number, pattern=TRANSCRIPTS, delay_us=delay_us)
+    if moment.what == "reply" and mode == "terminal":
+        return Moment(counted="shown", count=moment.number, delay_us=delay_us)
+    if moment.what == "reply":
+        return Moment(counted="lines", count=moment.number, pattern=RESULT, delay_us=delay_us)
+    return Moment(counted=_COUNTED[moment.what], count=moment.number, delay_us=delay_us)
+
+
+def _said(life: DialogueLife, delays_us: Sequence[int]) -> Iterator[tuple[Deed, str]]:
+    for number, (then, delay_us) in enumerate(zip(life.then, delays_us, strict=True), 1):
+        at, when = _moment(life.mode, then.when, delay_us), then.when
+        for index, key in enumerate(then.keys):
+            name = f"then-{number}-{index}"
+            if text := message_in(key):
+                line = user_line(text)
+            else:
+                line = interrupt_line(name) if key == "escape" else mode_line(name, "acceptEdits")
+            yield Deed(at=at, say=line), when
+            at, when = Moment(), ""
+
+
+def _typed(life: DialogueLife, delays_us: Sequence[int], terminal: InTerminal) -> Iterator[tuple[Deed, str]]:
+    quits = False
+    for then, delay_us in zip(life.then, delays_us, strict=True):
+        at, when = _moment(life.mode, then.when, delay_us), then.when
+        for key in then.keys:
+            yield TerminalDeed(at=at, strokes=_strokes(key, quits, terminal)), when
+            at, when, quits = Moment(), "", key in _QUITS or (quits and not message_in(key))
+
+
+def _strokes(key: str, quits: bool, terminal: InTerminal) -> tuple[Stroke, ...]:
+    """Return what is typed for a key; a message to a client that does nothing (``quits``) is taken at once."""
+    if text := message_in(key):
+        return strokes.prompt(text, "requests") if quits else strokes.command(text)
+    if key == "rewind":
+        menu = tuple(Stroke(keys=_MENU_KEYS[each], pause_ms=_MENU_MS) for each in terminal.rewind_keys)
+        return (*strokes.command(terminal.rewind), Stroke(pause_ms=_MENU_MS), *menu)
+    return strokes.key({"escape": strokes.ESCAPE, "ctrl_c": strokes.CTRL_C, "shift_tab": strokes.SHIFT_TAB}[key])
