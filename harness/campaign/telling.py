@@ -38,6 +38,7 @@ _MENU_KEYS = {"up": strokes.UP, "down": strokes.DOWN, "enter": strokes.ENTER, "e
 _QUITS = ("escape", "ctrl_c", "rewind")
 """After these a client works no more, and its API is asked nothing by which that could be seen."""
 _LEAVING = 4
+_SECOND = Moment(delay_us=150_000)
 
 
 class Told(NamedTuple):
@@ -90,7 +91,10 @@ def told(
                 TerminalDeed(at=end, strokes=strokes.key(strokes.ESCAPE)),
                 TerminalDeed(at=_REST, strokes=leave),
             ],
-            "ctrl_c": [TerminalDeed(at=end, strokes=strokes.key(strokes.CTRL_C) * _LEAVING)],
+            "ctrl_c": [
+                TerminalDeed(at=end, strokes=(Stroke(keys=strokes.CTRL_C),)),
+                TerminalDeed(at=_SECOND, strokes=strokes.key(strokes.CTRL_C) * _LEAVING),
+            ],
         }
     else:
         at = _LISTED if mcp else Moment()
