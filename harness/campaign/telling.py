@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from harness.catalog.headless import Headless, interrupt_line, mode_line, user_line
+from harness.catalog.headless import INTERRUPT, SET_MODE, Headless, interrupt_line, mode_line, user_line
 from harness.catalog.terminal import InTerminal
 from harness.core.dialogue import DialogueLife, Ending, message_in, moment_of
 from harness.engines import strokes
@@ -61,6 +61,11 @@ def cannot(life: DialogueLife, headless: Headless, terminal: InTerminal, *, mcp:
         return "it has no words for the servers of further tools"
     if streams(life, mcp=False) and not headless.offers("stream"):
         return "it has no streaming mode"
+    if life.mode == "headless":
+        asked = {SET_MODE for key in life.keys if key == "shift_tab"}
+        asked |= {INTERRUPT} if life.exit == "interrupt" or "escape" in life.keys else set()
+        if missing := sorted(asked - set(headless.control)):
+            return f"it takes no control request {missing[0]!r}"
     return "" if terminal.rewind or "rewind" not in life.keys else "it has no command that goes back"
 
 

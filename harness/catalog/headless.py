@@ -28,11 +28,13 @@ _NAMES = {
     "result": set[str](),
     "stream": set[str](),
     "mcp": {"file"},
+    "control": set[str](),
 }
 TOOLS = ("Bash", "Read", "Write", "Edit")
 """The built-in tools that a version which wants them named may use."""
+INTERRUPT, SET_MODE = "interrupt", "set_permission_mode"
 
-Purpose = Literal["prompt", "permit", "session", "resume", "last", "result", "stream", "mcp"]
+Purpose = Literal["prompt", "permit", "session", "resume", "last", "result", "stream", "mcp", "control"]
 
 
 class Headless(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,7 +43,8 @@ class Headless(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ``prompt``: one turn that says ``{prompt}``; ``permit``: its tools, ``{tools}``, run without asking; ``session``:
     the new session has the id ``{session}``; ``resume``: that session goes on; ``last``: the newest does; ``result``:
     it prints its result as JSON when it is done; ``stream``: it reads and prints a JSON value per line, and takes no
-    prompt on the command line; ``mcp``: the servers of further tools stand in ``{file}``.
+    prompt on the command line; ``mcp``: the servers of further tools stand in ``{file}``. ``control`` are no words of a
+    command line: which control requests it takes while it streams (:data:`INTERRUPT`, :data:`SET_MODE`).
     """
 
     prompt: tuple[str, ...] = ()
@@ -52,6 +55,7 @@ class Headless(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     result: tuple[str, ...] = ()
     stream: tuple[str, ...] = ()
     mcp: tuple[str, ...] = ()
+    control: tuple[str, ...] = ()
 
     def offers(self, purpose: Purpose) -> bool:
         """Return whether this version has words for it."""
@@ -129,12 +133,12 @@ def user_line(text: str) -> bytes:
 
 def interrupt_line(request_id: str) -> bytes:
     """Return the line that is Escape without a terminal."""
-    return _control_line(request_id, {"subtype": "interrupt"})
+    return _control_line(request_id, {"subtype": INTERRUPT})
 
 
 def mode_line(request_id: str, mode: str) -> bytes:
     """Return the line that is Shift+Tab without a terminal: what is permitted changes to ``mode``."""
-    return _control_line(request_id, {"subtype": "set_permission_mode", "mode": mode})
+    return _control_line(request_id, {"subtype": SET_MODE, "mode": mode})
 
 
 def _control_line(request_id: str, request: dict[str, str]) -> bytes:

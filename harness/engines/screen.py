@@ -13,9 +13,11 @@ from collections.abc import Callable
 from typing import Any
 
 try:
-    import pyte
+    import pyte as _pyte
 except ImportError:  # it comes with the extra
-    pyte = None
+    pyte: Any = None
+else:
+    pyte = _pyte
 
 ROWS, COLUMNS = 40, 120
 EXTRA = "cli"
