@@ -25,6 +25,17 @@ _CONTROLS: tuple[tuple[str, Control], ...] = (("durable", "must_hold"), ("lossy"
 _CONTROL_DIALOGUES = 3
 
 
+def why_silent(part: Scenario, subject: Subject) -> str:
+    """Return why a client cannot hold the dialogue of ``part`` here, or an empty string."""
+    if subject.headless is None:
+        return "it holds no dialogues"
+    if any(life.mode == "terminal" for life in part.dialogue) and (reason := why_unavailable()):
+        return reason
+    mcp = script_of(part).uses_mcp
+    lacks = (cannot(life, subject.headless, subject.terminal, mcp=mcp) for life in part.dialogue)
+    return next(filter(None, lacks), "")
+
+
 def dialogue_case(
     part: Scenario,
     subject: Subject,
@@ -40,15 +51,12 @@ def dialogue_case(
     if subject.repeats_ids:
         script = msgspec.structs.replace(script, api=msgspec.structs.replace(script.api, unique_ids=False))
     typed = any(life.mode == "terminal" for life in part.dialogue)
-    lacks = (cannot(life, subject.headless, subject.terminal, mcp=script.uses_mcp) for life in part.dialogue)
-    why_not = subject.not_available or (why_unavailable() if typed else "") or next(filter(None, lacks), "")
     spec = msgspec.structs.replace(subject.spec, start=subject.terminal.start) if typed else subject.spec
     return Case(
         subject=msgspec.structs.replace(
             subject,
             variant=f"{subject.variant}{SEPARATOR}{name}",
             expect={part.faults[0]: verdict} if verdict else {},
-            not_available=why_not,
         ),
         faults=part.faults,
         invariants=invariants,

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("pyte")
 
 from harness.campaign.context import Case
-from harness.campaign.dialogue_case import dialogue_case
+from harness.campaign.dialogue_case import dialogue_case, why_silent
 from harness.campaign.dialogues import Said, judge, order_of
 from harness.campaign.dialoguing import carry_out
 from harness.campaign.telling import cannot, told
@@ -124,6 +124,19 @@ def test_what_a_version_does_not_offer() -> None:
     assert cannot(interrupted, able, InTerminal(), mcp=False) == ""
     changed = msgspec.structs.replace(interrupted, then=(Then(when="held 1", keys=("shift_tab",)),))
     assert "'set_permission_mode'" in cannot(changed, able, InTerminal(), mcp=False)
+
+
+def test_a_dialogue_that_a_client_cannot_hold_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = compile_subject(load_target("stand_in_client"), "durable", Workspace(str(tmp_path / "base")))
+    part = load_scenario("claude_code_3003_terminal")
+    assert why_silent(part, subject) == "it has no words for the servers of further tools"
+    monkeypatch.setattr("harness.engines.screen.pyte", None)
+    assert "pip install 'tornwrite[cli]'" in why_silent(part, subject)
+    assert why_silent(load_scenario("resumed_client"), subject) == ""
+    silent = msgspec.structs.replace(subject, headless=None)
+    assert why_silent(part, silent) == "it holds no dialogues"
 
 
 def test_what_is_told_without_a_terminal() -> None:
