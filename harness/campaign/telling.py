@@ -76,45 +76,55 @@ def told(
 
     With ``mcp`` the prompt waits for the servers of further tools.
     """
-    streamed = streams(life, mcp=mcp)
+    typed = life.mode == "terminal"
     end = _moment(life.mode, life.when, delays_us[0])
-    steps = _typed(life, delays_us[1:], terminal) if life.mode == "terminal" else _said(life, delays_us[1:])
-    found: list[tuple[Deed, str]] = list(steps)
-    last = next(reversed(life.keys), "")
-    at_end = _REST if last in _QUITS else Moment(counted=IDLE)
-    if life.mode == "terminal":
-        first: Deed = TerminalDeed(at=Moment(counted="ready"), strokes=strokes.prompt(prompt, "requests"))
-        leave = (
-            *strokes.typed(terminal.leave),
-            Stroke(keys=strokes.ENTER, counted="end", within_ms=2_500, again=4),
-        )
-        found = [(Deed(at=_LISTED), "its tools were there")] * mcp + [(first, "it took the prompt"), *found]
-        by_itself: Deed = TerminalDeed(at=at_end, strokes=leave)
-        ends: dict[str, list[Deed]] = {
-            "graceful": [by_itself],
-            "interrupt": [
-                TerminalDeed(at=end, strokes=strokes.key(strokes.ESCAPE)),
-                TerminalDeed(at=_REST, strokes=leave),
-            ],
-            "ctrl_c": [
-                TerminalDeed(at=end, strokes=(Stroke(keys=strokes.CTRL_C),)),
-                TerminalDeed(at=_SECOND, strokes=strokes.key(strokes.CTRL_C) * _LEAVING),
-            ],
-        }
+    begin = _begun_typed(prompt, mcp=mcp) if typed else _begun_said(life, prompt, mcp=mcp)
+    steps = _typed(life, delays_us[1:], terminal) if typed else _said(life, delays_us[1:])
+    found: list[tuple[Deed, str]] = [*begin, *steps]
+    if life.exit in SIGNALS:
+        deeds: tuple[Deed, ...] = (Deed(at=end, signal=SIGNALS[life.exit]),)
+    elif typed:
+        deeds = _ended_typed(life, end, terminal)
     else:
-        at = _LISTED if mcp else Moment()
-        found = [(Deed(at=at, say=user_line(prompt)), "it was told the prompt"), *found] if streamed else []
-        ends = {
-            "graceful": [Deed(at=at_end, close=True)] if streamed else [],
-            "interrupt": [
-                Deed(at=end, say=interrupt_line("interrupt-end")),
-                Deed(at=Moment(counted="lines", pattern=RESULT), close=True),
-            ],
-        }
-    deeds = ends.get(life.exit) or ([Deed(at=end, signal=SIGNALS[life.exit])] if life.exit in SIGNALS else [])
+        deeds = _ended_said(life, end) if streams(life, mcp=mcp) else ()
     striking = -1 if life.exit == "graceful" else len(found)
     found += [(deed, "" if number else life.when) for number, deed in enumerate(deeds)]
     return Told(tuple(deed for deed, _ in found), tuple(when for _, when in found), striking)
+
+
+def _begun_said(life: DialogueLife, prompt: str, *, mcp: bool) -> list[tuple[Deed, str]]:
+    if not streams(life, mcp=mcp):
+        return []
+    return [(Deed(at=_LISTED if mcp else Moment(), say=user_line(prompt)), "it was told the prompt")]
+
+
+def _begun_typed(prompt: str, *, mcp: bool) -> list[tuple[Deed, str]]:
+    first: list[tuple[Deed, str]] = [(Deed(at=_LISTED), "its tools were there")] if mcp else []
+    said = TerminalDeed(at=Moment(counted="ready"), strokes=strokes.prompt(prompt, "requests"))
+    return [*first, (said, "it took the prompt")]
+
+
+def _at_rest(life: DialogueLife) -> Moment:
+    """Return when a client that ends by itself has nothing more to do."""
+    return _REST if life.keys and life.keys[-1] in _QUITS else Moment(counted=IDLE)
+
+
+def _ended_said(life: DialogueLife, end: Moment) -> tuple[Deed, ...]:
+    if life.exit == "graceful":
+        return (Deed(at=_at_rest(life), close=True),)
+    interrupt = Deed(at=end, say=interrupt_line("interrupt-end"))
+    return interrupt, Deed(at=Moment(counted="lines", pattern=RESULT), close=True)
+
+
+def _ended_typed(life: DialogueLife, end: Moment, terminal: InTerminal) -> tuple[Deed, ...]:
+    pressed = Stroke(keys=strokes.ENTER, counted="end", within_ms=2_500, again=4)
+    leave = (*strokes.typed(terminal.leave), pressed)
+    if life.exit == "graceful":
+        return (TerminalDeed(at=_at_rest(life), strokes=leave),)
+    if life.exit == "interrupt":
+        return TerminalDeed(at=end, strokes=strokes.key(strokes.ESCAPE)), TerminalDeed(at=_REST, strokes=leave)
+    again = TerminalDeed(at=_SECOND, strokes=strokes.key(strokes.CTRL_C) * _LEAVING)
+    return TerminalDeed(at=end, strokes=(Stroke(keys=strokes.CTRL_C),)), again
 
 
 def _moment(mode: str, when: str, delay_us: int) -> Moment:
