@@ -38,6 +38,7 @@ _MENU_KEYS = {"up": strokes.UP, "down": strokes.DOWN, "enter": strokes.ENTER, "e
 _QUITS = ("escape", "ctrl_c", "rewind")
 """After these a client works no more, and its API is asked nothing by which that could be seen."""
 _LEAVING = 4
+_LEAVE_MS = 5_000
 _SECOND = Moment(delay_us=150_000)
 
 
@@ -117,8 +118,8 @@ def _ended_said(life: DialogueLife, end: Moment) -> tuple[Deed, ...]:
 
 
 def _ended_typed(life: DialogueLife, end: Moment, terminal: InTerminal) -> tuple[Deed, ...]:
-    pressed = Stroke(keys=strokes.ENTER, counted="end", within_ms=2_500, again=4)
-    leave = (*strokes.typed(terminal.leave), pressed)
+    command = strokes.typed(terminal.leave)
+    leave = (*command, Stroke(keys=strokes.ENTER, counted="end", within_ms=_LEAVE_MS, back=len(command), again=3))
     if life.exit == "graceful":
         return (TerminalDeed(at=_at_rest(life), strokes=leave),)
     if life.exit == "interrupt":
