@@ -146,6 +146,18 @@ def test_signals_and_what_is_left(
     assert session.survivors == ("daemon" in words) and not marked(mark)
 
 
+def test_two_terminals_at_once_on_one_state(spec: RunSpec) -> None:
+    def plan(text: str) -> TerminalPlan:
+        first = TerminalDeed(at=READY, strokes=command(text))
+        leave = TerminalDeed(at=Moment(counted="shown"), strokes=command("/exit"))
+        return TerminalPlan(spec=spec, deeds=(first, leave), watched=(ANSWER,))
+
+    sessions = run_in_terminals([plan("Left."), plan("Right.")])
+    assert [(each.exit_code, len(each.shown)) for each in sessions] == [(0, 1), (0, 1)]
+    assert sorted(said(spec)) == ["/exit", "/exit", "Left.", "Right."]
+    assert "Right." not in sessions[0].screen and "Right." in sessions[1].screen
+
+
 def test_what_is_not_taken_ends_the_session(spec: RunSpec) -> None:
     never = Stroke(keys=b"x", counted="said", within_ms=150, again=1)
     began = time.monotonic()
