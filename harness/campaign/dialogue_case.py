@@ -9,9 +9,11 @@ import msgspec
 
 from harness.campaign.context import Case, Control
 from harness.campaign.dialoguing import DialogueOrder
+from harness.campaign.telling import cannot
 from harness.catalog import Scenario, Subject, compile_subject, load_scenario, load_target
 from harness.catalog.api_script import script_of
 from harness.catalog.since import Known, known_verdict
+from harness.engines.screen import why_unavailable
 from harness.sandbox.workspace import Workspace
 
 DEFAULT_DIALOGUES = 15
@@ -21,6 +23,17 @@ CONTROL_TARGET = "stand_in_client"
 _CONTROL_SCENARIO = "resumed_client"
 _CONTROLS: tuple[tuple[str, Control], ...] = (("durable", "must_hold"), ("lossy", "must_violate"))
 _CONTROL_DIALOGUES = 3
+
+
+def why_silent(part: Scenario, subject: Subject) -> str:
+    """Return why a client cannot hold the dialogue of ``part`` here, or an empty string."""
+    if subject.headless is None:
+        return "it holds no dialogues"
+    if any(life.mode == "terminal" for life in part.dialogue) and (reason := why_unavailable()):
+        return reason
+    mcp = script_of(part).uses_mcp
+    lacks = (cannot(life, subject.headless, subject.terminal, mcp=mcp) for life in part.dialogue)
+    return next(filter(None, lacks), "")
 
 
 def dialogue_case(
@@ -37,6 +50,8 @@ def dialogue_case(
     script = script_of(part)
     if subject.repeats_ids:
         script = msgspec.structs.replace(script, api=msgspec.structs.replace(script.api, unique_ids=False))
+    typed = any(life.mode == "terminal" for life in part.dialogue)
+    spec = msgspec.structs.replace(subject.spec, start=subject.terminal.start) if typed else subject.spec
     return Case(
         subject=msgspec.structs.replace(
             subject,
@@ -45,7 +60,13 @@ def dialogue_case(
         ),
         faults=part.faults,
         invariants=invariants,
-        dialogue=DialogueOrder(spec=subject.spec, headless=subject.headless, lives=part.dialogue, script=script),
+        dialogue=DialogueOrder(
+            spec=spec,
+            headless=subject.headless,
+            terminal=subject.terminal,
+            lives=part.dialogue,
+            script=script,
+        ),
         dialogues=(part.dialogues or DEFAULT_DIALOGUES) if dialogues is None else dialogues,
         part=part.name,
         story=part.story,

@@ -10,22 +10,27 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from harness.campaign.context import Case
-from harness.campaign.dialogue_case import dialogue_case
+from harness.campaign.dialogue_case import dialogue_case, why_silent
 from harness.campaign.dialogues import Said, judge, order_of
 from harness.campaign.dialoguing import carry_out, time_limit_s
 from harness.campaign.executor import Call, Executor
 from harness.campaign.token import ReplayRecord, TokenError
-from harness.catalog import Subject, load_scenario
+from harness.catalog import NotAvailableError, Subject, load_scenario
 from harness.core.proportion import spell_rate
 
 _SPARE_S = 30.0
 
 
 def case_of(record: ReplayRecord, subject: Subject) -> Case:
-    """Return the case that a token of a dialogue names. Raises :class:`TokenError` where its scenario has none."""
+    """Return the case that a token of a dialogue names.
+
+    Raises :class:`TokenError` where its scenario has none, :class:`NotAvailableError` where it cannot be held here.
+    """
     part = load_scenario(record.scenario)
     if not part.dialogue:
         raise TokenError(f"the token is of a dialogue, and the scenario {record.scenario!r} holds none")
+    if reason := why_silent(part, subject):
+        raise NotAvailableError(f"{subject.label}: not available: {reason}")
     return dialogue_case(part, subject, (), frozenset({record.invariant}))
 
 

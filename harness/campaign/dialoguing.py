@@ -20,31 +20,30 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from harness.catalog.headless import Headless, at_api, interrupt_line, user_line
+from harness.campaign.telling import IDLE, LISTED, RESULT, Told, streams, told
+from harness.catalog.headless import Headless, at_api
+from harness.catalog.terminal import InTerminal
 from harness.checks.dialogue import hash_of
 from harness.checks.dialogue_disk import find_transcript
 from harness.core.api_log import EndLine, GateLine, LogLine, RequestLine
-from harness.core.api_script import ApiScript
+from harness.core.api_script import MCP_TOOLS, ApiScript
 from harness.core.content import content_of
-from harness.core.dialogue import ClientSeen, DialogueLife, DialogueSeen, Ending, LifeSeen
+from harness.core.dialogue import ClientSeen, DialogueLife, DialogueSeen, LifeSeen
 from harness.core.run import RunSpec
 from harness.core.tree import File, Tree
-from harness.engines.headless import Deed, Moment, Session, SessionPlan, run_sessions
+from harness.engines.headless import Session, SessionPlan, run_sessions
+from harness.engines.terminal import TerminalPlan, TerminalSession, run_in_terminals
 from harness.sandbox.cell import in_cell
+from harness.services.mcp_config import mcp_config
 from harness.services.messages_api.serving import MessagesService, ToolPlaces, prepare_tools, serving
+from harness.services.messages_api.shell import LISTED as _LISTED_FILES
 
-TRANSCRIPTS = ".claude/projects/**/*.jsonl"
 LINGER_MS = 400
 """How long tools that a client had started may run on after its death: what they do then is an effect too."""
-_SIGNALS: Mapping[Ending, str] = {
-    "sigint": "SIGINT",
-    "sighup": "SIGHUP",
-    "sigterm": "SIGTERM",
-    "sigkill": "SIGKILL",
-}
-_COUNTED = {"effect": "effects", "held": "held", "request": "requests"}
-_RESULT = r'"type":\s*"result"'
 _SPARE_S = 60.0
+_SERVERS = "mcp.json"
+_IDLE_S = 1.0
+"""How long an API is asked nothing before its client counts as idle."""
 
 
 class DialogueOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +54,7 @@ class DialogueOrder(msgspec.Struct, frozen=True, kw_only=True):
 
     spec: RunSpec
     headless: Headless
+    terminal: InTerminal = InTerminal()
     lives: tuple[DialogueLife, ...]
     script: ApiScript
     seed: int = 0
@@ -117,9 +117,13 @@ def _tools(base: str) -> Iterator[ToolPlaces]:
     """Make the ledger and the gates of one dialogue, free of what an earlier one left, and take them away again."""
     places = prepare_tools(os.path.join(base, "tools"))
     os.truncate(places.ledger, 0)
+    servers = os.path.join(base, "tools", _SERVERS)
+    with open(servers, "w", encoding="utf-8") as stream:
+        stream.write(mcp_config(places))
     try:
         yield places
     finally:
+        os.unlink(servers)
         for name in os.listdir(places.gates):
             os.unlink(os.path.join(places.gates, name))
         os.unlink(places.ledger)
@@ -137,22 +141,27 @@ class _Stage:
         self._session = order.session
         self._random = random.Random(f"dialogue {order.seed}")
         self._lines: list[LogLine] = []
+        self._idle_since = 0.0
 
     def live(self, life: DialogueLife) -> tuple[LifeSeen, tuple[Session, ...]]:
         """Live one life on what the one before left, and say what was seen."""
-        self._lines = []
-        delay_us = self._random.randint(life.after_ms[0] * 1000, life.after_ms[1] * 1000)
-        counters = {"effects": self._effects, "held": self._held, "requests": self._requests}
-        plans = [
-            SessionPlan(
-                spec=self._starting(life, prompt), deeds=self._deeds(life, prompt, delay_us), counters=counters
+        self._lines, self._idle_since = [], 0.0
+        delays_us = self._draw(life)
+        mcp = self._order.script.uses_mcp
+        tellings = [told(life, prompt, delays_us, self._order.terminal, mcp=mcp) for prompt in life.prompt]
+        plans = [self._plan(life, prompt, each) for prompt, each in zip(life.prompt, tellings, strict=True)]
+        linger_ms = LINGER_MS if life.exit != "graceful" else 0
+        sessions: Sequence[Session]
+        if life.mode == "terminal":
+            sessions = run_in_terminals(
+                [plan for plan in plans if isinstance(plan, TerminalPlan)], linger_ms=linger_ms
             )
-            for prompt in life.prompt
-        ]
-        sessions = run_sessions(plans, linger_ms=LINGER_MS if life.exit != "graceful" else 0)
+        else:
+            sessions = run_sessions(plans, linger_ms=linger_ms)
         self._hear()
         clients = tuple(
-            self._told(life, prompt, session) for prompt, session in zip(life.prompt, sessions, strict=True)
+            self._seen(life, prompt, each, session)
+            for prompt, each, session in zip(life.prompt, tellings, sessions, strict=True)
         )
         tree = sessions[0].final
         self._session = next((each.session_id for each in clients if each.session_id), "") or self._session_in(
@@ -167,17 +176,40 @@ class _Stage:
             tree=tree,
         )
         self._tree, cut = cut_tail(tree, find_transcript(tree, {self._session}), life)
-        return msgspec.structs.replace(seen, cut_bytes=cut), sessions
+        return msgspec.structs.replace(seen, cut_bytes=cut), tuple(sessions)
 
     # -- before -----------------------------------------------------------------------------------------------
 
+    def _draw(self, life: DialogueLife) -> list[int]:
+        """Draw the delays of a life in microseconds, the same for all its instances: that of its end comes first."""
+        ranges = [life.after_ms, *(then.after_ms for then in life.then)]
+        return [self._random.randint(low * 1000, high * 1000) for low, high in ranges]
+
+    def _plan(self, life: DialogueLife, prompt: str, told: Told) -> SessionPlan:
+        counters = {
+            "effects": self._effects,
+            "held": self._held,
+            "requests": self._requests,
+            IDLE: self._idle,
+            LISTED: self._listed,
+        }
+        spec = self._starting(life, prompt)
+        if life.mode == "headless":
+            return SessionPlan(spec=spec, deeds=told.deeds, counters=counters)
+        script = self._order.script
+        texts = dict.fromkeys([*(turn.text for turn in script.turn if turn.text), script.api.closing])
+        return TerminalPlan(spec=spec, deeds=told.deeds, counters=counters, watched=tuple(texts))
+
     def _starting(self, life: DialogueLife, prompt: str) -> RunSpec:
         headless = self._order.headless
-        said = "" if life.exit == "interrupt" else prompt
+        typed, mcp = life.mode == "terminal", self._order.script.uses_mcp
         new = life.session == "new"
         argv = headless.argv(
             self._spec.argv,
-            prompt=said,
+            prompt="" if typed or streams(life, mcp=mcp) else prompt,
+            typed=typed,
+            tools=MCP_TOOLS if mcp else (),
+            mcp=os.path.join(os.path.dirname(self._tools.ledger), _SERVERS) if mcp else "",
             session=self._new_session() if new and headless.offers("session") else "",
             resume=self._session if life.session == "resume" else "",
             last=life.session == "continue",
@@ -187,26 +219,6 @@ class _Stage:
     def _new_session(self) -> str:
         self._session = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
         return self._session
-
-    def _deeds(self, life: DialogueLife, prompt: str, delay_us: int) -> tuple[Deed, ...]:
-        moment = self._moment(life, delay_us)
-        if life.exit == "interrupt":
-            return (
-                Deed(say=user_line(prompt)),
-                Deed(at=moment, say=interrupt_line("interrupt-1")),
-                Deed(at=Moment(counted="lines", pattern=_RESULT), close=True),
-            )
-        return (Deed(at=moment, signal=_SIGNALS[life.exit]),) if life.exit in _SIGNALS else ()
-
-    def _moment(self, life: DialogueLife, delay_us: int) -> Moment:
-        moment = life.moment
-        if moment is None:
-            return Moment(delay_us=delay_us)
-        if moment.what == "record":
-            return Moment(counted="records", count=moment.number, pattern=TRANSCRIPTS, delay_us=delay_us)
-        if moment.what == "reply":
-            return Moment(counted="lines", count=moment.number, pattern=_RESULT, delay_us=delay_us)
-        return Moment(counted=_COUNTED[moment.what], count=moment.number, delay_us=delay_us)
 
     # -- meanwhile --------------------------------------------------------------------------------------------
 
@@ -224,30 +236,40 @@ class _Stage:
         self._hear()
         return sum(isinstance(line, RequestLine) and line.kind in ("main", "refused") for line in self._lines)
 
+    def _idle(self) -> int:
+        self._hear()
+        asked = [
+            line for line in self._lines if isinstance(line, RequestLine) and line.kind in ("main", "refused")
+        ]
+        ended = {line.n for line in self._lines if isinstance(line, EndLine) and line.ended == "complete"}
+        if not asked or asked[-1].calls or asked[-1].n not in ended:
+            self._idle_since = 0.0
+            return 0
+        self._idle_since = self._idle_since or time.monotonic()
+        return int(time.monotonic() - self._idle_since >= _IDLE_S)
+
+    def _listed(self) -> int:
+        return sum(name.startswith(_LISTED_FILES) for name in os.listdir(self._tools.gates))
+
     def _ledger(self) -> Sequence[str]:
         with open(self._tools.ledger, encoding="ascii", errors="replace") as stream:
             return [line.strip() for line in stream if line.endswith("\n")]
 
     # -- after ------------------------------------------------------------------------------------------------
 
-    def _told(self, life: DialogueLife, prompt: str, session: Session) -> ClientSeen:
+    def _seen(self, life: DialogueLife, prompt: str, told: Told, session: Session) -> ClientSeen:
         results = [value for _, line in session.lines if (value := result_in(line)) is not None]
-        struck = bool(session.done) and session.done[-1].index == len(self._deeds(life, prompt, 0)) - 1
-        problem = ""
-        if session.ending in ("timeout", "limit"):
-            problem = f"the client {session.ending_detail}"
-        elif life.exit != "graceful" and not struck:
-            problem = f"the client ended before {life.when}"
-        elif life.exit == "sigkill" and session.signal is None:
-            problem = f"the client was killed and ended with exit code {session.exit_code}"
+        replies = _texts(results, "result")
+        if isinstance(session, TerminalSession):
+            replies = [text for _, text in session.shown]
         return ClientSeen(
             prompt=prompt,
             session_id=next(iter(_texts(results, "session_id")), ""),
             exit_code=session.exit_code,
             signal=session.signal,
-            struck=struck and life.exit != "graceful",
-            replies=tuple(map(hash_of, _texts(results, "result"))),
-            problem=problem,
+            struck=0 <= told.striking < len(session.done),
+            replies=tuple(map(hash_of, replies)),
+            problem=_problem(life, told, session),
         )
 
     def _session_in(self, tree: Tree) -> str:
@@ -256,13 +278,25 @@ class _Stage:
         return path.rsplit("/", 1)[-1].removesuffix(".jsonl") if path else self._session
 
 
+def _problem(life: DialogueLife, told: Told, session: Session) -> str:
+    """Return why a session says nothing."""
+    undone = next(iter(told.moments[len(session.done) :]), "")
+    if session.ending in ("timeout", "limit"):
+        return f"the client {session.ending_detail}" + (f" before {undone}" if undone else "")
+    if undone:
+        return f"the client ended before {undone}"
+    if life.exit == "sigkill" and session.signal is None:
+        return f"the client was killed and ended with exit code {session.exit_code}"
+    return ""
+
+
 def _texts(results: Sequence[Mapping[str, object]], key: str) -> list[str]:
     return [value for each in results if isinstance(value := each.get(key), str)]
 
 
 def result_in(line: bytes) -> dict[str, object] | None:
     """Return the result that a line of standard output is, or ``None``."""
-    if not re.search(_RESULT.encode(), line):
+    if not re.search(RESULT.encode(), line):
         return None
     try:
         value = json.loads(line)

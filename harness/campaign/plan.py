@@ -10,7 +10,7 @@ import msgspec
 
 from harness import __version__
 from harness.campaign.context import Case, Control
-from harness.campaign.dialogue_case import dialogue_case, dialogue_controls
+from harness.campaign.dialogue_case import dialogue_case, dialogue_controls, why_silent
 from harness.campaign.probe import PROBE_TARGET, Probe, probe_subject
 from harness.campaign.schedules import DEFAULT_SCHEDULES
 from harness.catalog import (
@@ -402,6 +402,8 @@ def _case(
     if reason:
         return Unmeasured(what=subject.label, reason=reason)
     if part.dialogue:
+        if reason := why_silent(part, subject):
+            return Unmeasured(what=f"{subject.label}, {part.name}", reason=reason)
         return dialogue_case(part, subject, chosen.variant.known, invariants, options.timed)
     return Case(
         subject=subject,

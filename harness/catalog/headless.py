@@ -28,11 +28,13 @@ _NAMES = {
     "result": set[str](),
     "stream": set[str](),
     "mcp": {"file"},
+    "control": set[str](),
 }
 TOOLS = ("Bash", "Read", "Write", "Edit")
 """The built-in tools that a version which wants them named may use."""
+INTERRUPT, SET_MODE = "interrupt", "set_permission_mode"
 
-Purpose = Literal["prompt", "permit", "session", "resume", "last", "result", "stream", "mcp"]
+Purpose = Literal["prompt", "permit", "session", "resume", "last", "result", "stream", "mcp", "control"]
 
 
 class Headless(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,7 +43,8 @@ class Headless(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ``prompt``: one turn that says ``{prompt}``; ``permit``: its tools, ``{tools}``, run without asking; ``session``:
     the new session has the id ``{session}``; ``resume``: that session goes on; ``last``: the newest does; ``result``:
     it prints its result as JSON when it is done; ``stream``: it reads and prints a JSON value per line, and takes no
-    prompt on the command line; ``mcp``: the servers of further tools stand in ``{file}``.
+    prompt on the command line; ``mcp``: the servers of further tools stand in ``{file}``. ``control`` are no words of a
+    command line: which control requests it takes while it streams (:data:`INTERRUPT`, :data:`SET_MODE`).
     """
 
     prompt: tuple[str, ...] = ()
@@ -52,6 +55,7 @@ class Headless(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     result: tuple[str, ...] = ()
     stream: tuple[str, ...] = ()
     mcp: tuple[str, ...] = ()
+    control: tuple[str, ...] = ()
 
     def offers(self, purpose: Purpose) -> bool:
         """Return whether this version has words for it."""
@@ -67,8 +71,10 @@ class Headless(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         session: str = "",
         tools: tuple[str, ...] = (),
         mcp: str = "",
+        typed: bool = False,
     ) -> tuple[str, ...]:
-        """Return the command line of one session of ``program``: of one turn, or without a ``prompt`` streaming.
+        """Return the command line of one session of ``program``: of one turn, or without a ``prompt`` streaming, or, if
+        all is ``typed``, in a terminal, where the tools are permitted by its settings.
 
         ``resume`` is the session that goes on, or ``last`` the newest; ``session`` the id of a new one. ``tools`` are
         tools beside the built-in ones, ``mcp`` the file that says who serves them. Raises ``ValueError`` for what this
@@ -79,8 +85,8 @@ class Headless(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         wanted: list[tuple[Purpose, bool]] = [
             ("prompt", bool(prompt)),
             ("result", bool(prompt)),
-            ("stream", not prompt),
-            ("permit", self.offers("permit")),
+            ("stream", not prompt and not typed),
+            ("permit", self.offers("permit") and not typed),
             ("resume", bool(resume)),
             ("last", last),
             ("session", bool(session)),
@@ -127,5 +133,13 @@ def user_line(text: str) -> bytes:
 
 def interrupt_line(request_id: str) -> bytes:
     """Return the line that is Escape without a terminal."""
-    request = {"subtype": "interrupt"}
+    return _control_line(request_id, {"subtype": INTERRUPT})
+
+
+def mode_line(request_id: str, mode: str) -> bytes:
+    """Return the line that is Shift+Tab without a terminal: what is permitted changes to ``mode``."""
+    return _control_line(request_id, {"subtype": SET_MODE, "mode": mode})
+
+
+def _control_line(request_id: str, request: dict[str, str]) -> bytes:
     return msgspec.json.encode({"type": "control_request", "request_id": request_id, "request": request}) + b"\n"

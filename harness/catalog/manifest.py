@@ -22,6 +22,7 @@ from harness.catalog.placeholder import CHECK_NAMES, READ_NAMES, STATIC_NAMES, c
 from harness.catalog.profiles import ALL, list_profiles
 from harness.catalog.schema import ManifestError, convert, in_checkout, read_toml, suggestion
 from harness.catalog.since import Known, Since, release
+from harness.catalog.terminal import Terminal, check_terminal
 from harness.checks.binding import FileBinding
 from harness.core.fault import FAULT_CLASSES
 from harness.core.run import DEFAULT_ACK
@@ -67,7 +68,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     ``expect`` maps a fault class (``power.<profile>`` for a power loss, ``none`` for the run without a fault) to the
     verdict that is not news; a class that is not in it has no expectation. ``random_names``: ids differ from run to
     run, so runs are compared masked. ``isolation`` "full": it never runs outside of a cell, where the directories
-    in ``hidden`` are empty. ``headless``: it holds conversations, and how;
+    in ``hidden`` are empty. ``headless``: it holds conversations, and how; ``terminal``: how in a terminal;
     ``repeats_ids``: it sends each call and result of a turn several times, which its API has to let pass; ``since``:
     what changes with its version; ``known``: what dialogues with a version have shown.
     """
@@ -92,6 +93,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     isolation: Literal["none", "full"] = "none"
     hidden: tuple[str, ...] = ()
     headless: Headless | None = None
+    terminal: Terminal = Terminal()
     repeats_ids: bool = False
     since: tuple[Since, ...] = ()
     known: tuple[Known, ...] = ()
@@ -181,6 +183,7 @@ def _check_versions(where: str, section: VariantSection) -> None:
             raise ManifestError(f'{where} hidden: {path!r}: needs isolation = "full" and absolute directories')
     if section.headless is not None:
         check_headless(f"{where} headless", section.headless)
+    check_terminal(f"{where} terminal", section.terminal)
     for index, change in enumerate(section.since, 1):
         there = f"{where} since {index}"
         if section.package is None or not release(change.version):
@@ -311,6 +314,7 @@ def _variant(
         isolation=section.isolation,
         hidden=section.hidden,
         headless=section.headless,
+        terminal=section.terminal,
         repeats_ids=section.repeats_ids,
         since=section.since,
         known=section.known,

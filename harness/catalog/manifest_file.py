@@ -11,6 +11,7 @@ import msgspec
 
 from harness.catalog.headless import Headless
 from harness.catalog.since import Known, Since
+from harness.catalog.terminal import Terminal
 from harness.checks.binding import DAY_MS, Format
 from harness.core.run import DEFAULT_ACK
 
@@ -78,6 +79,7 @@ class VariantSection(_Section, frozen=True, kw_only=True):
     isolation: Literal["none", "full"] = "none"
     hidden: tuple[str, ...] = ()
     headless: Headless | None = None
+    terminal: Terminal = Terminal()
     repeats_ids: bool = False
     since: tuple[Since, ...] = ()
     known: tuple[Known, ...] = ()

@@ -18,6 +18,7 @@ from harness.catalog.placeholder import expand
 from harness.catalog.selection import find_variant
 from harness.catalog.since import Changed, changed
 from harness.catalog.steps import tool_plan
+from harness.catalog.terminal import InTerminal
 from harness.catalog.workload import DEFAULT_WORKLOAD, Workload, steps_of, workload_json
 from harness.checks.binding import FileBinding, TornTail
 from harness.core.run import Isolation, Limits, RunSpec
@@ -46,8 +47,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     :func:`harness.catalog.fill`. All of them judge what stands at ``spec.root``. ``setup`` runs once before the
     first recording; the tree it leaves is the start of every run. ``torn_tail`` is how logs are judged that no
     binding describes. ``headless`` is how a program is driven that holds conversations; the address of its API stands
-    open in the environment (:func:`harness.catalog.at_api`). ``not_available`` says why the subject cannot
-    run here; then nothing else in it may be started.
+    open in the environment (:func:`harness.catalog.at_api`); ``terminal``: how in a terminal. ``not_available`` says
+    why the subject cannot run here; then nothing else in it may be started.
     """
 
     target: str
@@ -67,6 +68,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 1
     workload: Workload = DEFAULT_WORKLOAD
     headless: Headless | None = None
+    terminal: InTerminal = InTerminal()
     repeats_ids: bool = False
     not_available: str = ""
 
@@ -100,7 +102,7 @@ def compile_subject(
         variant = find_variant(target, variant)
     if variant.isolation == "full":
         workspace = Workspace(BASE, make=False)
-    variant, package, reason = _as_installed(target, variant)
+    variant, installed, package, reason = _as_installed(target, variant)
     values = {
         "dir": workspace.root,
         "workload": os.path.join(workspace.base, file_name),
@@ -146,24 +148,25 @@ def compile_subject(
         seed=seed,
         workload=workload,
         headless=variant.headless,
+        terminal=variant.terminal.at(installed, workspace.cwd),
         repeats_ids=variant.repeats_ids,
         not_available=reason or _why_not(variant, package, missing),
         **commands,
     )
 
 
-def _as_installed(target: Target, variant: Variant) -> tuple[Variant, str, str]:
-    """Return a variant as its installed version wants it, where its package is, or why that is not there."""
+def _as_installed(target: Target, variant: Variant) -> tuple[Variant, str, str, str]:
+    """Return a variant as its installed version wants it, which that is, where its package is, or why it is not."""
     if variant.package is None:
-        return variant, "", ""
+        return variant, "", "", ""
     try:
         installed = find_installed(variant.package, target.name)
     except NotAvailableError as error:
-        return variant, "", str(error)
+        return variant, "", "", str(error)
     oldest = Changed(variant.run, variant.headless, variant.repeats_ids)
     run, headless, repeats_ids = changed(installed.version, oldest, variant.since)
     variant = msgspec.structs.replace(variant, run=run, headless=headless, repeats_ids=repeats_ids)
-    return variant, installed.directory, ""
+    return variant, installed.version, installed.directory, ""
 
 
 def _why_not(variant: Variant, package: str, missing: str) -> str:

@@ -106,7 +106,7 @@ class _View:
     def __init__(self, seen: DialogueSeen, script: ApiScript) -> None:
         self.lives = seen.lives
         self._turns = script.turn
-        prompts = {hash_of(prompt): prompt for life in seen.lives for prompt in life.order.prompt}
+        prompts = {hash_of(text): text for life in seen.lives for text in life.order.said}
         replies = {hash_of(turn.text): number for number, turn in enumerate(script.turn, 1) if turn.text}
         replies[hash_of(script.api.closing)] = 0
         self._texts = {
@@ -148,8 +148,13 @@ class _View:
         return next((each for each in life.spoken if prompt in self.carried(each)), None)
 
     def resumed(self) -> Iterator[tuple[int, LifeSeen, RequestLine, set[Item]]]:
-        """Yield each first request of a client that was to go on, with the number of its life and what it carries."""
+        """Yield each first request of a client that was to go on, with the number of its life and what it carries.
+
+        What was gone back behind on purpose is owed by nobody: a life that rewinds is the last to be asked.
+        """
         for number, life in enumerate(self.lives, 1):
+            if any("rewind" in before.order.keys for before in self.lives[: number - 1]):
+                return
             for client in life.clients if life.order.session != "new" else ():
                 request = self.first_request(life, client)
                 if request is not None:

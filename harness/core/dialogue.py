@@ -1,8 +1,9 @@
 """A dialogue: what a client of the Messages API and the scripted API say to each other in one or more lives.
 
 Part of what a scenario file holds (``[[life]]`` tables with a ``prompt``), and what was seen when it was carried out.
-Each life starts the client, says one prompt to each of its instances, and ends it at a moment that is counted in
-things that happen (an effect of a tool, a request, a reply), never in time alone. Pure data.
+Each life starts the client, says one prompt to each of its instances, does to it what the user does meanwhile, and ends
+it at a moment that is counted in things that happen (an effect of a tool, a request, a reply), never in time alone.
+Pure data.
 
 Non-goals: how a client is started (the target says it) and driven (:mod:`harness.services`).
 """
@@ -20,8 +21,14 @@ from harness.core.fault import FaultClass
 from harness.core.tree import EMPTY_TREE, Tree
 
 Start = Literal["new", "resume", "continue"]
-Ending = Literal["graceful", "interrupt", "sigint", "sighup", "sigterm", "sigkill"]
-"""How a life ends. ``interrupt`` is what Escape is to a person: the turn is given up, the client is not."""
+Ending = Literal["graceful", "interrupt", "ctrl_c", "sigint", "sighup", "sigterm", "sigkill"]
+"""How a life ends. ``interrupt`` is Escape: the turn is given up, and the client then left as a person leaves it;
+``ctrl_c``: the key is pressed until the client is gone."""
+Mode = Literal["headless", "terminal"]
+KEYS = ("escape", "ctrl_c", "shift_tab", "rewind")
+"""What a user can do while a client works, beside ``message TEXT``; without a terminal Escape and Shift+Tab are said as
+control requests, and the others cannot be."""
+_MESSAGE = "message "
 Cut = Literal["", "newline", "half"]
 """What is taken from the end of the transcript after a life: its last newline, or half of its last record too."""
 
@@ -33,6 +40,9 @@ MAX_LIVES = 32
 MAX_PROMPT = 4_000
 MAX_INSTANCES = 4
 MAX_DELAY_MS = 60_000
+MAX_STEPS = 16
+MAX_TYPED = 100
+"""Characters that fit into one line of the input of a client, where they are looked for."""
 
 
 class Moment(NamedTuple):
@@ -42,15 +52,30 @@ class Moment(NamedTuple):
     number: int
 
 
+class Then(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of the ``then`` of a life: ``keys`` are done one after the other, at a moment as that of a life's end."""
+
+    when: str
+    keys: tuple[str, ...]
+    after_ms: tuple[int, int] = (0, 0)
+
+    @property
+    def moment(self) -> Moment | None:
+        """The moment that ``when`` names."""
+        return moment_of(self.when)
+
+
 class DialogueLife(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[[life]]`` of a client: one instance per prompt, all at once.
 
     ``when`` ("effect 2", "reply 1") and, drawn anew in each trial, ``after_ms`` behind it: the moment of the end; a
-    life without ends by itself. ``cut`` is made when it has ended.
+    life without ends by itself. ``then``: what the user does before that. ``cut`` is made when it has ended.
     """
 
     prompt: tuple[str, ...]
+    mode: Mode = "headless"
     session: Start = "new"
+    then: tuple[Then, ...] = ()
     exit: Ending = "graceful"
     when: str = ""
     after_ms: tuple[int, int] = (0, 0)
@@ -59,12 +84,33 @@ class DialogueLife(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     @property
     def moment(self) -> Moment | None:
         """The moment that ``when`` names."""
-        found = _MOMENT.fullmatch(self.when)
-        return Moment(found[1], int(found[2])) if found else None
+        return moment_of(self.when)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All keys of its user, in order."""
+        return tuple(each for then in self.then for each in then.keys)
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """Everything that is said to it: its prompts, and the messages among its keys."""
+        return (*self.prompt, *(text for each in self.keys if (text := message_in(each))))
+
+
+def moment_of(when: str) -> Moment | None:
+    """Return the moment that a text such as ``effect 2`` names."""
+    found = _MOMENT.fullmatch(when)
+    return Moment(found[1], int(found[2])) if found else None
+
+
+def message_in(key: str) -> str:
+    """Return the text that a key says, if it is a message."""
+    return key.removeprefix(_MESSAGE) if key.startswith(_MESSAGE) else ""
 
 
 class ClientSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """One instance of the client in one life. ``replies`` are hashes of the replies that it printed, in order.
+    """One instance of the client in one life. ``replies`` are hashes of the replies that it printed, in order; in a
+    terminal, of the texts of the script that were seen on its screen.
 
     ``struck``: the signal, or the interrupt, was given to it while it lived. ``problem``: why it says nothing.
     """
@@ -122,13 +168,13 @@ def fault_class_of(lives: tuple[DialogueLife, ...]) -> FaultClass:
         return "short"
     if "sigkill" in exits:
         return "kill"
-    return "signal" if exits - {"graceful"} else "errno"
+    return "signal" if exits - {"graceful"} or any(life.then for life in lives) else "errno"
 
 
 def undisturbed(lives: tuple[DialogueLife, ...]) -> tuple[DialogueLife, ...]:
     """Return the same prompts with nothing done to the client: each life ends by itself, one instance at a time."""
     return tuple(
-        DialogueLife(prompt=(prompt,), session="resume" if index else life.session)
+        DialogueLife(prompt=(prompt,), mode=life.mode, session="resume" if index else life.session)
         for life in lives
         for index, prompt in enumerate(life.prompt)
     )
@@ -160,10 +206,43 @@ def _problem_of(life: DialogueLife, number: int) -> str:
     if number == 1 and life.session != "new":
         return f"session: {life.session!r}: there is none before the first life"
     if life.when and life.moment is None:
-        return f"when: {life.when!r} is not one of {', '.join(MOMENTS)} and a number, such as 'effect 2'"
+        return _no_moment(life.when)
     if (life.exit == "graceful") != (not life.when):
         return f"when: exit {life.exit!r} {'ends by itself' if life.when else 'needs a moment, such as effect 2'}"
-    low, high = life.after_ms
-    if not 0 <= low <= high <= MAX_DELAY_MS:
-        return f"after_ms: [{low}, {high}] is not a range within 0 and {MAX_DELAY_MS}"
+    return _problem_of_range(life.after_ms) or _problem_of_keys(life)
+
+
+def _no_moment(when: str) -> str:
+    return f"when: {when!r} is not one of {', '.join(MOMENTS)} and a number, such as 'effect 2'"
+
+
+def _problem_of_range(after_ms: tuple[int, int]) -> str:
+    low, high = after_ms
+    good = 0 <= low <= high <= MAX_DELAY_MS
+    return "" if good else f"after_ms: [{low}, {high}] is not a range within 0 and {MAX_DELAY_MS}"
+
+
+def _problem_of_keys(life: DialogueLife) -> str:
+    typed = life.mode == "terminal"
+    if life.exit == "ctrl_c" and not typed:
+        return 'exit: "ctrl_c" needs mode = "terminal"; "interrupt" does without'
+    if len(life.then) > MAX_STEPS:
+        return f"then: {len(life.then)} steps; at most {MAX_STEPS}"
+    if life.then and not typed and len(life.prompt) > 1:
+        return 'then: of several instances at once, only those with mode = "terminal" can be told something'
+    for number, then in enumerate(life.then, 1):
+        if then.moment is None:
+            return f"then {number} {_no_moment(then.when)}"
+        if not 1 <= len(then.keys) <= MAX_STEPS:
+            return f"then {number} keys: {len(then.keys)} keys; from 1 to {MAX_STEPS}"
+        if wrong := _problem_of_range(then.after_ms):
+            return f"then {number} {wrong}"
+        for key in then.keys:
+            if key not in KEYS and not message_in(key):
+                return f"then {number} keys: {key!r} is not one of {', '.join(KEYS)}, 'message TEXT'"
+            if not typed and key in ("ctrl_c", "rewind"):
+                return f'then {number} keys: {key!r} needs mode = "terminal"'
+    for text in life.said if typed else ():
+        if not text.isprintable() or len(text) > MAX_TYPED:
+            return f"prompt: what is typed has 1 to {MAX_TYPED} printable characters"
     return ""

@@ -40,8 +40,6 @@ _LOOK_S = 1e-3
 _PAUSE_S = 0.05
 _READ_BYTES = 1 << 16
 
-_OWN = ("start", "lines", "records")
-
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
     """When something is done: once there are ``count`` of what is ``counted``, and ``delay_us`` later.
@@ -119,28 +117,25 @@ def run_session(
     return run_sessions([SessionPlan(spec=spec, deeds=tuple(deeds), counters=counters)], linger_ms=linger_ms)[0]
 
 
-def run_sessions(plans: Sequence[SessionPlan], *, linger_ms: int = 0) -> tuple[Session, ...]:
+def run_sessions(
+    plans: Sequence[SessionPlan], *, linger_ms: int = 0, run_of: Callable[[SessionPlan], Run] | None = None
+) -> tuple[Session, ...]:
     """Run sessions on one state directory at once, and return how each went; on return all they started is dead.
 
     Without a deed that says something, standard input is empty. What the programs started may run on for
     ``linger_ms`` after the end of the last. Each ends by itself, by a deed or after the ``timeout_s`` of its spec.
+    ``run_of`` starts them otherwise (:mod:`harness.engines.terminal`).
     Raises :class:`TargetNotStartedError`, and :class:`WorkspaceError` for a run that is to be in a cell and is not.
     """
     spec = plans[0].spec
     if any((plan.spec.root, plan.spec.start) != (spec.root, spec.start) for plan in plans):
         raise ValueError("sessions that run together have one state directory, and one start of it")
-    for plan in plans:
-        unknown = {deed.at.counted for deed in plan.deeds} - {*_OWN, *plan.counters}
-        if unknown:
-            raise ValueError(
-                f"nothing counts {sorted(unknown)[0]!r}; counted: {', '.join((*_OWN, *plan.counters))}"
-            )
     prepare(spec)
     before = cpu_of_children_ms()
-    runs: list[_Run] = []
+    runs: list[Run] = []
     with custody() as held:
         try:
-            _go(plans, runs)
+            _go(plans, runs, run_of or Run)
             _linger(held, runs, linger_ms)
         finally:
             for run in runs:
@@ -153,13 +148,13 @@ def run_sessions(plans: Sequence[SessionPlan], *, linger_ms: int = 0) -> tuple[S
     return tuple(run.session(final, detail, survivors, used) for run in runs)
 
 
-def _go(plans: Sequence[SessionPlan], runs: list[_Run]) -> None:
+def _go(plans: Sequence[SessionPlan], runs: list[Run], run_of: Callable[[SessionPlan], Run]) -> None:
     """Start each at its time and run all to their ends."""
     began = time.monotonic()
     while len(runs) < len(plans) or any(run.lives for run in runs):
         due = [plan for plan in plans[len(runs) :] if time.monotonic() >= began + plan.after_us / 1e6]
         for plan in due[:1]:
-            runs.append(_Run(plan))
+            runs.append(run_of(plan))
         living = [run for run in runs if run.lives]
         alone = len(living) == 1 and len(runs) == len(plans)
         for run in living:
@@ -168,7 +163,7 @@ def _go(plans: Sequence[SessionPlan], runs: list[_Run]) -> None:
             time.sleep(_LOOK_S)
 
 
-def _linger(held: Custody, runs: Sequence[_Run], milliseconds: int) -> None:
+def _linger(held: Custody, runs: Sequence[Run], milliseconds: int) -> None:
     """Let what the programs started run on for a while after their ends."""
     end = time.monotonic() + milliseconds / 1e3
     while time.monotonic() < end and not any(run.stopped for run in runs) and held.living():
@@ -183,10 +178,18 @@ def _final(spec: RunSpec) -> tuple[Tree, str]:
         return EMPTY_TREE, str(error)
 
 
-class _Run:
-    """One run under way."""
+class Run:
+    """One run under way. ``counted``: what its moments can be counted in beside the counters of its plan; ``look_s``:
+    how often it is looked whether one has come."""
+
+    counted: tuple[str, ...] = ("start", "lines", "records")
+    look_s = _LOOK_S
 
     def __init__(self, plan: SessionPlan) -> None:
+        unknown = {deed.at.counted for deed in plan.deeds} - {*self.counted, *plan.counters}
+        if unknown:
+            names = ", ".join((*self.counted, *plan.counters))
+            raise ValueError(f"nothing counts {sorted(unknown)[0]!r}; counted: {names}")
         self.spec = spec = plan.spec
         self.deeds = deeds = plan.deeds
         self._counters = plan.counters
@@ -203,12 +206,20 @@ class _Run:
         self._had = {
             deed.at.pattern: self._newlines(deed.at.pattern) for deed in deeds if deed.at.counted == "records"
         }
-        speaks = any(deed.say or deed.close for deed in deeds)
-        reading, self._stdin = os.pipe() if speaks else (subprocess.DEVNULL, -1)
+        self._stdin = -1
         self._pending = bytearray()
         self._ends = False
+        self.child = self._start()
+        self._deadline = self.child.started_ns / 1e9 + spec.limits.timeout_s
+        self._watch = LimitWatch(spec.limits, spec.root, self.child.pid)
+
+    def _start(self) -> Child:
+        """Start the program; raises :class:`TargetNotStartedError`."""
+        spec = self.spec
+        speaks = any(deed.say or deed.close for deed in self.deeds)
+        reading, self._stdin = os.pipe() if speaks else (subprocess.DEVNULL, -1)
         try:
-            self.child = Child(
+            child = Child(
                 spec.argv,
                 cwd=spec.cwd,
                 environment=spec.environment,
@@ -224,8 +235,7 @@ class _Run:
                 os.close(reading)
         if speaks:
             os.set_blocking(self._stdin, False)
-        self._deadline = self.child.started_ns / 1e9 + spec.limits.timeout_s
-        self._watch = LimitWatch(spec.limits, spec.root, self.child.pid)
+        return child
 
     def _now_us(self) -> int:
         return (time.monotonic_ns() - self.child.started_ns) // 1000
@@ -253,7 +263,7 @@ class _Run:
         self._speak()
         self._look()
         if len(self.done) < len(self.deeds) or self._pending:
-            pause_s = min(pause_s, _LOOK_S)
+            pause_s = min(pause_s, self.look_s)
         self.child.wait(max(0.0, min(pause_s, self._deadline - time.monotonic())))
 
     def _do_what_is_due(self) -> None:
@@ -265,11 +275,13 @@ class _Run:
                 self._seen_at = time.monotonic()
             if time.monotonic() < self._seen_at + deed.at.delay_us / 1e6:
                 return
+            if not self._do(deed):
+                return
             self._seen_at = None
             self.done.append(Done(index=len(self.done), at_us=self._now_us()))
-            self._do(deed)
 
-    def _do(self, deed: Deed) -> None:
+    def _do(self, deed: Deed) -> bool:
+        """Do a deed, or as much of it as can be done now; return whether that is all of it."""
         self._pending += deed.say
         self._ends |= deed.close
         self._speak()
@@ -277,6 +289,7 @@ class _Run:
             number = int(getattr(signal, deed.signal))
             whole = deed.victim == "tree"
             self.child.signal(number, group=whole)
+        return True
 
     def _count(self, moment: Moment) -> int:
         if moment.counted == "start":

@@ -7,12 +7,14 @@ leaves its id as a line of the ledger as well, before or after it waits. Both ar
 such calls side by side, where they run those that write one after the other. What a call is to do stands in its input,
 which the script makes: the server knows no scenario.
 
+When a client has asked which tools there are, a file beside the gates says so: before that it cannot call one.
 It ends with its input, as the protocol has it. A gate that nobody serves any more is an error result, and so is one
 where nothing happened for :data:`LONGEST_S`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -24,7 +26,7 @@ from mcp.server.stdio import stdio_server
 
 from harness import __version__
 from harness.core.api_script import MAX_RESULT_BYTES, MCP_SERVER, MCP_TOOLS
-from harness.services.messages_api.shell import gate_path
+from harness.services.messages_api.shell import gate_path, listed_path
 
 if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext
@@ -109,6 +111,8 @@ async def serve(ledger: str, gates: str) -> None:
     async def list_tools(
         context: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
+        with contextlib.suppress(OSError):
+            os.close(os.open(listed_path(gates, os.getpid()), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         return types.ListToolsResult(tools=_described())
 
     async def call_tool(

@@ -1,12 +1,14 @@
 """A small client of the Messages API that keeps its conversation in a transcript, as coding agents do.
 
-    client.py [--resume ID] [--lossy] -p PROMPT
+    client.py [--resume ID] [--lossy] [-p PROMPT]
 
 Sends the conversation, runs the Bash calls of each answer at once, sends their results, until an answer has no call;
-then prints {"type": "result", "result", "session_id"}. The transcript is $HOME/.claude/projects/<cwd>/<ID>.jsonl, a
-record per line. By itself it does what is right: a record is on disk before anything happens because of it, a torn
-tail is ended before the next record, calls that a death left open are answered as interrupted, and a second instance
-of one session waits. With --lossy none of that. A stand-in that tests the harness: standard library only.
+then prints {"type": "result", "result", "session_id"}. Without a prompt it is used in a terminal (typed.py).
+
+The transcript is $HOME/.claude/projects/<cwd>/<ID>.jsonl, a record per line. By itself it does what is right: a record
+is on disk before anything happens because of it, a torn tail is ended before the next record, calls that a death left
+open are answered as interrupted, and a second instance of one session waits. With --lossy none of that. A stand-in that
+tests the harness: standard library only.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import fcntl
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -24,9 +27,44 @@ import urllib.request
 import uuid
 from typing import Any
 
+from typed import InputLine
+
 BASH = {"name": "Bash", "description": "Run a command", "input_schema": {"type": "object"}}
 INTERRUPTED = "The tool was interrupted: it may have had its effect."
 REQUEST_S = 60
+
+
+class Turn:
+    """The tools that run, and whether the user has given the turn up."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: list[subprocess.Popen[bytes]] = []
+        self.given_up = False
+
+    def run(self, command: str) -> tuple[str, bool]:
+        """Run a command; return what it said, and whether it failed."""
+        with self._lock:
+            if self.given_up:
+                return INTERRUPTED, True
+            tool = subprocess.Popen(
+                ["bash", "-c", command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            self._running.append(tool)
+        said = tool.communicate()[0].decode("utf-8", "replace") or "(nothing)"
+        return (INTERRUPTED, True) if self.given_up else (said, tool.returncode != 0)
+
+    def give_up(self) -> None:
+        """End the tools, and the turn with them."""
+        with self._lock:
+            self.given_up = True
+            for tool in self._running:
+                if tool.poll() is None:
+                    os.killpg(tool.pid, signal.SIGKILL)
 
 
 class Transcript:
@@ -133,19 +171,12 @@ def ask(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return blocks
 
 
-def run_calls(transcript: Transcript, calls: list[dict[str, Any]]) -> None:
+def run_calls(transcript: Transcript, turn: Turn, calls: list[dict[str, Any]]) -> None:
     """Run the calls of one answer at once; each result is kept when it comes."""
 
     def run(call: dict[str, Any]) -> None:
-        ended = subprocess.run(
-            ["bash", "-c", call["input"].get("command", "")],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        text = ended.stdout.decode("utf-8", "replace") or "(nothing)"
-        transcript.append({"role": "user", "content": [result(call["id"], text, failed=ended.returncode != 0)]})
+        text, failed = turn.run(call["input"].get("command", ""))
+        transcript.append({"role": "user", "content": [result(call["id"], text, failed=failed)]})
 
     threads = [threading.Thread(target=run, args=(call,)) for call in calls]
     for thread in threads:
@@ -154,7 +185,7 @@ def run_calls(transcript: Transcript, calls: list[dict[str, Any]]) -> None:
         thread.join()
 
 
-def converse(transcript: Transcript, prompt: str) -> str:
+def converse(transcript: Transcript, turn: Turn, prompt: str) -> str:
     """Say the prompt, do what the answers ask for, and return the last reply."""
     transcript.append({"role": "user", "content": [{"type": "text", "text": prompt}]})
     while True:
@@ -163,13 +194,37 @@ def converse(transcript: Transcript, prompt: str) -> str:
         calls = [block for block in blocks if block["type"] == "tool_use"]
         if not calls:
             return "".join(block["text"] for block in blocks if block["type"] == "text")
-        run_calls(transcript, calls)
+        run_calls(transcript, turn, calls)
+        if turn.given_up:
+            return "(given up)"
+
+
+def typed(transcript: Transcript) -> None:
+    """Have turns with a user in a terminal until the user leaves."""
+    turns = [Turn()]
+
+    def say(prompt: str) -> str:
+        turns.append(Turn())
+        try:
+            text = converse(transcript, turns[-1], prompt)
+        except OSError as error:
+            text = f"API Error: {error}"
+        return text
+
+    blocks = [block for record in transcript.records for block in record["message"]["content"]]
+    history = [block["text"] for block in blocks if block["type"] == "text"]
+
+    def stop() -> None:
+        turns[-1].give_up()
+
+    InputLine(say, stop).run(history)
+    transcript.flush()
 
 
 def main() -> int:
     """Have one turn with the user."""
     options = argparse.ArgumentParser()
-    options.add_argument("-p", dest="prompt", required=True)
+    options.add_argument("-p", dest="prompt")
     options.add_argument("--resume")
     options.add_argument("--lossy", action="store_true")
     options.add_argument("--output-format", choices=["json"])
@@ -177,9 +232,12 @@ def main() -> int:
     session = given.resume or str(uuid.uuid4())
     transcript = Transcript(session, given.lossy)
     (drop_open_turn if given.lossy else close_open_calls)(transcript)
+    if given.prompt is None:
+        typed(transcript)
+        return 0
     failed = False
     try:
-        text = converse(transcript, given.prompt)
+        text = converse(transcript, Turn(), given.prompt)
     except urllib.error.HTTPError as error:
         failed, text = True, f"API Error: {error.code} {error.read().decode('utf-8', 'replace')}"
     except OSError as error:

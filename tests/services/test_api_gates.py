@@ -26,6 +26,7 @@ from harness.services.messages_api.serving import (
     prepare_tools,
     serving,
 )
+from harness.services.messages_api.shell import LISTED
 from tests.survivors import survivors
 
 pytest.importorskip("uvicorn")
@@ -285,6 +286,7 @@ def test_mcp_tools_run_side_by_side_and_end_in_the_order_of_the_script(
     async def drive() -> None:
         async with _connect(it.places) as client:
             listed = (await client.list_tools()).tools
+            assert any(name.startswith(LISTED) for name in os.listdir(it.places.gates))
             assert {tool.name: tool.annotations.read_only_hint for tool in listed} == {
                 "gate": True,
                 "effect": True,

@@ -14,11 +14,17 @@ from collections.abc import Mapping
 from harness.core.api_script import Call
 
 _DESCRIPTOR = 9
+LISTED = "listed-"
 
 
 def gate_path(gates: str, tool_use_id: str) -> str:
     """Return where the named pipe of a held call is."""
     return f"{gates}/{tool_use_id}"
+
+
+def listed_path(gates: str, pid: int) -> str:
+    """Return the file by which a server of the gated tools says that its client has asked what tools it has."""
+    return f"{gates}/{LISTED}{pid}"
 
 
 def bash_command(call: Call, values: Mapping[str, str], rest: str) -> str:
