@@ -32,6 +32,7 @@ def dialogue_case(
 ) -> Case:
     """Return the case of a client that holds the dialogue of ``part``, as often as that says where nobody else does."""
     assert subject.headless is not None
+    number = (part.cuts or part.dialogues or DEFAULT_DIALOGUES) if dialogues is None else dialogues
     name = part.name.removeprefix(f"{subject.target}_")
     verdict = known_verdict(known, subject.version, name)
     script = script_of(part)
@@ -41,12 +42,14 @@ def dialogue_case(
         subject=msgspec.structs.replace(
             subject,
             variant=f"{subject.variant}{SEPARATOR}{name}",
-            expect={part.faults[0]: verdict} if verdict else {},
+            expect=dict.fromkeys(part.faults, verdict) if verdict else {},
         ),
         faults=part.faults,
         invariants=invariants,
         dialogue=DialogueOrder(spec=subject.spec, headless=subject.headless, lives=part.dialogue, script=script),
-        dialogues=(part.dialogues or DEFAULT_DIALOGUES) if dialogues is None else dialogues,
+        dialogues=0 if part.cuts else number,
+        cuts=number if part.cuts else 0,
+        confirmations=part.attempts,
         part=part.name,
         story=part.story,
     )

@@ -23,7 +23,7 @@ from harness.campaign.trials import harness_failure
 from harness.checks.dialogue import DIALOGUE_ROWS, judge_dialogue, unanswered_life
 from harness.checks.dialogue_disk import wrong_on_disk
 from harness.core.dialogue import DialogueSeen, quiet, undisturbed
-from harness.core.fault import FaultClass
+from harness.core.fault import FaultClass, FaultPlan
 from harness.core.verdict import Confirmation, Finding, TrialRow, Verdict, Violation
 
 _SPARE_S = 30.0
@@ -197,13 +197,15 @@ def _prove(ctx: Context, cases: Iterable[Case]) -> None:
             confirmed=sum(finding.key in row.findings for row in rows),
             method="dialogues with the real program, each with moments of its own",
         )
-        ctx.ledger.replace(msgspec.structs.replace(finding, confirmation=proof, token=_token(ctx, case, finding)))
+        ctx.ledger.replace(
+            msgspec.structs.replace(finding, confirmation=proof, token=token_of(ctx, case, finding))
+        )
         ctx.ledger.write(finding.key)
 
 
-def _token(ctx: Context, case: Case, finding: Finding) -> str:
-    """Return what replays a finding: the scenario, and which of its dialogues showed it first."""
-    number = str(finding.evidence.get("trial", "")).rpartition("/")[2]
+def token_of(ctx: Context, case: Case, finding: Finding, plan: FaultPlan | None = None) -> str:
+    """Return what replays a finding: the scenario, and which of its dialogues showed it, or where it is struck."""
+    number = "1" if plan is not None else str(finding.evidence.get("trial", "")).rpartition("/")[2]
     record = ReplayRecord(
         target=case.subject.target,
         variant=case.subject.variant,
@@ -212,6 +214,7 @@ def _token(ctx: Context, case: Case, finding: Finding) -> str:
         scenario=case.part,
         workload={"dialogue": int(number) if number.isdecimal() else 0},
         seed=ctx.seed,
+        plan=plan or FaultPlan(),
         fault_class=finding.fault_class,
         fingerprint=finding.fingerprint,
         invariant=finding.invariant,

@@ -147,13 +147,21 @@ class _View:
         prompt = Item("prompt", repr(client.prompt))
         return next((each for each in life.spoken if prompt in self.carried(each)), None)
 
-    def resumed(self) -> Iterator[tuple[int, LifeSeen, RequestLine, set[Item]]]:
-        """Yield each first request of a client that was to go on, with the number of its life and what it carries."""
+    def resumed(self) -> Iterator[tuple[int, LifeSeen, set[Item]]]:
+        """Yield each life in which a client was to go on, its number, and what the client's first request carries."""
         for number, life in enumerate(self.lives, 1):
             for client in life.clients if life.order.session != "new" else ():
                 request = self.first_request(life, client)
                 if request is not None:
-                    yield number, life, request, self.carried(request)
+                    yield number, life, self.carried(request)
+                elif len(life.clients) == 1 and life.order.exit == "graceful":
+                    yield number, life, set()  # it ended and had said nothing: all that it owes is missing
+
+    def standing(self, life: LifeSeen) -> set[Item]:
+        """Return what stands whole on disk at the end of a life: texts of the scenario, calls with their results."""
+        there = on_disk(life)
+        texts = {self._texts[text] for text in there.texts if text in self._texts}
+        return texts | {Item(kind, name) for name in there.pairs for kind in ("call", "result")}
 
     def taken(self, life: LifeSeen) -> set[Item]:
         """Return what was in the record that was cut after a life."""
@@ -172,8 +180,11 @@ def _refused(view: _View) -> Iterator[_Debt]:
 
 
 def _history(view: _View) -> Iterator[_Debt]:
-    """What a client had said after a resume, or before it ended by itself, is in every later first request."""
-    for number, life, _, carried in view.resumed():
+    """What a client had said after a resume, or before it ended by itself, is in every later first request.
+
+    Of one that was ended, what stood whole on disk is.
+    """
+    for number, life, carried in view.resumed():
         owed: set[Item] = set()
         for before in view.lives[: number - 1]:
             if len(before.clients) > 1:
@@ -184,13 +195,15 @@ def _history(view: _View) -> Iterator[_Debt]:
                 for request in before.spoken:
                     if request.status == 200:
                         owed |= view.carried(request) | view.answered(before, request)
+            elif not before.order.cut:
+                owed |= view.standing(before)
             owed -= view.taken(before)
         if owed:
             yield _debt(life, number, owed, carried, "of the history it had, it no longer sends")
 
 
 def _effects(view: _View) -> Iterator[_Debt]:
-    for number, life, _, carried in view.resumed():
+    for number, life, carried in view.resumed():
         done = view.lives[number - 2].effects
         if done:
             owed = {Item("call", name) for name in done}
@@ -198,7 +211,7 @@ def _effects(view: _View) -> Iterator[_Debt]:
 
 
 def _printed(view: _View) -> Iterator[_Debt]:
-    for number, life, _, carried in view.resumed():
+    for number, life, carried in view.resumed():
         owed = {
             item
             for before in view.lives[: number - 1]
@@ -211,7 +224,7 @@ def _printed(view: _View) -> Iterator[_Debt]:
 
 
 def _two_at_once(view: _View) -> Iterator[_Debt]:
-    for number, life, _, carried in view.resumed():
+    for number, life, carried in view.resumed():
         before = view.lives[number - 2]
         if len(before.clients) < 2:
             continue
@@ -224,7 +237,7 @@ def _two_at_once(view: _View) -> Iterator[_Debt]:
 
 
 def _whole_pairs(view: _View) -> Iterator[_Debt]:
-    for number, life, _, carried in view.resumed():
+    for number, life, carried in view.resumed():
         before = view.lives[number - 2]
         pairs = on_disk(before).pairs
         if pairs and not before.order.cut:
