@@ -29,10 +29,11 @@ from harness.campaign.executor import Call, Outcome
 from harness.campaign.observe import Observation, finding_plan
 from harness.campaign.trials import harness_failure
 from harness.checks.dialogue_disk import what_matters
+from harness.core.api_script import ApiScript, Turn
 from harness.core.dialogue import DialogueSeen
-from harness.core.fault import FaultClass, FaultPlan
+from harness.core.fault import CrashPoint, FaultClass, FaultPlan
 from harness.core.recorded_life import RecordedLife
-from harness.core.verdict import Confirmation, Verdict
+from harness.core.verdict import Confirmation
 from harness.explore.cutting import Cut, cuts_of, thinned
 
 _SPARE_S = 30.0
@@ -81,8 +82,17 @@ def recording_order(order: DialogueOrder, plan: FaultPlan | None = None) -> Dial
     first = msgspec.structs.replace(
         first, exit="sigkill" if where else "graceful", when=where, after_ms=(0, 0), cut=""
     )
-    lives = (first, *order.lives[1:]) if where else (first,)
-    return msgspec.structs.replace(order, lives=lives, plan=plan or FaultPlan())
+    later = order.lives[1:] if plan is not None and plan.fault_class == "short" else order.lives[1:2]
+    lives = (first, *later) if where else (first,)
+    return msgspec.structs.replace(order, lives=lives, plan=plan or FaultPlan(), script=_closing(order))
+
+
+def _closing(order: DialogueOrder) -> ApiScript:
+    """Return the script in which a resume gets a closing reply, and no turn that its killed life had not got to."""
+    script = order.script
+    later = (prompt for life in order.lives[1:] for prompt in life.prompt)
+    closing = (Turn(prompt=prompt, text=script.api.closing) for prompt in later)
+    return msgspec.structs.replace(script, turn=(*script.turn, *closing))
 
 
 def chosen(cuts: list[Cut], most: int) -> tuple[Cut, ...]:
@@ -159,7 +169,7 @@ def _calls(ctx: Context, cases: list[Case], made: Mapping[int, Cutting]) -> Iter
                 ctx.record(row)
             else:
                 due.append((index, cut))
-        order = _resuming(order_of(ctx.seed, case, 1), cutting.recorded)
+        order = resuming(order_of(ctx.seed, case, 1), cutting.recorded)
         for begin in range(0, len(due), _BATCH):
             batch = due[begin : begin + _BATCH]
             if ctx.expired():
@@ -176,8 +186,10 @@ def _calls(ctx: Context, cases: list[Case], made: Mapping[int, Cutting]) -> Iter
             )
 
 
-def _resuming(order: DialogueOrder, recorded: RecordedLife) -> DialogueOrder:
-    return msgspec.structs.replace(order, session=recorded.seen.clients[0].session_id)
+def resuming(order: DialogueOrder, recorded: RecordedLife) -> DialogueOrder:
+    """Return the order in which the session that was recorded is resumed, from an API that only closes."""
+    script = msgspec.structs.replace(order.script, turn=())
+    return msgspec.structs.replace(order, session=recorded.seen.clients[0].session_id, script=script)
 
 
 def _trial_id(case: Case, index: int) -> str:
@@ -255,37 +267,37 @@ def _keep(ctx: Context, case: Case, cutting: Cutting, cut: Cut, seen: DialogueSe
 
 
 def _prove(ctx: Context, by_id: Mapping[str, Case]) -> None:
-    """Give every finding its token, and its proof: the real client, killed at that moment, and resumed."""
-    findings = {each.key: each for each in ctx.ledger if case_id(each) in by_id and each.crash_point is not None}
-    calls = []
-    for key, finding in findings.items():
-        case, plan = by_id[case_id(finding)], finding_plan(finding)
-        finding = msgspec.structs.replace(finding, token=token_of(ctx, case, finding, plan))  # noqa: PLW2901
-        findings[key] = finding
-        ctx.ledger.replace(finding)
-        order = recording_order(order_of(ctx.seed, case, 1), plan)
-        calls += [
-            Call(carry_out, (order, ctx.executor.canonical_base), (key, attempt), time_limit_s(order) + _SPARE_S)
-            for attempt in range(case.confirmations)
-        ]
-    shown: dict[str, list[Said]] = {key: [] for key in findings}
-    for outcome in ctx.executor.run(calls):
-        key, _ = outcome.key
-        case = by_id[case_id(findings[key])]
-        if harness_failure(outcome):
-            continue
-        shown[key].append(judge(case.invariants, order_of(ctx.seed, case, 1), outcome.value))
-    for key, finding in findings.items():
+    """Give every finding its token, and its proof: the real client, killed at that moment, and resumed.
+
+    Findings at one moment are proven together.
+    """
+    findings = [each for each in ctx.ledger if case_id(each) in by_id and each.crash_point is not None]
+    shown: dict[tuple[str, CrashPoint | None, FaultClass], list[Said]] = {}
+    orders: dict[tuple[str, CrashPoint | None, FaultClass], DialogueOrder] = {}
+    for finding in findings:
         case = by_id[case_id(finding)]
-        reached = [said for said in shown[key] if said.verdict in ("held", "violated")]
+        order = recording_order(order_of(ctx.seed, case, 1), finding_plan(finding))
+        orders[case.id, finding.crash_point, finding.fault_class] = order
+    calls = (
+        Call(carry_out, (order, ctx.executor.canonical_base), moment, time_limit_s(order) + _SPARE_S)
+        for moment, order in orders.items()
+        for _ in range(by_id[moment[0]].confirmations)
+    )
+    for outcome in ctx.executor.run(calls):
+        if not harness_failure(outcome):
+            said = judge(by_id[outcome.key[0]].invariants, orders[outcome.key], outcome.value)
+            shown.setdefault(outcome.key, []).append(said)
+    for finding in findings:
+        case = by_id[case_id(finding)]
+        told = shown.get((case.id, finding.crash_point, finding.fault_class), [])
+        whole = [said for said in told if said.verdict in ("held", "violated")]
         proof = Confirmation(
             attempts=case.confirmations,
-            confirmed=sum(
-                any(each.invariant == finding.invariant for each in said.violations) for said in reached
-            ),
+            confirmed=sum(any(each.invariant == finding.invariant for each in said.violations) for said in whole),
             method=_METHOD,
             by_chance=True,
-            evidence={"reached": len(reached), "attempts": case.confirmations},
+            evidence={"reached": len(whole)},
         )
-        ctx.ledger.replace(msgspec.structs.replace(finding, confirmation=proof))
-        ctx.ledger.write(key)
+        token = token_of(ctx, case, finding, finding_plan(finding))
+        ctx.ledger.replace(msgspec.structs.replace(finding, confirmation=proof, token=token))
+        ctx.ledger.write(finding.key)

@@ -133,7 +133,7 @@ class _View:
         found = {Item("call", call.tool_use_id) for call in request.calls}
         text = self._turns[request.turn - 1].text if request.turn else ""
         if text:
-            found.add(Item("reply", str(request.turn)))
+            found.add(self._texts[("assistant", hash_of(text))])
         return found
 
     def reply(self, sha256: str) -> Item | None:
@@ -154,8 +154,12 @@ class _View:
                 request = self.first_request(life, client)
                 if request is not None:
                     yield number, life, self.carried(request)
-                elif len(life.clients) == 1 and life.order.exit == "graceful":
-                    yield number, life, set()  # it ended and had said nothing: all that it owes is missing
+                elif len(life.clients) == 1 and client.exit_code is not None and not client.struck:
+                    yield (
+                        number,
+                        life,
+                        set(),
+                    )  # it ended by itself and had said nothing: all that it owes is missing
 
     def standing(self, life: LifeSeen) -> set[Item]:
         """Return what stands whole on disk at the end of a life: texts of the scenario, calls with their results."""

@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 class Cut(NamedTuple):
     """All moments of a recording that leave one state, in order; ``point`` is where the last of them is struck.
 
-    ``point`` is ``None`` at the end of the run.
+    Where nothing that can be struck comes behind it, that is after the last operation that can.
     """
 
     states: tuple[CrashState, ...]
@@ -42,24 +42,33 @@ class Cut(NamedTuple):
 
 
 def cuts_of(trace: Trace, key: Callable[[Tree], Hashable | None]) -> list[Cut]:
-    """Return the cuts of ``trace``: those of a kill, then writes short of their last byte. ``None`` is no cut."""
+    """Return the cuts of ``trace``: those of a kill, then writes short of their last byte. ``None`` is no cut.
+
+    A short write that leaves what a kill leaves too is no cut of its own.
+    """
     places = Places(trace)
-    cuts: list[Cut] = []
-    for states in (crash_states(trace, "kill"), last_byte_states(trace)):
-        found = _grouped(states, key)
-        cuts += [Cut(tuple(group), _struck_at(trace, places, group[-1])) for group in found]
-    return cuts
+    known: dict[int, Hashable | None] = {}
+
+    def named(state: CrashState) -> Hashable | None:
+        if state.tree.key not in known:
+            known[state.tree.key] = key(state.tree)
+        return known[state.tree.key]
+
+    killed = _grouped(crash_states(trace, "kill"), named)
+    left = {named(group[0]) for group in killed}
+    short = [state for state in last_byte_states(trace) if named(state) not in left]
+    groups = (*killed, *_grouped(short, named))
+    return [Cut(tuple(group), _struck_at(trace, places, group[-1])) for group in groups]
 
 
-def _grouped(states: Iterable[CrashState], key: Callable[[Tree], Hashable | None]) -> list[list[CrashState]]:
-    """Return the states by key, in order of their first moment; a key that comes back later is another group."""
+def _grouped(
+    states: Iterable[CrashState], named: Callable[[CrashState], Hashable | None]
+) -> list[list[CrashState]]:
+    """Return the states by name, in order of their first moment; a name that comes back later is another group."""
     groups: list[list[CrashState]] = []
     last: Hashable | None = None
-    keys: dict[int, Hashable | None] = {}
     for state in states:
-        if state.tree.key not in keys:
-            keys[state.tree.key] = key(state.tree)
-        name = keys[state.tree.key]
+        name = named(state)
         if name is not None:
             if name == last:
                 groups[-1].append(state)
@@ -73,12 +82,12 @@ def _struck_at(trace: Trace, places: Places, state: CrashState) -> CrashPoint | 
     """Return where a run is struck to get this state: before the operation that would change it, where there is one."""
     if state.phase == "torn":
         return places.of(state.seq, "torn", state.bytes)[3]
-    behind = (op.seq for op in trace.operations if op.seq > state.seq or state.phase == "before")
-    for seq in behind:
-        point = places.point(seq)
-        if point is not None:
+    points = [(op.seq, places.point(op.seq)) for op in trace.operations]
+    for seq, point in points:
+        if point is not None and (seq > state.seq or state.phase == "before"):
             return at_phase(point, "before")
-    return places.of(state.seq, state.phase)[3] if trace.operations else None
+    last = next((point for _, point in reversed(points) if point is not None), None)
+    return at_phase(last, "after") if last is not None else None
 
 
 def thinned(items: Sequence[_T], most: int) -> list[_T]:
