@@ -26,8 +26,10 @@ from harness.campaign.dialoguing import (
     time_limit_s,
 )
 from harness.campaign.executor import Call, Outcome
+from harness.campaign.left_on_disk import explore_recordings
 from harness.campaign.observe import Observation, finding_plan
 from harness.campaign.trials import harness_failure
+from harness.checks.dialogue import DIALOGUE_ROWS
 from harness.checks.dialogue_disk import what_matters
 from harness.core.api_script import ApiScript, Turn
 from harness.core.dialogue import DialogueSeen
@@ -44,11 +46,10 @@ Silent = dict[str, dict[FaultClass, Mapping[str, str]]]
 
 
 class Cutting(NamedTuple):
-    """One client's life, whole, and the cuts of it that are resumed; ``found`` is how many there are."""
+    """One client's life, whole, and the cuts of it that are resumed."""
 
     recorded: RecordedLife
     cuts: tuple[Cut, ...]
-    found: int
 
 
 def cutting_phase(ctx: Context, cases: Iterable[Case]) -> Silent:
@@ -72,6 +73,7 @@ def cutting_phase(ctx: Context, cases: Iterable[Case]) -> Silent:
             made[outcome.key] = cutting
     silent = _resume(ctx, cases, made)
     _prove(ctx, {case.id: case for case in cases})
+    explore_recordings(ctx, [(cases[number], cutting.recorded.recording) for number, cutting in made.items()])
     return silent
 
 
@@ -146,7 +148,9 @@ def _cut(ctx: Context, case: Case, outcome: Outcome) -> Cutting | None:
         return None
     recorded: RecordedLife = outcome.value
     ctx.store.write_trace(case.file_name, recorded.trace)
-    found = cuts_of(recorded.trace, what_matters)
+    if case.invariants.isdisjoint(DIALOGUE_ROWS):
+        return Cutting(recorded, ())
+    found = [cut for cut in cuts_of(recorded.trace, what_matters) if cut.fault_class in case.faults]
     cuts = chosen(found, case.cuts)
     if not case.control:
         moments = sum(len(cut.states) for cut in found)
@@ -155,7 +159,7 @@ def _cut(ctx: Context, case: Case, outcome: Outcome) -> Cutting | None:
             + (f"; {len(cuts)} of them, evenly chosen, are resumed" if len(cuts) < len(found) else ""),
             case,
         )
-    return Cutting(recorded, cuts, len(found))
+    return Cutting(recorded, cuts)
 
 
 def _calls(ctx: Context, cases: list[Case], made: Mapping[int, Cutting]) -> Iterator[Call]:
@@ -271,7 +275,8 @@ def _prove(ctx: Context, by_id: Mapping[str, Case]) -> None:
 
     Findings at one moment are proven together.
     """
-    findings = [each for each in ctx.ledger if case_id(each) in by_id and each.crash_point is not None]
+    mine = (each for each in ctx.ledger if case_id(each) in by_id)
+    findings = [each for each in mine if each.crash_point is not None and each.fault_class != "power"]
     shown: dict[tuple[str, CrashPoint | None, FaultClass], list[Said]] = {}
     orders: dict[tuple[str, CrashPoint | None, FaultClass], DialogueOrder] = {}
     for finding in findings:

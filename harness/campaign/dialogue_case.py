@@ -11,6 +11,7 @@ from harness.campaign.context import Case, Control
 from harness.campaign.dialoguing import DialogueOrder
 from harness.catalog import Scenario, Subject, compile_subject, load_scenario, load_target
 from harness.catalog.api_script import script_of
+from harness.catalog.profiles import DEFAULT_PROFILES, load_profiles
 from harness.catalog.since import Known, known_verdict
 from harness.sandbox.workspace import Workspace
 
@@ -50,6 +51,7 @@ def dialogue_case(
         dialogues=0 if part.cuts else number,
         cuts=number if part.cuts else 0,
         confirmations=part.attempts,
+        profiles=tuple(load_profiles(part.profiles or DEFAULT_PROFILES)) if "power" in part.faults else (),
         part=part.name,
         story=part.story,
     )

@@ -13,12 +13,18 @@ from harness.campaign.cutting import bad_moments, chosen, judged, recording_orde
 from harness.campaign.dialogue_case import dialogue_case
 from harness.campaign.dialogues import judge, order_of
 from harness.campaign.dialoguing import carry_out, record_life, resume_each
+from harness.campaign.left_on_disk import of_files, without_acks
 from harness.campaign.observe import plan_for
 from harness.catalog import compile_subject, load_scenario, load_target
 from harness.checks.dialogue_disk import what_matters
 from harness.core.api_script import Turn
+from harness.core.apply import replay
 from harness.core.dialogue import DialogueLife, problem_of_cuts
 from harness.core.fault import CrashPoint, FaultPlan, Kill
+from harness.core.operation import Ack, AnyOperation, Open, Rename, Sync, Write
+from harness.core.run import Recording, RunSpec
+from harness.core.trace import Actor, Trace
+from harness.core.tree import EMPTY_TREE
 from harness.engines.ptrace.engine import PtraceEngine
 from harness.explore.cutting import Cut, cuts_of
 from harness.sandbox.workspace import Workspace
@@ -103,3 +109,33 @@ def test_only_a_life_that_is_recorded_whole_and_then_resumed_can_be_cut() -> Non
         ((first, later), (Turn(prompt="Well?", text="x"),), "closing"),
     ):
         assert word in problem_of_cuts(lives, turns)
+
+
+def life_that_writes(*operations: AnyOperation) -> Recording:
+    trace = Trace(root="/x", engine="ptrace", actors=(Actor(process=0),), operations=operations)
+    spec = RunSpec(argv=("x",), root="/x", cwd="/", environment={})
+    return Recording(
+        spec=spec, engine="ptrace", final=replay(EMPTY_TREE, operations), ending="exited", trace=trace
+    )
+
+
+def test_a_printed_reply_promises_nothing_of_the_settings() -> None:
+    name = ".claude.json"
+    recording = life_that_writes(
+        Open(seq=0, path=f"{name}.tmp", ino=1, created=True),
+        Write(seq=1, ino=1, offset=0, data=b'{"a": 1}'),
+        Sync(seq=2, ino=1, scope="file"),
+        Rename(seq=3, path=f"{name}.tmp", to=name),
+        Ack(seq=4, id="result"),
+    )
+    quiet = without_acks(recording)
+    assert quiet.trace is not None and quiet.trace.acks == () and quiet.acks == ()
+    assert [op.seq for op in quiet.trace.operations] == [0, 1, 2, 3, 4]
+    assert replay(EMPTY_TREE, quiet.trace.operations).key == recording.final.key
+
+
+def test_what_files_are_judged_by_is_not_what_a_resume_is(tmp_path: Path) -> None:
+    case = msgspec.structs.replace(
+        case_of("durable", tmp_path), invariants=frozenset({"S1", "M1", "B3", "T1", "G2"})
+    )
+    assert of_files(case).invariants == {"M1", "B3"}
