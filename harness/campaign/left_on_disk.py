@@ -58,6 +58,7 @@ def explore_recordings(ctx: Context, recorded: Iterable[tuple[Case, Recording]])
 
 
 def of_files(case: Case) -> Case:
+    """Return the case as it is judged here: by rows of files alone, and nothing of it is run."""
     rows = frozenset(name for name in case.invariants if name in INVARIANTS and name[0] not in _OF_CONVERSATIONS)
     return msgspec.structs.replace(case, invariants=rows, sample_max=0, errno_max=0)
 
