@@ -22,6 +22,8 @@ from harness.campaign.token import ReplayRecord, TokenError, encode
 from harness.campaign.trials import harness_failure
 from harness.checks.dialogue import DIALOGUE_ROWS, judge_dialogue, unanswered_life
 from harness.checks.dialogue_disk import wrong_on_disk
+from harness.checks.dialogue_index import ROW as INDEX_ROW
+from harness.checks.dialogue_index import wrong_in_index
 from harness.core.dialogue import DialogueSeen, quiet, undisturbed
 from harness.core.fault import FaultClass, FaultPlan
 from harness.core.verdict import Confirmation, Finding, TrialRow, Verdict, Violation
@@ -114,12 +116,15 @@ def judge(case_rows: frozenset[str], order: DialogueOrder, seen: DialogueSeen) -
         return Said(verdict="inconclusive", note=why)
     rows = [name for name in DIALOGUE_ROWS if name in case_rows]
     judged = judge_dialogue(seen, order.script, rows)
+    not_measured = dict(judged.not_measured)
     violations = judged.violations + wrong_on_disk(seen.lives[-1], case_rows)
-    return Said(
-        verdict="violated" if violations else "held",
-        violations=violations,
-        not_measured=judged.not_measured,
-    )
+    if INDEX_ROW in case_rows:
+        in_index, why = wrong_in_index(seen)
+        violations += in_index
+        not_measured |= {INDEX_ROW: why} if why else {}
+    if not_measured.keys() == case_rows:
+        return Said(verdict="inconclusive", note=next(iter(not_measured.values())), not_measured=not_measured)
+    return Said(verdict="violated" if violations else "held", violations=violations, not_measured=not_measured)
 
 
 def _keep(ctx: Context, case: Case, outcome: Outcome, number: int, index: int) -> dict[str, str]:
