@@ -41,9 +41,12 @@ def dialogue_phase(ctx: Context, cases: Iterable[Case]) -> dict[str, dict[FaultC
         ctx.phase("dialogues", case, case.dialogues)
     silent: dict[str, dict[str, str]] = {case.id: {} for case in cases}
     said: dict[str, set[str]] = {case.id: set() for case in cases}
+    isolated: list[DialogueSeen] = []
     for outcome in ctx.executor.run(_calls(ctx, cases)):
         number, index = outcome.key
         case = cases[number]
+        if outcome.error is None and case.subject.spec.isolation is not None:
+            isolated.append(outcome.value)
         for name, reason in _keep(ctx, case, outcome, number, index).items():
             if reason:
                 silent[case.id].setdefault(name, reason)
@@ -51,6 +54,8 @@ def dialogue_phase(ctx: Context, cases: Iterable[Case]) -> dict[str, dict[FaultC
                 said[case.id].add(name)
     for case in cases:
         _tell(ctx, case)
+    if isolated:
+        ctx.notice(_kept_inside(isolated))
     _prove(ctx, cases)
     return {
         case.id: {case.faults[0]: {row: why for row, why in silent[case.id].items() if row not in said[case.id]}}
@@ -171,6 +176,15 @@ def _beyond(seen: DialogueSeen) -> str:
     if seen.packets_elsewhere:
         return f"{seen.packets_elsewhere} packets left its network"
     return f"{seen.no_route} attempts to leave its network found no route" if seen.no_route else ""
+
+
+def _kept_inside(seen: list[DialogueSeen]) -> str:
+    """Return what was counted of dialogues in full isolation: what left their networks, and what tried to."""
+    left, tried = sum(each.packets_elsewhere for each in seen), sum(each.no_route for each in seen)
+    return (
+        f"{len(seen)} isolated dialogues: {left} packets left their networks, {tried} attempts found no route; "
+        f"{sum(each.left_processes for each in seen)} processes outlived their client and were ended with it"
+    )
 
 
 def _rows(ctx: Context, case: Case) -> list[TrialRow]:

@@ -100,16 +100,7 @@ def compile_subject(
         variant = find_variant(target, variant)
     if variant.isolation == "full":
         workspace = Workspace(BASE, make=False)
-    reason, package = "", ""
-    driven = Changed(variant.run, variant.headless, variant.repeats_ids)
-    if variant.package is not None:
-        try:
-            installed = find_installed(variant.package, target.name)
-            package = installed.directory
-            driven = changed(installed.version, driven, variant.since)
-            variant = msgspec.structs.replace(variant, run=driven.run)
-        except NotAvailableError as error:
-            reason = str(error)
+    variant, package, reason = _as_installed(target, variant)
     values = {
         "dir": workspace.root,
         "workload": os.path.join(workspace.base, file_name),
@@ -141,10 +132,6 @@ def compile_subject(
         instances=workload.instances,
         isolation=_isolation(variant, target, package),
     )
-    if package and missing.startswith(package):
-        missing = f"{variant.package} has no program for {npm_platform()}"
-    if spec.isolation is not None and not (reason or missing) and (refused := isolation_available()):
-        reason = f"it runs in full isolation only, and that cannot be had here: {refused}"
     return Subject(
         target=target.name,
         variant=variant.name,
@@ -156,11 +143,33 @@ def compile_subject(
         random_names=variant.random_names,
         seed=seed,
         workload=workload,
-        headless=driven.headless,
-        repeats_ids=driven.repeats_ids,
-        not_available=reason or missing,
+        headless=variant.headless,
+        repeats_ids=variant.repeats_ids,
+        not_available=reason or _why_not(variant, package, missing),
         **commands,
     )
+
+
+def _as_installed(target: Target, variant: Variant) -> tuple[Variant, str, str]:
+    """Return a variant as its installed version wants it, where its package is, or why that is not there."""
+    if variant.package is None:
+        return variant, "", ""
+    try:
+        installed = find_installed(variant.package, target.name)
+    except NotAvailableError as error:
+        return variant, "", str(error)
+    oldest = Changed(variant.run, variant.headless, variant.repeats_ids)
+    run, headless, repeats_ids = changed(installed.version, oldest, variant.since)
+    variant = msgspec.structs.replace(variant, run=run, headless=headless, repeats_ids=repeats_ids)
+    return variant, installed.directory, ""
+
+
+def _why_not(variant: Variant, package: str, missing: str) -> str:
+    """Return why a variant whose package is there cannot run; ``missing``: a program that could not be found."""
+    if package and missing.startswith(package):
+        return f"{variant.package} has no program for {npm_platform()}"
+    refused = "" if missing or variant.isolation != "full" else isolation_available()
+    return f"it runs in full isolation only, and that cannot be had here: {refused}" if refused else missing
 
 
 def _environment(variant: Variant, workspace: Workspace, extra: Mapping[str, str]) -> dict[str, str]:

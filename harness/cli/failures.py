@@ -77,10 +77,21 @@ def _machinery_errors() -> tuple[type[BaseException], ...]:
     """Return the errors that mean: tornwrite, or the system under it, could not do its part."""
     from harness.campaign.executor import CallTimeoutError, ExecutorError, WorkerDiedError
     from harness.engines.base import EngineError
+    from harness.sandbox.cell import CellEndedError
+    from harness.sandbox.isolation import IsolationError
     from harness.sandbox.portable import CallFailedError
     from harness.sandbox.processes import ProcessesSurvivedError
 
-    return (ExecutorError, WorkerDiedError, CallTimeoutError, CallFailedError, EngineError, ProcessesSurvivedError)
+    return (
+        ExecutorError,
+        WorkerDiedError,
+        CallTimeoutError,
+        CallFailedError,
+        CellEndedError,
+        IsolationError,
+        EngineError,
+        ProcessesSurvivedError,
+    )
 
 
 def one_line(text: str) -> str:

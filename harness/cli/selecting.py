@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
 from typing import Any
@@ -84,8 +83,10 @@ def install_versions(names: tuple[str, ...], targets: tuple[str, ...], versions:
             find_installed(package)
         except NotAvailableError:
             say(f"installing {package.name} {package.version} …")
-            with contextlib.suppress(NotAvailableError):
+            try:
                 install_package(package)
+            except NotAvailableError as error:
+                say(f"not available: {error}")
 
 
 def run_to_resume(reports: str) -> str:

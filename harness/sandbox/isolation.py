@@ -30,6 +30,7 @@ PRIVATE = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/var/run")
 """Empty inside: a file left there ends with the cell, and no socket there leads to a program outside, such as one that
 looks up names for others."""
 
+_SETTINGS = ("/proc/sys", "/proc/sysrq-trigger")
 _PRIVATE_BYTES = 256 << 20
 _NEWNS, _NEWIPC, _NEWPID, _NEWNET = 0x00020000, 0x08000000, 0x20000000, 0x40000000
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x2, 0x4, 0x8, 0x1000, 0x4000, 0x40000
@@ -121,8 +122,15 @@ def enter(
 
 
 def mount_processes() -> None:
-    """Mount the view of processes that belongs to the caller's process ids. Raises :class:`IsolationError`."""
+    """Mount the view of processes that belongs to the caller's process ids. Raises :class:`IsolationError`.
+
+    What is there of the machine's own settings is read-only.
+    """
     _mount("mounting /proc", "proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+    for path in _SETTINGS:
+        if os.path.exists(path):
+            _mount(f"showing {path}", path, path, None, _MS_BIND)
+            _set_read_only(path, on=True, recursive=False)
 
 
 def _raise_loopback() -> None:

@@ -128,7 +128,7 @@ def test_the_real_cli_is_started_as_its_version_wants(
     assert subject.spec.root == f"{BASE}/state"
     assert subject.headless is not None and subject.headless.offers("session") is offers
     spec = at_api(subject.spec, "http://127.0.0.1:4711")
-    assert spec.isolation is not None and spec.isolation.hidden == ("/etc/claude-code",)
+    assert spec.isolation is not None and spec.isolation.hidden == ("/etc/claude-code", "/home/claude/.claude")
     assert dict(spec.environment) == {
         "PATH": environment.minimal_path(),
         "HOME": "/tmp/tornwrite/state",  # the same in every run: the CLI names directories after its own

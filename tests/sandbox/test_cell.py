@@ -160,6 +160,8 @@ def test_files_last_in_the_writable_directory_alone(tmp_path: Path) -> None:
     seen = isolated(leave_files, places, writable=[str(mine)], shown=[str(ROOT)])
     assert seen.value == ["", "", "", "", "Read-only file system", "Read-only file system"]
     assert [path for path in places if os.path.exists(path)] == [str(mine / "kept")]
+    settings = isolated(lambda: os.statvfs("/proc/sys").f_flag & os.ST_RDONLY, writable=[str(mine)])
+    assert settings.value  # the settings of the machine
     shown = isolated(os.path.exists, str(beside), writable=[str(mine)], shown=[str(beside)])
     hidden = isolated(os.listdir, "/etc", writable=[str(mine)], hidden=["/etc"])
     assert shown.value is True and hidden.value == []
