@@ -44,6 +44,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.forkserver
 	$(BIN)/python -m benchmarks.schedules
 	$(BIN)/python -m benchmarks.first_corruption
+	$(BIN)/python -m benchmarks.record_once
 
 # What the five bug reports claim, and what is measured of it.
 seeds: $(VENV)/.installed

@@ -236,10 +236,15 @@ def case_result(
         timed_inconclusive=sum(row.verdict == "inconclusive" for row in timed),
         part=case.part,
         story=case.story,
-        dialogue=case.subject.variant.partition(":")[2] if case.dialogue is not None else "",
+        dialogue=case.subject.variant.partition(":")[2] if _talks(case) else "",
         faults=case.faults,
         invariants=tuple(sorted(case.invariants or INVARIANTS)),
     )
+
+
+def _talks(case: Case) -> bool:
+    """Whether what a client says in its dialogues is judged, not only what it leaves on disk."""
+    return case.dialogue is not None and not (case.cuts and case.invariants.isdisjoint(DIALOGUE_ROWS))
 
 
 def with_cuts(result: CaseResult, cut: Mapping[tuple[str, FaultClass, str], int]) -> CaseResult:

@@ -38,12 +38,12 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     ``control`` marks a reference writer that tests the harness. ``timed`` counts the timed kills, ``signals`` the
     signals that can be caught, at moments of the same window, ``runs`` the runs without any fault, ``schedules`` those
     whose order of operations is searched by ``policy``; ``lives`` are its
-    starts one after the other; a case with a ``dialogue`` holds it ``dialogues`` times, and nothing else is done to
-    it. ``errno_max``, ``check_max`` and ``sample_max`` bound the injected runs, the states a
-    real check judges, and the states the target's own programs are shown; ``checked`` are the states of one profile
-    that a check is shown at least; ``confirmations`` are the real runs that each finding gets; ``profiles`` are the
-    file systems on which the power goes. ``part`` is the scenario that asks, ``story`` what the variant does, in a
-    sentence.
+    starts one after the other; a case with a ``dialogue`` holds it ``dialogues`` times, or its first life is recorded
+    and ``cuts`` of the states that a crash leaves of it are resumed, and nothing else is done to it. ``errno_max``,
+    ``check_max`` and ``sample_max`` bound the injected runs, the states a real check judges, and the states the
+    target's own programs are shown; ``checked`` are the states of one profile that a check is shown at least;
+    ``confirmations`` are the real runs that each finding gets; ``profiles`` are the file systems on which the power
+    goes. ``part`` is the scenario that asks, ``story`` what the variant does, in a sentence.
     """
 
     subject: Subject
@@ -58,6 +58,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     lives: tuple[LifeRun, ...] = ()
     dialogue: DialogueOrder | None = None
     dialogues: int = 0
+    cuts: int = 0
     errno_max: int = 200
     check_max: int = 2_000
     sample_max: int = 24

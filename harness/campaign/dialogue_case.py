@@ -12,6 +12,7 @@ from harness.campaign.dialoguing import DialogueOrder
 from harness.campaign.telling import cannot
 from harness.catalog import Scenario, Subject, compile_subject, load_scenario, load_target
 from harness.catalog.api_script import script_of
+from harness.catalog.profiles import DEFAULT_PROFILES, load_profiles
 from harness.catalog.since import Known, known_verdict
 from harness.engines.screen import why_unavailable
 from harness.sandbox.workspace import Workspace
@@ -45,6 +46,7 @@ def dialogue_case(
 ) -> Case:
     """Return the case of a client that holds the dialogue of ``part``, as often as that says where nobody else does."""
     assert subject.headless is not None
+    number = (part.cuts or part.dialogues or DEFAULT_DIALOGUES) if dialogues is None else dialogues
     name = part.name.removeprefix(f"{subject.target}_")
     verdict = known_verdict(known, subject.version, name)
     script = script_of(part)
@@ -56,7 +58,7 @@ def dialogue_case(
         subject=msgspec.structs.replace(
             subject,
             variant=f"{subject.variant}{SEPARATOR}{name}",
-            expect={part.faults[0]: verdict} if verdict else {},
+            expect=dict.fromkeys(part.faults, verdict) if verdict else {},
         ),
         faults=part.faults,
         invariants=invariants,
@@ -67,7 +69,10 @@ def dialogue_case(
             lives=part.dialogue,
             script=script,
         ),
-        dialogues=(part.dialogues or DEFAULT_DIALOGUES) if dialogues is None else dialogues,
+        dialogues=0 if part.cuts else number,
+        cuts=number if part.cuts else 0,
+        confirmations=part.attempts,
+        profiles=tuple(load_profiles(part.profiles or DEFAULT_PROFILES)) if "power" in part.faults else (),
         part=part.name,
         story=part.story,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from harness.campaign.context import Case
+from harness.campaign.cutting import recording_order
 from harness.campaign.dialogue_case import dialogue_case, why_silent
 from harness.campaign.dialogues import Said, judge, order_of
 from harness.campaign.dialoguing import carry_out, time_limit_s
@@ -45,6 +46,8 @@ def number_of(record: ReplayRecord) -> int:
 def hold_again(executor: Executor, case: Case, record: ReplayRecord, times: int) -> list[Said]:
     """Hold the dialogue of a token so often, and return what each says."""
     order = order_of(record.seed, case, number_of(record))
+    if record.plan.faults:
+        order = recording_order(order, record.plan)
     limit_s = time_limit_s(order) + _SPARE_S
     calls = [Call(carry_out, (order, executor.canonical_base), index, limit_s) for index in range(times)]
     return [judge(case.invariants, order, outcome.result()) for outcome in executor.run(calls)]
@@ -73,6 +76,11 @@ def answer_of(record: ReplayRecord, case: Case, said: list[Said]) -> Answered:
     silent = [each.not_measured[record.invariant] for each in whole if record.invariant in each.not_measured]
     if silent:
         return Answered("CHANGED", len(whole), 0, f"CHANGED: {record.invariant} was not measured: {silent[0]}")
+    if record.plan.faults:
+        text = (
+            f"CHANGED: {spell_rate(0, times)}, killed there every time; what it does up to there differs by chance"
+        )
+        return Answered("CHANGED", times, 0, text)
     if all(life.exit == "graceful" and len(life.prompt) == 1 for life in case.dialogue.lives):
         return Answered("FIXED", times, 0, f"FIXED 0/{times}, every dialogue held to its end")
     text = f"CHANGED: {spell_rate(0, times)}; a client that ends at some moment cannot show that it is fixed"

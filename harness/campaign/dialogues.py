@@ -22,8 +22,10 @@ from harness.campaign.token import ReplayRecord, TokenError, encode
 from harness.campaign.trials import harness_failure
 from harness.checks.dialogue import DIALOGUE_ROWS, judge_dialogue, unanswered_life
 from harness.checks.dialogue_disk import wrong_on_disk
+from harness.checks.dialogue_index import ROW as INDEX_ROW
+from harness.checks.dialogue_index import wrong_in_index
 from harness.core.dialogue import DialogueSeen, quiet, undisturbed
-from harness.core.fault import FaultClass
+from harness.core.fault import FaultClass, FaultPlan
 from harness.core.verdict import Confirmation, Finding, TrialRow, Verdict, Violation
 
 _SPARE_S = 30.0
@@ -119,12 +121,15 @@ def judge(case_rows: frozenset[str], order: DialogueOrder, seen: DialogueSeen) -
         return Said(verdict="inconclusive", note=why)
     rows = [name for name in DIALOGUE_ROWS if name in case_rows]
     judged = judge_dialogue(seen, order.script, rows)
+    not_measured = dict(judged.not_measured)
     violations = judged.violations + wrong_on_disk(seen.lives[-1], case_rows)
-    return Said(
-        verdict="violated" if violations else "held",
-        violations=violations,
-        not_measured=judged.not_measured,
-    )
+    if INDEX_ROW in case_rows:
+        in_index, why = wrong_in_index(seen)
+        violations += in_index
+        not_measured |= {INDEX_ROW: why} if why else {}
+    if not_measured.keys() == case_rows:
+        return Said(verdict="inconclusive", note=next(iter(not_measured.values())), not_measured=not_measured)
+    return Said(verdict="violated" if violations else "held", violations=violations, not_measured=not_measured)
 
 
 def _keep(ctx: Context, case: Case, outcome: Outcome, number: int, index: int) -> dict[str, str]:
@@ -211,13 +216,15 @@ def _prove(ctx: Context, cases: Iterable[Case]) -> None:
             confirmed=sum(finding.key in row.findings for row in rows),
             method="dialogues with the real program, each with moments of its own",
         )
-        ctx.ledger.replace(msgspec.structs.replace(finding, confirmation=proof, token=_token(ctx, case, finding)))
+        ctx.ledger.replace(
+            msgspec.structs.replace(finding, confirmation=proof, token=token_of(ctx, case, finding))
+        )
         ctx.ledger.write(finding.key)
 
 
-def _token(ctx: Context, case: Case, finding: Finding) -> str:
-    """Return what replays a finding: the scenario, and which of its dialogues showed it first."""
-    number = str(finding.evidence.get("trial", "")).rpartition("/")[2]
+def token_of(ctx: Context, case: Case, finding: Finding, plan: FaultPlan | None = None) -> str:
+    """Return what replays a finding: the scenario, and which of its dialogues showed it, or where it is struck."""
+    number = "1" if plan is not None else str(finding.evidence.get("trial", "")).rpartition("/")[2]
     record = ReplayRecord(
         target=case.subject.target,
         variant=case.subject.variant,
@@ -226,6 +233,7 @@ def _token(ctx: Context, case: Case, finding: Finding) -> str:
         scenario=case.part,
         workload={"dialogue": int(number) if number.isdecimal() else 0},
         seed=ctx.seed,
+        plan=plan or FaultPlan(),
         fault_class=finding.fault_class,
         fingerprint=finding.fingerprint,
         invariant=finding.invariant,

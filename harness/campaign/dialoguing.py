@@ -17,10 +17,12 @@ import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from harness.campaign.telling import IDLE, LISTED, RESULT, Told, streams, told
+from harness.campaign.watched import Watched
 from harness.catalog.headless import Headless, at_api
 from harness.catalog.terminal import InTerminal
 from harness.checks.dialogue import hash_of
@@ -29,6 +31,8 @@ from harness.core.api_log import EndLine, GateLine, LogLine, RequestLine
 from harness.core.api_script import MCP_TOOLS, ApiScript
 from harness.core.content import content_of
 from harness.core.dialogue import ClientSeen, DialogueLife, DialogueSeen, LifeSeen
+from harness.core.fault import NO_FAULTS, FaultPlan
+from harness.core.recorded_life import RecordedLife
 from harness.core.run import RunSpec
 from harness.core.tree import File, Tree
 from harness.engines.headless import Session, SessionPlan, run_sessions
@@ -44,12 +48,15 @@ _SPARE_S = 60.0
 _SERVERS = "mcp.json"
 _IDLE_S = 1.0
 """How long an API is asked nothing before its client counts as idle."""
+_LONGEST_S = 3600.0
+"""After how long a service ends that nobody has ended; who uses it ends long before."""
 
 
 class DialogueOrder(msgspec.Struct, frozen=True, kw_only=True):
     """A dialogue to carry out. ``spec`` is the client at an open address of its API; ``seed`` draws its delays.
 
-    ``spec.start`` is what the first life begins on; ``session`` the id of the session in it, if it has one.
+    ``spec.start`` is what the first life begins on; ``session`` the id of the session in it, if it has one. With a
+    ``plan`` the first life is watched operation by operation, and ended where its fault strikes.
     """
 
     spec: RunSpec
@@ -59,6 +66,14 @@ class DialogueOrder(msgspec.Struct, frozen=True, kw_only=True):
     script: ApiScript
     seed: int = 0
     session: str = ""
+    plan: FaultPlan | None = None
+
+
+class Resumed(NamedTuple):
+    """What lives begin on, which lives."""
+
+    start: Tree
+    lives: tuple[DialogueLife, ...]
 
 
 def time_limit_s(order: DialogueOrder) -> float:
@@ -81,28 +96,91 @@ def carry_out(order: DialogueOrder, base: str) -> DialogueSeen:
     )
 
 
+def record_life(order: DialogueOrder, base: str) -> RecordedLife:
+    """Carry out the first life of an order under its plan, and return it with its recording; as :func:`carry_out`."""
+    if order.spec.isolation is None:
+        return _record(order)
+    recorded: RecordedLife = in_cell(order.spec, base, _record, order, timeout_s=time_limit_s(order)).value
+    return recorded
+
+
+def resume_each(order: DialogueOrder, starts: tuple[Resumed, ...], base: str) -> tuple[DialogueSeen, ...]:
+    """Carry out lives on one start after the other, in one cell and with one API; as :func:`carry_out`.
+
+    No turn of the script may answer them: what one has taken would be missing for the next.
+    """
+    if order.spec.isolation is None:
+        return _resume_each(order, starts)
+    limit_s = sum(time_limit_s(msgspec.structs.replace(order, lives=each.lives)) for each in starts)
+    inside = in_cell(order.spec, base, _resume_each, order, starts, timeout_s=limit_s)
+    seen: tuple[DialogueSeen, ...] = inside.value
+    network = inside.network
+    return tuple(
+        msgspec.structs.replace(each, no_route=network.no_route, packets_elsewhere=network.packets_elsewhere)
+        for each in seen
+    )
+
+
 def _converse(order: DialogueOrder) -> DialogueSeen:
+    with _served(order) as (service, tools):
+        return _live_all(order, service, tools)
+
+
+def _resume_each(order: DialogueOrder, starts: tuple[Resumed, ...]) -> tuple[DialogueSeen, ...]:
+    with _served(order) as (service, tools):
+        return tuple(
+            _live_all(
+                msgspec.structs.replace(
+                    order,
+                    spec=msgspec.structs.replace(order.spec, start=each.start),
+                    lives=each.lives,
+                    plan=None,
+                ),
+                service,
+                tools,
+            )
+            for each in starts
+        )
+
+
+def _record(order: DialogueOrder) -> RecordedLife:
+    with _served(order) as (service, tools):
+        stage = _Stage(order, service, tools)
+        seen, _ = stage.live(order.lives[0], order.plan or NO_FAULTS)
+        watched = stage.watched
+        assert watched is not None and watched.recording is not None
+        problem = next((each.problem for each in seen.clients if each.problem), "")
+        return watched.life(seen, problem)
+
+
+@contextlib.contextmanager
+def _served(order: DialogueOrder) -> Iterator[tuple[MessagesService, ToolPlaces]]:
+    """Serve the API of an order, with a log of its own, and make the places of its tools."""
     base = os.path.dirname(order.spec.root)
     log = os.path.join(base, "api.log")
-    begun = time.monotonic()
-    lives: list[LifeSeen] = []
-    cpu_ms, survivors, problem = 0.0, 0, ""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(log)
     with (
         _tools(base) as tools,
-        serving(order.script, log, tools=tools, cwd=order.spec.cwd, timeout_s=time_limit_s(order)) as service,
+        serving(order.script, log, tools=tools, cwd=order.spec.cwd, timeout_s=_LONGEST_S) as service,
     ):
-        stage = _Stage(order, service, tools)
-        for life in order.lives:
-            seen, sessions = stage.live(life)
-            lives.append(seen)
-            cpu_ms += sessions[0].cpu_ms
-            survivors += sessions[0].survivors
-            problem = next((each.problem for each in seen.clients if each.problem), "")
-            if problem:
-                problem = f"life {len(lives)}: {problem}"
-                break
+        yield service, tools
+
+
+def _live_all(order: DialogueOrder, service: MessagesService, tools: ToolPlaces) -> DialogueSeen:
+    begun = time.monotonic()
+    lives: list[LifeSeen] = []
+    cpu_ms, survivors, problem = 0.0, 0, ""
+    stage = _Stage(order, service, tools)
+    for number, life in enumerate(order.lives):
+        seen, sessions = stage.live(life, order.plan if number == 0 else None)
+        lives.append(seen)
+        cpu_ms += sessions[0].cpu_ms
+        survivors += sessions[0].survivors
+        problem = next((each.problem for each in seen.clients if each.problem), "")
+        if problem:
+            problem = f"life {len(lives)}: {problem}"
+            break
     return DialogueSeen(
         lives=tuple(lives),
         problem=problem,
@@ -142,9 +220,10 @@ class _Stage:
         self._random = random.Random(f"dialogue {order.seed}")
         self._lines: list[LogLine] = []
         self._idle_since = 0.0
+        self.watched: Watched | None = None
 
-    def live(self, life: DialogueLife) -> tuple[LifeSeen, tuple[Session, ...]]:
-        """Live one life on what the one before left, and say what was seen."""
+    def live(self, life: DialogueLife, plan: FaultPlan | None = None) -> tuple[LifeSeen, tuple[Session, ...]]:
+        """Live one life on what the one before left, and say what was seen. With a ``plan`` it is watched."""
         self._lines, self._idle_since = [], 0.0
         delays_us = self._draw(life)
         mcp = self._order.script.uses_mcp
@@ -152,7 +231,10 @@ class _Stage:
         plans = [self._plan(life, prompt, each) for prompt, each in zip(life.prompt, tellings, strict=True)]
         linger_ms = LINGER_MS if life.exit != "graceful" else 0
         sessions: Sequence[Session]
-        if life.mode == "terminal":
+        if plan is not None:
+            self.watched = Watched(self._tools.ledger, self._service.log)
+            sessions = (self.watched.run(plans[0].spec, plan),)
+        elif life.mode == "terminal":
             sessions = run_in_terminals(
                 [plan for plan in plans if isinstance(plan, TerminalPlan)], linger_ms=linger_ms
             )

@@ -173,7 +173,7 @@ def judges_states(case: Case, explored: Explored, name: FaultClass) -> bool:
     return any(row.judges(name) and not _OF_TREES.isdisjoint(row.checks) for row in rows)
 
 
-def _state_rows(ctx: Context, case: Case, explored: Explored, index: int) -> int:
+def state_rows(ctx: Context, case: Case, explored: Explored, index: int) -> int:
     """Keep a row per explored fault class; return the next free place in the plan."""
     for name, exploration in explored.explorations.items():
         if not judges_states(case, explored, name):
@@ -274,7 +274,7 @@ def record_cases(ctx: Context, cases: Iterable[Case]) -> list[Measured]:
             continue
         if not case.control:
             _say_what_is_not_measured(ctx, case, result)
-        index = _state_rows(ctx, case, result, index + 1)
+        index = state_rows(ctx, case, result, index + 1)
         usable.append(Measured(case, result))
         keep_strip(ctx, usable[-1])
     return usable

@@ -32,6 +32,7 @@ from harness.campaign.check import Unchecked, check_phase, without_check
 from harness.campaign.concurrency import concurrency_phase
 from harness.campaign.confirm import confirm_phase
 from harness.campaign.context import Context, Measured, case_id
+from harness.campaign.cutting import cutting_phase
 from harness.campaign.damage import damage_phase
 from harness.campaign.dialogues import dialogue_phase
 from harness.campaign.errors import errno_phase
@@ -100,7 +101,7 @@ def _started(plan: Plan, store: RunStore, options: Options, workspace: Workspace
         seed=plan.seed,
         directory=store.directory,
         planned_trials=sum(
-            case.timed + case.signals + case.runs + case.schedules + len(case.lives) + case.dialogues
+            case.timed + case.signals + case.runs + case.schedules + len(case.lives) + case.dialogues + case.cuts
             for case in plan.cases
         ),
         shard=options.shard,
@@ -188,6 +189,7 @@ class _Phases(NamedTuple):
 
 def _phases(ctx: Context, plan: Plan, options: Options) -> _Phases:
     unsaid = dialogue_phase(ctx, plan.everything)
+    unsaid |= cutting_phase(ctx, plan.everything)
     cases = prepare_cases(ctx.executor, (case for case in plan.everything if case.dialogue is None))
     measured = record_cases(ctx, cases)
     unchecked = check_phase(ctx, measured)

@@ -23,7 +23,18 @@ from harness.core.fault import FaultClass
 if TYPE_CHECKING:
     from harness.catalog.scenario import Scenario
 
-PART_KEYS = ("targets", "faults", "profiles", "invariants", "timed", "runs", "dialogues", "attempts", "samples")
+PART_KEYS = (
+    "targets",
+    "faults",
+    "profiles",
+    "invariants",
+    "timed",
+    "runs",
+    "dialogues",
+    "cuts",
+    "attempts",
+    "samples",
+)
 """What a scenario made of parts leaves to them."""
 MAX_PARTS = 32
 
@@ -41,6 +52,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     timed: int = 0
     runs: int = 0
     dialogues: int = 0
+    cuts: int = 0
     attempts: int = 0
     samples: int = 0
 

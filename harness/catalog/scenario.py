@@ -21,13 +21,14 @@ from harness.catalog.schema import ManifestError, convert, in_checkout, read_tom
 from harness.catalog.turns import compile_turns
 from harness.catalog.workload import DEFAULT_WORKLOAD, Workload, problem
 from harness.core.api_script import Api, Turn
-from harness.core.dialogue import DialogueLife, fault_class_of
+from harness.core.dialogue import OF_CUTS, DialogueLife, fault_class_of, problem_of_cuts
 from harness.core.dialogue import problem_of_lives as problem_of_dialogue
 from harness.core.fault import FAULT_CLASSES, FaultClass
 from harness.core.schedule import POLICIES
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _MAX_TRIALS = 1_000_000
+_MAX_CUTS = 10_000
 _MAX_BUDGET_S = 86_400.0
 
 INVARIANT_IDS = tuple(
@@ -48,7 +49,8 @@ class ScenarioSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ``timed``: timed kills per variant, and as many signals under ``signal``; ``runs``: runs without any fault per
     variant under ``concurrency``, 0 for a number that fits; ``schedules``: how orders of the target's operations are
     searched there (pct, random, systematic), empty for not at all; ``dialogues``: how often a scenario with
-    ``[[turn]]`` tables holds its dialogue, 0 for a number that fits; ``attempts``: real runs that confirm a finding;
+    ``[[turn]]`` tables holds its dialogue, 0 for a number that fits; ``cuts``: its first life is recorded instead, and
+    so many of the states that a crash leaves of it are resumed; ``attempts``: real runs that confirm a finding;
     ``samples``: crash states on which the target's own recovery and lister are run; ``budget_s``: seconds of wall
     time for the whole campaign, 0 for no bound.
     """
@@ -64,6 +66,7 @@ class ScenarioSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     runs: int = 0
     schedules: str = ""
     dialogues: int = 0
+    cuts: int = 0
     attempts: int = 3
     samples: int = 24
     budget_s: float = 0.0
@@ -113,6 +116,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     workload: Workload = DEFAULT_WORKLOAD
     life: tuple[Life, ...] = ()
     dialogues: int = 0
+    cuts: int = 0
     dialogue: tuple[DialogueLife, ...] = ()
     api: Api = Api()
     turn: tuple[Turn, ...] = ()
@@ -151,11 +155,12 @@ def compile_scenario(shown: str, tables: dict[str, object], path: str = "") -> S
     if life and parsed.workload.instances > 1:
         raise ManifestError(f"{shown}: [workload] instances: with [[life]] tables each life says its own")
     fields = {name: getattr(section, name) for name in section.__struct_fields__}
-    if dialogue and section.faults:
+    if dialogue and section.faults and not (section.cuts and set(section.faults) <= {*OF_CUTS, "power"}):
         raise ManifestError(
             f"{shown}: [scenario] faults: how the lives of a dialogue end stands with each [[life]]"
         )
-    fields["faults"] = section.faults or ((fault_class_of(dialogue),) if dialogue else DEFAULT_FAULTS)
+    faults = (fault_class_of(dialogue),) if dialogue else DEFAULT_FAULTS
+    fields["faults"] = section.faults or (OF_CUTS if section.cuts else faults)
     fields["profiles"] = _profiles(shown, section, os.path.dirname(path))
     parts: tuple[Scenario, ...] = ()
     if parsed.part:
@@ -164,6 +169,8 @@ def compile_scenario(shown: str, tables: dict[str, object], path: str = "") -> S
             shown, _tables_of_parts(tables), os.path.dirname(path), compile_scenario, section.seed
         )
     turns = compile_turns(shown, parsed.api, parsed.turn)
+    if section.cuts and (wrong := problem_of_cuts(dialogue, turns)):
+        raise ManifestError(f"{shown}: [scenario] cuts: {wrong}")
     return Scenario(
         **fields,
         workload=parsed.workload,
@@ -240,6 +247,7 @@ def _check_section(shown: str, section: ScenarioSection, made_of_parts: bool) ->
         ("timed", section.timed, 0, _MAX_TRIALS),
         ("runs", section.runs, 0, _MAX_TRIALS),
         ("dialogues", section.dialogues, 0, _MAX_TRIALS),
+        ("cuts", section.cuts, 0, _MAX_CUTS),
         ("attempts", section.attempts, 1, 1000),
         ("samples", section.samples, 0, 10_000),
         ("seed", section.seed, 0, (1 << 63) - 1),

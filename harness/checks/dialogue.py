@@ -133,7 +133,7 @@ class _View:
         found = {Item("call", call.tool_use_id) for call in request.calls}
         text = self._turns[request.turn - 1].text if request.turn else ""
         if text:
-            found.add(Item("reply", str(request.turn)))
+            found.add(self._texts[("assistant", hash_of(text))])
         return found
 
     def reply(self, sha256: str) -> Item | None:
@@ -147,8 +147,8 @@ class _View:
         prompt = Item("prompt", repr(client.prompt))
         return next((each for each in life.spoken if prompt in self.carried(each)), None)
 
-    def resumed(self) -> Iterator[tuple[int, LifeSeen, RequestLine, set[Item]]]:
-        """Yield each first request of a client that was to go on, with the number of its life and what it carries.
+    def resumed(self) -> Iterator[tuple[int, LifeSeen, set[Item]]]:
+        """Yield each life in which a client was to go on, its number, and what the client's first request carries.
 
         What was gone back behind on purpose is owed by nobody: a life that rewinds is the last to be asked.
         """
@@ -158,7 +158,19 @@ class _View:
             for client in life.clients if life.order.session != "new" else ():
                 request = self.first_request(life, client)
                 if request is not None:
-                    yield number, life, request, self.carried(request)
+                    yield number, life, self.carried(request)
+                elif len(life.clients) == 1 and client.exit_code is not None and not client.struck:
+                    yield (
+                        number,
+                        life,
+                        set(),
+                    )  # it ended by itself and had said nothing: all that it owes is missing
+
+    def standing(self, life: LifeSeen) -> set[Item]:
+        """Return what stands whole on disk at the end of a life: texts of the scenario, calls with their results."""
+        there = on_disk(life)
+        texts = {self._texts[text] for text in there.texts if text in self._texts}
+        return texts | {Item(kind, name) for name in there.pairs for kind in ("call", "result")}
 
     def taken(self, life: LifeSeen) -> set[Item]:
         """Return what was in the record that was cut after a life."""
@@ -177,8 +189,11 @@ def _refused(view: _View) -> Iterator[_Debt]:
 
 
 def _history(view: _View) -> Iterator[_Debt]:
-    """What a client had said after a resume, or before it ended by itself, is in every later first request."""
-    for number, life, _, carried in view.resumed():
+    """What a client had said after a resume, or before it ended by itself, is in every later first request.
+
+    Of one that was ended, what stood whole on disk is.
+    """
+    for number, life, carried in view.resumed():
         owed: set[Item] = set()
         for before in view.lives[: number - 1]:
             if len(before.clients) > 1:
@@ -189,13 +204,15 @@ def _history(view: _View) -> Iterator[_Debt]:
                 for request in before.spoken:
                     if request.status == 200:
                         owed |= view.carried(request) | view.answered(before, request)
+            elif not before.order.cut:
+                owed |= view.standing(before)
             owed -= view.taken(before)
         if owed:
             yield _debt(life, number, owed, carried, "of the history it had, it no longer sends")
 
 
 def _effects(view: _View) -> Iterator[_Debt]:
-    for number, life, _, carried in view.resumed():
+    for number, life, carried in view.resumed():
         done = view.lives[number - 2].effects
         if done:
             owed = {Item("call", name) for name in done}
@@ -203,7 +220,7 @@ def _effects(view: _View) -> Iterator[_Debt]:
 
 
 def _printed(view: _View) -> Iterator[_Debt]:
-    for number, life, _, carried in view.resumed():
+    for number, life, carried in view.resumed():
         owed = {
             item
             for before in view.lives[: number - 1]
@@ -216,7 +233,7 @@ def _printed(view: _View) -> Iterator[_Debt]:
 
 
 def _two_at_once(view: _View) -> Iterator[_Debt]:
-    for number, life, _, carried in view.resumed():
+    for number, life, carried in view.resumed():
         before = view.lives[number - 2]
         if len(before.clients) < 2:
             continue
@@ -229,7 +246,7 @@ def _two_at_once(view: _View) -> Iterator[_Debt]:
 
 
 def _whole_pairs(view: _View) -> Iterator[_Debt]:
-    for number, life, _, carried in view.resumed():
+    for number, life, carried in view.resumed():
         before = view.lives[number - 2]
         pairs = on_disk(before).pairs
         if pairs and not before.order.cut:

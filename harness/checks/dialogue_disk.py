@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from harness.checks.conversation import Conversation, Record, record_of
@@ -20,11 +20,12 @@ _IDS_SHOWN = 6
 class OnDisk(NamedTuple):
     """``pairs`` are the ids of calls that stand with their results; ``last`` is what the last whole record holds.
 
-    Of ``last``: ("call" or "result", id), or (role, hash of a text).
+    Of ``last``: ("call" or "result", id), or (role, hash of a text); ``texts`` are these of all records.
     """
 
     pairs: frozenset[str]
     last: frozenset[tuple[str, str]]
+    texts: frozenset[tuple[str, str]] = frozenset()
 
 
 def transcript_of(life: LifeSeen) -> str:
@@ -42,18 +43,39 @@ def find_transcript(tree: Tree, sessions: set[str]) -> str:
     return max(found)[2] if found else ""
 
 
+def what_matters(tree: Tree) -> Hashable | None:
+    """Return what of a tree decides what a resume of a conversation says; ``None`` where there is none to resume.
+
+    That is the transcripts, byte by byte, and whether the settings beside them can be read.
+    """
+    files = dict(tree.files())
+    transcripts = tuple(
+        (path, file.content.digest)
+        for path, file in sorted(files.items())
+        if "projects/" in path and path.endswith(".jsonl") and file.content.size
+    )
+    settings = tuple(
+        (path, _object(file.content.to_bytes()) is not None)
+        for path, file in sorted(files.items())
+        if "/" not in path and path.endswith(".json")
+    )
+    return (transcripts, settings) if transcripts else None
+
+
 def on_disk(life: LifeSeen) -> OnDisk:
     """Return what stands whole in the transcript of a life."""
     node = life.tree.node_at(transcript_of(life)) if transcript_of(life) else None
     calls: set[str] = set()
     results: set[str] = set()
+    texts: set[tuple[str, str]] = set()
     last: frozenset[tuple[str, str]] = frozenset()
     for record in _records(node.content.to_bytes() if isinstance(node, File) else b""):
         items = frozenset(_items(record)) if record.sent else frozenset()
         calls |= {name for kind, name in items if kind == "call"}
         results |= {name for kind, name in items if kind == "result"}
+        texts |= {(kind, name) for kind, name in items if kind not in ("call", "result")}
         last = items
-    return OnDisk(frozenset(calls & results), last)
+    return OnDisk(frozenset(calls & results), last, frozenset(texts))
 
 
 def wrong_on_disk(life: LifeSeen, rows: Iterable[str]) -> tuple[Violation, ...]:

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from harness.core.api_log import EndLine, RequestLine
-from harness.core.api_script import ApiScript
+from harness.core.api_script import ApiScript, Turn
 from harness.core.fault import FaultClass
 from harness.core.tree import EMPTY_TREE, Tree
 
@@ -36,6 +36,8 @@ MOMENTS = ("effect", "held", "request", "reply", "record")
 """Of what a life's end may count the n-th: effects of tools, held tools that wait, requests that carry the
 conversation, replies on standard output, records in its transcripts."""
 _MOMENT = re.compile(rf"({'|'.join(MOMENTS)}) ([1-9]\d{{0,3}})")
+OF_CUTS: tuple[FaultClass, ...] = ("kill", "short")
+"""Under which classes the states of a recorded life are judged."""
 MAX_LIVES = 32
 MAX_PROMPT = 4_000
 MAX_INSTANCES = 4
@@ -169,6 +171,20 @@ def fault_class_of(lives: tuple[DialogueLife, ...]) -> FaultClass:
     if "sigkill" in exits:
         return "kill"
     return "signal" if exits - {"graceful"} or any(life.then for life in lives) else "errno"
+
+
+def problem_of_cuts(lives: tuple[DialogueLife, ...], turns: tuple[Turn, ...]) -> str:
+    """Return why a scenario cannot have its first life recorded and cut, or an empty string."""
+    if len(lives) < 2 or any(life.session != "resume" or life.exit != "graceful" for life in lives[1:]):
+        return "needs a [[life]] that is recorded, and then lives that resume it and end by themselves"
+    if any(len(life.prompt) > 1 or life.cut for life in lives):
+        return "each [[life]] has one prompt, and no cut of its own"
+    if lives[0].when:
+        return "the first [[life]] is recorded whole: where it is cut, the recording says"
+    later = {prompt for life in lives[1:] for prompt in life.prompt}
+    if any(not turn.prompt or turn.prompt in later for turn in turns):
+        return "each [[turn]] needs a prompt, that of the first [[life]]: others are answered by [api] closing"
+    return ""
 
 
 def undisturbed(lives: tuple[DialogueLife, ...]) -> tuple[DialogueLife, ...]:

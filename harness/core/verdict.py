@@ -99,12 +99,16 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
-    """How a finding was proven by real runs: ``confirmed`` of ``attempts``, and the evidence of the last one."""
+    """How a finding was proven by real runs: ``confirmed`` of ``attempts``, and the evidence of the last one.
+
+    ``by_chance``: what the program does up to there differs from run to run, so one run that shows it is enough.
+    """
 
     attempts: int = 0
     confirmed: int = 0
     method: str = ""
     evidence: dict[str, Any] = {}
+    by_chance: bool = False
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,7 +152,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         Of what chance decides (concurrency, which of many power cuts shows it, a client that ends at some moment), one
         that succeeded is enough.
         """
-        if self.fault_class in ("concurrency", "power") or self.operation == "dialogue":
+        chance = self.fault_class in ("concurrency", "power") or self.operation == "dialogue"
+        if chance or self.confirmation.by_chance:
             return self.confirmation.confirmed > 0
         return 0 < self.confirmation.attempts == self.confirmation.confirmed
 

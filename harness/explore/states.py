@@ -103,6 +103,17 @@ def crash_states(
             yield CrashState(tree, op.seq, "after", 0, acked, "kill", RULE_AFTER)
 
 
+def last_byte_states(trace: Trace) -> Iterator[CrashState]:
+    """Yield, of the states under ``short``, those in which a write took all but its last byte: often its newline."""
+    tree, acked = trace.start, 0
+    for op in trace.operations:
+        if type(op) is Write and not op.error and len(op.data) > 1:
+            for cut, torn in _torn(tree, op, (len(op.data) - 1,)):
+                yield CrashState(torn, op.seq, "torn", cut, acked, "short", RULE_SHORT)
+        tree = _after(tree, op)
+        acked += type(op) is Ack
+
+
 def _shared(trace: Trace, cuts_per_write: int) -> int:
     """Return the cap per write at which the cuts of the whole run stay within :data:`CUTS_PER_RUN`."""
     possible = [len(op.data) for op in trace.operations if type(op) is Write]

@@ -205,6 +205,26 @@ def test_a_client_that_never_asked_is_judged_by_nothing() -> None:
     assert judged(FIRST, life(**RESUME)) == {"S1": []}
 
 
+def test_a_client_that_ended_and_never_asked_lacks_all_that_it_owed() -> None:
+    refused = life(**RESUME)
+    (client,) = refused.clients
+    refused = msgspec.structs.replace(refused, clients=(msgspec.structs.replace(client, exit_code=1),))
+    assert "tools had an effect" in judged(FIRST, refused)["S3"][0]
+
+
+def test_what_stood_whole_when_it_was_killed_is_history() -> None:
+    use = record("assistant", {"type": "tool_use", "id": "a", "name": "Bash", "input": {}})
+    answer = record("user", {"type": "tool_result", "tool_use_id": "a", "content": "x"})
+    said = record("assistant", {"type": "text", "text": "all done"})
+    on = life(request(1, GO, text("user", "on")), **RESUME)
+    killed = life(request(1, GO), left=tree(use, answer, said), **KILLED)
+    (found,) = judged(killed, on)["S2"]
+    assert all(word in found for word in ("call a", "result a", "reply 2"))
+    assert "S2" not in judged(life(request(1, GO), left=tree(use, said[:-1]), **KILLED), on)
+    whole = life(request(1, GO, call("a"), result("a"), text("assistant", "all done")), **RESUME)
+    assert judged(killed, whole)["S2"] == []
+
+
 BLOCKS = st.lists(
     st.sampled_from([GO, call("a"), call("b"), result("a"), text("assistant", "all done")]), max_size=6
 )

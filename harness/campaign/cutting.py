@@ -1,0 +1,308 @@
+"""Record once and cut: the phase of clients whose first life is recorded and resumed from wherever a crash leaves it.
+
+One recording gives every state that a kill, or a write short of its last byte, can leave of the transcripts. Each
+different one that the budget allows is resumed by the real client; what the killed life owes is known for that moment:
+what stood whole on disk, what its tools had done, what it had printed. A row is one state; a finding names the moment,
+is proven by really killing the client there, and its token does that again.
+
+Non-goals: moments of chance (:mod:`harness.campaign.dialogues`), lives of several instances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from harness.campaign.context import Case, Context, case_id
+from harness.campaign.dialogues import Said, judge, order_of, token_of
+from harness.campaign.dialoguing import (
+    DialogueOrder,
+    Resumed,
+    carry_out,
+    record_life,
+    resume_each,
+    time_limit_s,
+)
+from harness.campaign.executor import Call, Outcome
+from harness.campaign.left_on_disk import explore_recordings
+from harness.campaign.observe import Observation, finding_plan
+from harness.campaign.trials import harness_failure
+from harness.checks.dialogue import DIALOGUE_ROWS
+from harness.checks.dialogue_disk import what_matters
+from harness.core.api_script import ApiScript, Turn
+from harness.core.dialogue import DialogueSeen
+from harness.core.fault import CrashPoint, FaultClass, FaultPlan
+from harness.core.recorded_life import RecordedLife
+from harness.core.verdict import Confirmation
+from harness.explore.cutting import Cut, cuts_of, thinned
+
+_SPARE_S = 30.0
+_BATCH = 4
+"""States that are resumed in one cell: what a cell and its API cost is shared, and two workers stay busy."""
+_METHOD = "the real client, really killed there, and resumed"
+Silent = dict[str, dict[FaultClass, Mapping[str, str]]]
+
+
+class Cutting(NamedTuple):
+    """One client's life, whole, and the cuts of it that are resumed."""
+
+    recorded: RecordedLife
+    cuts: tuple[Cut, ...]
+
+
+def cutting_phase(ctx: Context, cases: Iterable[Case]) -> Silent:
+    """Record, cut, resume and judge; return what no row says anything about, by case id and class."""
+    cases = [case for case in cases if case.dialogue is not None and case.cuts and ctx.split.has(case, "states")]
+    if not cases:
+        return {}
+    ctx.ledger.begin_phase()
+    for case in cases:
+        ctx.phase("cuts", case, case.cuts)
+    calls = []
+    for number, case in enumerate(cases):
+        order = recording_order(order_of(ctx.seed, case, 1))
+        calls.append(
+            Call(record_life, (order, ctx.executor.canonical_base), number, time_limit_s(order) + _SPARE_S)
+        )
+    made: dict[int, Cutting] = {}
+    for outcome in ctx.executor.run(calls):
+        cutting = _cut(ctx, cases[outcome.key], outcome)
+        if cutting is not None:
+            made[outcome.key] = cutting
+    silent = _resume(ctx, cases, made)
+    _prove(ctx, {case.id: case for case in cases})
+    explore_recordings(ctx, [(cases[number], cutting.recorded.recording) for number, cutting in made.items()])
+    return silent
+
+
+def recording_order(order: DialogueOrder, plan: FaultPlan | None = None) -> DialogueOrder:
+    """Return the order whose first life is watched: undisturbed, or ended where the fault of ``plan`` strikes."""
+    first = order.lives[0]
+    where = str(getattr(plan.faults[0], "at", "")) if plan is not None and plan.faults else ""
+    first = msgspec.structs.replace(
+        first, exit="sigkill" if where else "graceful", when=where, after_ms=(0, 0), cut=""
+    )
+    later = order.lives[1:] if plan is not None and plan.fault_class == "short" else order.lives[1:2]
+    lives = (first, *later) if where else (first,)
+    return msgspec.structs.replace(order, lives=lives, plan=plan or FaultPlan(), script=_closing(order))
+
+
+def _closing(order: DialogueOrder) -> ApiScript:
+    """Return the script in which a resume gets a closing reply, and no turn that its killed life had not got to."""
+    script = order.script
+    later = (prompt for life in order.lives[1:] for prompt in life.prompt)
+    closing = (Turn(prompt=prompt, text=script.api.closing) for prompt in later)
+    return msgspec.structs.replace(script, turn=(*script.turn, *closing))
+
+
+def chosen(cuts: list[Cut], most: int) -> tuple[Cut, ...]:
+    """Return at most ``most`` cuts: two thirds of a kill, where there are so many, the rest of short writes."""
+    killed = [cut for cut in cuts if cut.fault_class == "kill"]
+    short = [cut for cut in cuts if cut.fault_class != "kill"]
+    for_short = min(len(short), max(most // 3, most - len(killed)))
+    return (*thinned(killed, most - for_short), *thinned(short, for_short))
+
+
+def resumed(order: DialogueOrder, cut: Cut) -> Resumed:
+    """Return what a cut is resumed with: one life, and after a cut newline, whose harm shows later, all of them."""
+    lives = order.lives[1:]
+    return Resumed(cut.last.tree, lives if cut.fault_class == "short" else lives[:1])
+
+
+def judged(
+    rows: frozenset[str], order: DialogueOrder, recorded: RecordedLife, cut: Cut, seen: DialogueSeen
+) -> Said:
+    """Return what the resume of a cut says, with what the last of its moments owes."""
+    return judge(rows, order, _with_first(recorded, cut, len(cut.states) - 1, seen))
+
+
+def _with_first(recorded: RecordedLife, cut: Cut, index: int, seen: DialogueSeen) -> DialogueSeen:
+    state = cut.states[index]
+    first = recorded.cut_at(state.tree, state.seq, state.phase, state.acked)
+    return msgspec.structs.replace(seen, lives=(first, *seen.lives))
+
+
+def bad_moments(
+    rows: frozenset[str], order: DialogueOrder, recorded: RecordedLife, cut: Cut, seen: DialogueSeen
+) -> int:
+    """Return at how many of a cut's moments its resume lacks something: less is owed at the earlier ones."""
+    return sum(
+        judge(rows, order, _with_first(recorded, cut, index, seen)).verdict == "violated"
+        for index in range(len(cut.states))
+    )
+
+
+def _cut(ctx: Context, case: Case, outcome: Outcome) -> Cutting | None:
+    failure = harness_failure(outcome)
+    problem = f"the harness failed: {failure}" if failure else outcome.value.problem
+    if problem:
+        for fault_class in case.faults:
+            row = case.row("dialogue", f"{case.id}/cut/{fault_class}", "inconclusive", fault_class)
+            ctx.record(
+                msgspec.structs.replace(
+                    row, note=f"life 1: {problem}", verdict="broken" if failure else "inconclusive"
+                )
+            )
+        return None
+    recorded: RecordedLife = outcome.value
+    ctx.store.write_trace(case.file_name, recorded.trace)
+    if case.invariants.isdisjoint(DIALOGUE_ROWS):
+        return Cutting(recorded, ())
+    found = [cut for cut in cuts_of(recorded.trace, what_matters) if cut.fault_class in case.faults]
+    cuts = chosen(found, case.cuts)
+    if not case.control:
+        moments = sum(len(cut.states) for cut in found)
+        ctx.notice(
+            f"{moments} moments of a crash leave {len(found)} states to resume"
+            + (f"; {len(cuts)} of them, evenly chosen, are resumed" if len(cuts) < len(found) else ""),
+            case,
+        )
+    return Cutting(recorded, cuts)
+
+
+def _calls(ctx: Context, cases: list[Case], made: Mapping[int, Cutting]) -> Iterator[Call]:
+    for number, cutting in made.items():
+        case = cases[number]
+        due = []
+        for index, cut in enumerate(cutting.cuts):
+            row = ctx.done.get(_trial_id(case, index))
+            if row is not None:
+                ctx.ledger.restore(row, _place(number, index))
+                ctx.record(row)
+            else:
+                due.append((index, cut))
+        order = resuming(order_of(ctx.seed, case, 1), cutting.recorded)
+        for begin in range(0, len(due), _BATCH):
+            batch = due[begin : begin + _BATCH]
+            if ctx.expired():
+                for _, cut in batch:
+                    ctx.leave_out(case, cut.fault_class)
+                continue
+            starts = tuple(resumed(order, cut) for _, cut in batch)
+            limit_s = sum(time_limit_s(msgspec.structs.replace(order, lives=each.lives)) for each in starts)
+            yield Call(
+                resume_each,
+                (order, starts, ctx.executor.canonical_base),
+                (number, tuple(index for index, _ in batch)),
+                limit_s + _SPARE_S,
+            )
+
+
+def resuming(order: DialogueOrder, recorded: RecordedLife) -> DialogueOrder:
+    """Return the order in which the session that was recorded is resumed, from an API that only closes."""
+    script = msgspec.structs.replace(order.script, turn=())
+    return msgspec.structs.replace(order, session=recorded.seen.clients[0].session_id, script=script)
+
+
+def _trial_id(case: Case, index: int) -> str:
+    return f"{case.id}/cut/{index}"
+
+
+def _place(number: int, index: int) -> int:
+    return number * 10_000 + index
+
+
+def _resume(ctx: Context, cases: list[Case], made: Mapping[int, Cutting]) -> Silent:
+    silent: dict[str, dict[FaultClass, dict[str, str]]] = {case.id: {} for case in cases}
+    said_of: dict[tuple[str, FaultClass], set[str]] = {}
+    for outcome in ctx.executor.run(_calls(ctx, cases, made)):
+        number, indices = outcome.key
+        case, cutting = cases[number], made[number]
+        failure = harness_failure(outcome)
+        for place, index in enumerate(indices):
+            cut = cutting.cuts[index]
+            if failure:
+                row = case.row("dialogue", _trial_id(case, index), "broken", cut.fault_class)
+                ctx.record(msgspec.structs.replace(row, note=f"the harness failed: {failure}"))
+                continue
+            said = _keep(ctx, case, cutting, cut, outcome.value[place], _place(number, index))
+            if said.verdict == "inconclusive":
+                continue
+            mute = silent[case.id].setdefault(cut.fault_class, {})
+            for name in case.invariants:
+                if name in said.not_measured:
+                    mute.setdefault(name, said.not_measured[name])
+                else:
+                    said_of.setdefault((case.id, cut.fault_class), set()).add(name)
+    return {
+        name: {
+            fault_class: {row: why for row, why in mute.items() if row not in said_of.get((name, fault_class), ())}
+            for fault_class, mute in classes.items()
+        }
+        for name, classes in silent.items()
+    }
+
+
+def _keep(ctx: Context, case: Case, cutting: Cutting, cut: Cut, seen: DialogueSeen, place: int) -> Said:
+    """Keep the row of one cut and what it shows."""
+    trial_id = _trial_id(case, place % 10_000)
+    order, recorded = order_of(ctx.seed, case, 1), cutting.recorded
+    said = judged(case.invariants, order, recorded, cut, seen)
+    bad = bad_moments(case.invariants, order, recorded, cut, seen) if said.violations else 0
+    observations = [
+        Observation(
+            violation=each,
+            fault_class=cut.fault_class,
+            point=cut.point,
+            states=1,
+            tree=seen.lives[-1].tree,
+            dialogue=True,
+        )
+        for each in said.violations
+    ]
+    names = ctx.ledger.observe(case, observations, trial_id, place)
+    ctx.ledger.save(names)
+    row = case.row("dialogue", trial_id, said.verdict, cut.fault_class)
+    moments = f"{len(cut.states)} moments leave this state" + (f", {bad} of them violate" if bad else "")
+    ctx.record(
+        msgspec.structs.replace(
+            row,
+            crash_point=cut.point,
+            findings=names,
+            engine="dialogue",
+            wall_ms=seen.wall_ms,
+            cpu_ms=seen.cpu_ms,
+            note=said.note or moments,
+        )
+    )
+    return said
+
+
+def _prove(ctx: Context, by_id: Mapping[str, Case]) -> None:
+    """Give every finding its token, and its proof: the real client, killed at that moment, and resumed.
+
+    Findings at one moment are proven together.
+    """
+    mine = (each for each in ctx.ledger if case_id(each) in by_id)
+    findings = [each for each in mine if each.crash_point is not None and each.fault_class != "power"]
+    shown: dict[tuple[str, CrashPoint | None, FaultClass], list[Said]] = {}
+    orders: dict[tuple[str, CrashPoint | None, FaultClass], DialogueOrder] = {}
+    for finding in findings:
+        case = by_id[case_id(finding)]
+        order = recording_order(order_of(ctx.seed, case, 1), finding_plan(finding))
+        orders[case.id, finding.crash_point, finding.fault_class] = order
+    calls = (
+        Call(carry_out, (order, ctx.executor.canonical_base), moment, time_limit_s(order) + _SPARE_S)
+        for moment, order in orders.items()
+        for _ in range(by_id[moment[0]].confirmations)
+    )
+    for outcome in ctx.executor.run(calls):
+        if not harness_failure(outcome):
+            said = judge(by_id[outcome.key[0]].invariants, orders[outcome.key], outcome.value)
+            shown.setdefault(outcome.key, []).append(said)
+    for finding in findings:
+        case = by_id[case_id(finding)]
+        told = shown.get((case.id, finding.crash_point, finding.fault_class), [])
+        whole = [said for said in told if said.verdict in ("held", "violated")]
+        proof = Confirmation(
+            attempts=case.confirmations,
+            confirmed=sum(any(each.invariant == finding.invariant for each in said.violations) for said in whole),
+            method=_METHOD,
+            by_chance=True,
+            evidence={"reached": len(whole)},
+        )
+        token = token_of(ctx, case, finding, finding_plan(finding))
+        ctx.ledger.replace(msgspec.structs.replace(finding, confirmation=proof, token=token))
+        ctx.ledger.write(finding.key)

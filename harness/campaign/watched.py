@@ -1,0 +1,83 @@
+"""A session of a client under the engine that sees every file operation, as a life of a dialogue.
+
+Non-goals: several instances at once, and what is said to a client while it runs: standard input is empty there.
+"""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from harness.core.api_log import decode_lines
+from harness.core.dialogue import LifeSeen
+from harness.core.fault import FaultPlan
+from harness.core.recorded_life import RecordedLife
+from harness.core.run import Recording, RunSpec
+from harness.engines.headless import Done, Session
+from harness.engines.ptrace.engine import PtraceEngine
+
+REPLY = r'"type":\s*"(?P<id>result)"'
+"""The line with which a client prints what it says at last: that places the reply among its operations."""
+
+
+class Watched:
+    """One session that is watched: an observer of its operations, and what the API and the ledger held at each."""
+
+    def __init__(self, ledger: str, log: str) -> None:
+        self._ledger, self._log = ledger, log
+        self._sizes: list[tuple[int, int]] = []
+        self._begun = (0, 0)
+        self.recording: Recording | None = None
+
+    def prepared(self) -> None:
+        """Note what was there before."""
+        self._begun = self._look()
+
+    def recorded(self, count: int) -> None:
+        """Note what is there now that ``count`` operations are done."""
+        self._sizes += [self._look()] * (count - len(self._sizes))
+
+    def _look(self) -> tuple[int, int]:
+        return os.stat(self._ledger).st_size, os.stat(self._log).st_size
+
+    def run(self, spec: RunSpec, plan: FaultPlan) -> Session:
+        """Run the session under ``plan`` and return it as any other."""
+        self.recording = recording = PtraceEngine().run(
+            msgspec.structs.replace(spec, ack=REPLY), plan, observer=self
+        )
+        detail = recording.ending_detail
+        if recording.differences:
+            detail = "was not recorded faithfully: " + "; ".join(recording.differences[:2])
+        return Session(
+            ending="limit" if recording.differences else recording.ending,
+            final=recording.final,
+            exit_code=recording.exit_code,
+            signal=recording.signal,
+            lines=tuple((0, line) for line in recording.stdout_tail.split(b"\n") if line),
+            stderr_tail=recording.stderr_tail,
+            done=tuple(Done(index=index, at_us=each.at_us) for index, each in enumerate(recording.delivered)),
+            ending_detail=detail,
+            wall_ms=recording.wall_ms,
+            cpu_ms=recording.cpu_ms,
+        )
+
+    def life(self, seen: LifeSeen, problem: str = "") -> RecordedLife:
+        """Return the life that this session was, with what had happened by each of its operations."""
+        assert self.recording is not None
+        ledger, log = self._read(self._ledger, self._begun[0]), self._read(self._log, self._begun[1])
+        heard, _ = decode_lines(log)
+        return RecordedLife(
+            seen=seen,
+            recording=self.recording,
+            heard=heard,
+            effects_by=tuple(ledger[: size - self._begun[0]].count(b"\n") for size, _ in self._sizes),
+            heard_by=tuple(log[: size - self._begun[1]].count(b"\n") for _, size in self._sizes),
+            problem=problem,
+        )
+
+    @staticmethod
+    def _read(path: str, begin: int) -> bytes:
+        with open(path, "rb") as stream:
+            stream.seek(begin)
+            return stream.read()
