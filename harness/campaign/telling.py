@@ -37,7 +37,7 @@ _MENU_MS = 900
 _MENU_KEYS = {"up": strokes.UP, "down": strokes.DOWN, "enter": strokes.ENTER, "escape": strokes.ESCAPE}
 _QUITS = ("escape", "ctrl_c", "rewind")
 """After these a client works no more, and its API is asked nothing by which that could be seen."""
-_LEAVING = 4
+_PRESS_MS, _PRESSES = 400, 60
 _LEAVE_MS = 5_000
 _SECOND = Moment(delay_us=150_000)
 
@@ -124,8 +124,9 @@ def _ended_typed(life: DialogueLife, end: Moment, terminal: InTerminal) -> tuple
         return (TerminalDeed(at=_at_rest(life), strokes=leave),)
     if life.exit == "interrupt":
         return TerminalDeed(at=end, strokes=strokes.key(strokes.ESCAPE)), TerminalDeed(at=_REST, strokes=leave)
-    again = TerminalDeed(at=_SECOND, strokes=strokes.key(strokes.CTRL_C) * _LEAVING)
-    return TerminalDeed(at=end, strokes=(Stroke(keys=strokes.CTRL_C),)), again
+    pressed = Stroke(keys=strokes.CTRL_C, counted="end", within_ms=_PRESS_MS, again=_PRESSES)
+    first = TerminalDeed(at=end, strokes=(Stroke(keys=strokes.CTRL_C),))
+    return first, TerminalDeed(at=_SECOND, strokes=(pressed,))
 
 
 def _moment(mode: str, when: str, delay_us: int) -> Moment:
