@@ -169,6 +169,10 @@ def compile_scenario(shown: str, tables: dict[str, object], path: str = "") -> S
             shown, _tables_of_parts(tables), os.path.dirname(path), compile_scenario, section.seed
         )
     turns = compile_turns(shown, parsed.api, parsed.turn)
+    if section.cuts and section.dialogues:
+        raise ManifestError(
+            f"{shown}: [scenario] cuts: a life that is recorded is not held {section.dialogues} times"
+        )
     if section.cuts and (wrong := problem_of_cuts(dialogue, turns)):
         raise ManifestError(f"{shown}: [scenario] cuts: {wrong}")
     return Scenario(
