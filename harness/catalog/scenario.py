@@ -155,7 +155,7 @@ def compile_scenario(shown: str, tables: dict[str, object], path: str = "") -> S
     if life and parsed.workload.instances > 1:
         raise ManifestError(f"{shown}: [workload] instances: with [[life]] tables each life says its own")
     fields = {name: getattr(section, name) for name in section.__struct_fields__}
-    if dialogue and section.faults and not (section.cuts and set(section.faults) <= {*OF_CUTS, "power"}):
+    if dialogue and section.faults and not (section.cuts and set(section.faults) <= {*OF_CUTS, "errno", "power"}):
         raise ManifestError(
             f"{shown}: [scenario] faults: how the lives of a dialogue end stands with each [[life]]"
         )
