@@ -28,20 +28,23 @@ from harness.campaign.dialoguing import (
 from harness.campaign.executor import Call, Outcome
 from harness.campaign.left_on_disk import explore_recordings
 from harness.campaign.observe import Observation, finding_plan
-from harness.campaign.trials import harness_failure
+from harness.campaign.trials import harness_failure, point_of
 from harness.checks.dialogue import DIALOGUE_ROWS
 from harness.checks.dialogue_disk import what_matters
 from harness.core.api_script import ApiScript, Turn
 from harness.core.dialogue import DialogueSeen
-from harness.core.fault import CrashPoint, FaultClass, FaultPlan
+from harness.core.fault import CrashPoint, Errno, FaultClass, FaultPlan
 from harness.core.recorded_life import RecordedLife
+from harness.core.trace import Trace
 from harness.core.verdict import Confirmation
+from harness.explore import errno_plans
 from harness.explore.cutting import Cut, cuts_of, thinned
 
 _SPARE_S = 30.0
 _BATCH = 4
 """States that are resumed in one cell: what a cell and its API cost is shared, and two workers stay busy."""
-_METHOD = "the real client, really killed there, and resumed"
+SETTINGS = ".claude.json"
+_METHOD = "the real client, really struck there, and resumed"
 Silent = dict[str, dict[FaultClass, Mapping[str, str]]]
 
 
@@ -72,17 +75,22 @@ def cutting_phase(ctx: Context, cases: Iterable[Case]) -> Silent:
         if cutting is not None:
             made[outcome.key] = cutting
     silent = _resume(ctx, cases, made)
+    _fail_calls(ctx, cases, made)
     _prove(ctx, {case.id: case for case in cases})
     explore_recordings(ctx, [(cases[number], cutting.recorded.recording) for number, cutting in made.items()])
     return silent
 
 
 def recording_order(order: DialogueOrder, plan: FaultPlan | None = None) -> DialogueOrder:
-    """Return the order whose first life is watched: undisturbed, or ended where the fault of ``plan`` strikes."""
+    """Return the order whose first life is watched: undisturbed, or struck where the fault of ``plan`` is.
+
+    A call that fails kills nobody: that life ends by itself.
+    """
     first = order.lives[0]
     where = str(getattr(plan.faults[0], "at", "")) if plan is not None and plan.faults else ""
+    killed = bool(where) and plan is not None and plan.fault_class != "errno"
     first = msgspec.structs.replace(
-        first, exit="sigkill" if where else "graceful", when=where, after_ms=(0, 0), cut=""
+        first, exit="sigkill" if killed else "graceful", when=where if killed else "", after_ms=(0, 0), cut=""
     )
     later = order.lives[1:] if plan is not None and plan.fault_class == "short" else order.lives[1:2]
     lives = (first, *later) if where else (first,)
@@ -268,6 +276,76 @@ def _keep(ctx: Context, case: Case, cutting: Cutting, cut: Cut, seen: DialogueSe
         )
     )
     return said
+
+
+def failing_calls(trace: Trace, most: int) -> list[FaultPlan]:
+    """Return at most so many plans in which one call fails on a file that matters: transcripts, and settings."""
+    found = []
+    for plan in errno_plans(trace):
+        (fault,) = plan.faults if len(plan.faults) == 1 else (None,)
+        if isinstance(fault, Errno) and (fault.at.role.startswith(SETTINGS) or fault.at.role.endswith(".jsonl")):
+            found.append(plan)
+    return thinned(found, most)
+
+
+def _fail_calls(ctx: Context, cases: list[Case], made: Mapping[int, Cutting]) -> None:
+    """Let calls fail in the first life, one in each, resume it, and judge: what a recording cannot tell."""
+    plans: dict[tuple[int, int], FaultPlan] = {}
+    calls = []
+    for number, cutting in made.items():
+        case = cases[number]
+        if "errno" not in case.faults or case.invariants.isdisjoint(DIALOGUE_ROWS):
+            continue
+        for index, plan in enumerate(failing_calls(cutting.recorded.trace, max(1, case.cuts // 4))):
+            if f"{case.id}/cut/errno/{index}" in ctx.done:
+                continue
+            if ctx.expired():
+                ctx.leave_out(case, "errno")
+                continue
+            plans[number, index] = plan
+            order = recording_order(order_of(ctx.seed, case, 1), plan)
+            limit_s = time_limit_s(order) + _SPARE_S
+            calls.append(Call(carry_out, (order, ctx.executor.canonical_base), (number, index), limit_s))
+    for outcome in ctx.executor.run(calls):
+        number, index = outcome.key
+        _keep_failed(ctx, cases[number], outcome, plans[number, index], _place(number, 5_000 + index))
+
+
+def _keep_failed(ctx: Context, case: Case, outcome: Outcome, plan: FaultPlan, place: int) -> None:
+    trial_id = f"{case.id}/cut/errno/{place % 5_000}"
+    failure = harness_failure(outcome)
+    if failure:
+        row = case.row("dialogue", trial_id, "broken", "errno")
+        ctx.record(msgspec.structs.replace(row, note=f"the harness failed: {failure}"))
+        return
+    seen: DialogueSeen = outcome.value
+    said = judge(case.invariants, recording_order(order_of(ctx.seed, case, 1), plan), seen)
+    observations = [
+        Observation(
+            violation=each,
+            fault_class="errno",
+            point=point_of(plan),
+            plan=plan,
+            runs=1,
+            tree=seen.lives[-1].tree,
+            dialogue=True,
+        )
+        for each in said.violations
+    ]
+    names = ctx.ledger.observe(case, observations, trial_id, place)
+    ctx.ledger.save(names)
+    row = case.row("dialogue", trial_id, said.verdict, "errno")
+    ctx.record(
+        msgspec.structs.replace(
+            row,
+            crash_point=point_of(plan),
+            findings=names,
+            engine="dialogue",
+            wall_ms=seen.wall_ms,
+            cpu_ms=seen.cpu_ms,
+            note=said.note,
+        )
+    )
 
 
 def _prove(ctx: Context, by_id: Mapping[str, Case]) -> None:

@@ -78,7 +78,7 @@ def answer_of(record: ReplayRecord, case: Case, said: list[Said]) -> Answered:
         return Answered("CHANGED", len(whole), 0, f"CHANGED: {record.invariant} was not measured: {silent[0]}")
     if record.plan.faults:
         text = (
-            f"CHANGED: {spell_rate(0, times)}, killed there every time; what it does up to there differs by chance"
+            f"CHANGED: {spell_rate(0, times)}, struck there every time; what it does up to there differs by chance"
         )
         return Answered("CHANGED", times, 0, text)
     if all(life.exit == "graceful" and len(life.prompt) == 1 for life in case.dialogue.lives):

@@ -401,6 +401,8 @@ def _case(
     reason = subject.not_available or ("" if talks == bool(part.dialogue) else _TALKS_ONLY if talks else _SILENT)
     if reason:
         return Unmeasured(what=subject.label, reason=reason)
+    if part.cuts and (reason := engine("ptrace").available()):
+        return Unmeasured(what=subject.label, reason=f"a life is recorded by the ptrace engine: {reason}")
     if part.dialogue:
         if reason := why_silent(part, subject):
             return Unmeasured(what=f"{subject.label}, {part.name}", reason=reason)

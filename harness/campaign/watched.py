@@ -49,8 +49,11 @@ class Watched:
         detail = recording.ending_detail
         if recording.differences:
             detail = "was not recorded faithfully: " + "; ".join(recording.differences[:2])
+        missed = not recording.delivered and bool(plan.faults) and recording.ending == "exited"
+        if missed:
+            detail = f"ended before {getattr(plan.faults[0], 'at', '')}"
         return Session(
-            ending="limit" if recording.differences else recording.ending,
+            ending="limit" if recording.differences or missed else recording.ending,
             final=recording.final,
             exit_code=recording.exit_code,
             signal=recording.signal,

@@ -155,7 +155,7 @@ def compile_scenario(shown: str, tables: dict[str, object], path: str = "") -> S
     if life and parsed.workload.instances > 1:
         raise ManifestError(f"{shown}: [workload] instances: with [[life]] tables each life says its own")
     fields = {name: getattr(section, name) for name in section.__struct_fields__}
-    if dialogue and section.faults and not (section.cuts and set(section.faults) <= {*OF_CUTS, "power"}):
+    if dialogue and section.faults and not (section.cuts and set(section.faults) <= {*OF_CUTS, "errno", "power"}):
         raise ManifestError(
             f"{shown}: [scenario] faults: how the lives of a dialogue end stands with each [[life]]"
         )
@@ -169,6 +169,10 @@ def compile_scenario(shown: str, tables: dict[str, object], path: str = "") -> S
             shown, _tables_of_parts(tables), os.path.dirname(path), compile_scenario, section.seed
         )
     turns = compile_turns(shown, parsed.api, parsed.turn)
+    if section.cuts and section.dialogues:
+        raise ManifestError(
+            f"{shown}: [scenario] cuts: a life that is recorded is not held {section.dialogues} times"
+        )
     if section.cuts and (wrong := problem_of_cuts(dialogue, turns)):
         raise ManifestError(f"{shown}: [scenario] cuts: {wrong}")
     return Scenario(

@@ -27,8 +27,8 @@ it held when the run began."""
 class CrashPoint(msgspec.Struct, frozen=True, kw_only=True):
     """The ``occurrence``-th (from 1) ``operation`` on a path of ``role`` by process ``actor``; then the phase.
 
-    ``bytes`` counts the bytes that land when ``phase`` is ``torn``. ``role`` is empty for operations without a
-    path. ``actor`` is a process label (``p0``).
+    ``bytes`` counts the bytes that land when ``phase`` is ``torn``; below 0, those at the end that do not. ``role`` is
+    empty for operations without a path. ``actor`` is a process label (``p0``).
     """
 
     operation: str
@@ -39,7 +39,8 @@ class CrashPoint(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 0
 
     def __str__(self) -> str:
-        moment = f"torn after {self.bytes} bytes" if self.phase == "torn" else self.phase
+        landed = f"torn after {self.bytes} bytes" if self.bytes >= 0 else f"torn, {-self.bytes} bytes short"
+        moment = landed if self.phase == "torn" else self.phase
         place = f" of {self.role}" if self.role else ""
         return f"{self.operation} #{self.occurrence}{place} by {self.actor}, {moment}"
 

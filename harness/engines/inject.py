@@ -86,8 +86,9 @@ class Injector:
                 return Decision(fault, errno=fault.errno)
             if fault.at.phase == "before":
                 return Decision(fault)
-            if fault.at.phase == "torn" and 0 < fault.at.bytes < cuttable:
-                return Decision(fault, cut=fault.at.bytes)
+            cut = fault.at.bytes if fault.at.bytes >= 0 else cuttable + fault.at.bytes
+            if fault.at.phase == "torn" and 0 < cut < cuttable:
+                return Decision(fault, cut=cut)
             if fault.at.phase == "torn" and fault.at.bytes == 0 and isinstance(fault, Kill):
                 return Decision(fault)
         return None

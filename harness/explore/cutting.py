@@ -80,8 +80,8 @@ def _grouped(
 
 def _struck_at(trace: Trace, places: Places, state: CrashState) -> CrashPoint | None:
     """Return where a run is struck to get this state: before the operation that would change it, where there is one."""
-    if state.phase == "torn":
-        return places.of(state.seq, "torn", state.bytes)[3]
+    if state.phase == "torn":  # of another run the same write may be longer, and its last byte is its last byte
+        return places.of(state.seq, "torn", -1 if state.fault_class == "short" else state.bytes)[3]
     points = [(op.seq, places.point(op.seq)) for op in trace.operations]
     for seq, point in points:
         if point is not None and (seq > state.seq or state.phase == "before"):

@@ -168,7 +168,7 @@ def _struck(finding: Finding, faults: tuple[Fault, ...], show: Show) -> str:
             action = "killed" if fault.signal == "SIGKILL" else f"stopped by {show(fault.signal)}"
             return f"when it is {action} at a random moment"
         if isinstance(fault, Short):
-            return f"when {place(fault.at, show)} is cut short after {fault.at.bytes:,} bytes" + (
+            return f"when {place(fault.at, show)} is cut {_length(fault.at)}" + (
                 " and it is killed there" if fault.kill else ""
             )
         if isinstance(fault, Errno):
@@ -198,6 +198,15 @@ def _start_on(damaged: Damaged, more: tuple[Fault, ...], show: Show) -> str:
         if isinstance(fault, Kill):
             return f"when its start on {what} is killed {moment(fault.at, show)}"
     return f"when it starts on {what}"
+
+
+def _length(point: CrashPoint) -> str:
+    """Return how far a short write got."""
+    if point.bytes == -1:
+        return "short of its last byte"
+    return (
+        f"short after {point.bytes:,} bytes" if point.bytes >= 0 else f"short of its last {-point.bytes:,} bytes"
+    )
 
 
 def moment(point: CrashPoint, show: Show) -> str:

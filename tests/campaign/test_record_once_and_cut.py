@@ -15,7 +15,7 @@ from harness.campaign.dialogues import judge, order_of
 from harness.campaign.dialoguing import carry_out, record_life, resume_each
 from harness.campaign.left_on_disk import of_files, without_acks
 from harness.campaign.observe import plan_for
-from harness.catalog import compile_subject, load_scenario, load_target
+from harness.catalog import ManifestError, compile_subject, load_scenario, load_target
 from harness.checks.dialogue_disk import what_matters
 from harness.core.api_script import Turn
 from harness.core.apply import replay
@@ -139,3 +139,23 @@ def test_what_files_are_judged_by_is_not_what_a_resume_is(tmp_path: Path) -> Non
         case_of("durable", tmp_path), invariants=frozenset({"S1", "M1", "B3", "T1", "G2"})
     )
     assert of_files(case).invariants == {"M1", "B3"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "word"),
+    [
+        ("cuts = 40", "cuts = 40\ndialogues = 3", "not held 3 times"),
+        ("cuts = 40", "cuts = -1", "between 0 and"),
+        ("cuts = 40", 'cuts = 40\nfaults = ["signal"]', "faults"),
+        ('session = "resume"', 'session = "continue"', "resume it"),
+    ],
+)
+def test_a_scenario_that_cannot_be_cut_is_refused_in_one_line(
+    before: str, after: str, word: str, tmp_path: Path
+) -> None:
+    shipped = Path(load_scenario("resumed_cuts").path).read_text(encoding="utf-8")
+    mine = tmp_path / "mine.toml"
+    mine.write_text(shipped.replace(before, after, 1), encoding="utf-8")
+    with pytest.raises(ManifestError, match=word) as refused:
+        load_scenario(str(mine))
+    assert "\n" not in str(refused.value)

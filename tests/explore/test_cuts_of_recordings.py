@@ -46,7 +46,7 @@ def test_each_state_is_one_cut_and_its_last_moment_owes_the_most() -> None:
     assert [state.acked for state in first.states] == [0, 0, 0, 1, 1]
     assert str(first.point) == "write #2 of log by p0, before"
     assert str(second.point) == "mkdir #1 of d<n> by p0, after" or "after" in str(second.point)
-    assert str(short[0].point) == "write #1 of log by p0, torn after 8 bytes"
+    assert str(short[0].point) == "write #1 of log by p0, torn, 1 bytes short"
 
 
 def test_where_nothing_matters_nothing_is_cut() -> None:
