@@ -307,3 +307,18 @@ def test_a_tracer_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     assert survivors(mark, 5.0) == set()
+
+
+def test_who_brings_a_module_of_its_own_is_started_cold(bench: Workspace, forked: ForkingPtraceEngine) -> None:
+    """A copy that the program puts before the interpreter's: what is preloaded would be the other one."""
+    copies = os.path.join(os.path.dirname(bench.base), "copies")
+    os.mkdir(copies)
+    Path(copies, "shelve.py").write_text("WHOSE = 'its own'")
+    program = os.path.join(copies, "..", "brings.py")
+    Path(program).write_text(
+        f"import os, sys\nsys.path.insert(0, {copies!r})\nimport shelve\nprint(getattr(shelve, 'WHOSE', 'shared'))\n"
+    )
+    for plan in (NO_FAULTS, ANY):
+        ran = forked.run(spec_of(bench, program), plan)
+        assert (ran.engine, ran.why_cold) == ("ptrace", "it changes where its modules come from")
+        assert ran.stdout_tail == b"its own\n"
