@@ -20,7 +20,7 @@ from harness.campaign.errors import judge_error_run as judge_plain_run
 from harness.campaign.executor import Call
 from harness.campaign.programs import Examined, ExamineRequest, run_and_examine
 from harness.campaign.proof import engine_for
-from harness.campaign.readers import UNINTERRUPTED, telling_orders, torn_orders
+from harness.campaign.readers import UNINTERRUPTED, gone_orders, telling_orders, torn_orders
 from harness.campaign.simplifying import simplify_order
 from harness.campaign.streams import stream
 from harness.campaign.trials import Result, Trial, broken_row, harness_failure
@@ -186,6 +186,7 @@ def _before_readers(
     first, recordings = tried([UNINTERRUPTED])
     known = [order for each in recordings for order in telling_orders(measured, each)]
     pieces = [order for each in recordings for order in torn_orders(measured, each)]
+    pieces += [order for each in recordings for order in gone_orders(measured, each)]
     batches = [known] if known else [pieces[begin : begin + BATCH] for begin in range(0, len(pieces), BATCH)]
     for batch in batches:
         first = first or tried(batch)[0]

@@ -340,7 +340,7 @@ def leave(code: int) -> None:
         if name not in LOADED or name == "__main__":
             module = sys.modules.pop(name)
             if isinstance(module, type(sys)):
-                module.__dict__.clear()
+                _empty(module.__dict__)
     gc.collect()
     for item in gc.get_objects():  # what is frozen is not among them
         if isinstance(item, (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)):
@@ -352,6 +352,14 @@ def leave(code: int) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     os._exit(code)
+
+
+def _empty(names: "dict[str, typing.Any]") -> None:
+    """Let go of what a module holds, as an interpreter does: names stay, for finalizers that look at them."""
+    for hidden in (True, False):
+        for name in list(names):
+            if name != "__builtins__" and (name[:1] == "_" and name[1:2] != "_") is hidden:
+                names[name] = None
 
 
 def become(order: "dict[str, typing.Any]", program: "typing.Any") -> None:
