@@ -152,7 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made = [item for item in found if "ratio" in item]
     rare = [item["ratio"] for item in made if item["rate"] <= RARE]
     median = statistics.median(rare) if rare else None
-    holds = all(item["within"] for item in made) and (median is None or median >= LEAST_RATIO)
+    rare_enough = median >= LEAST_RATIO if median is not None else bool(given.targets != VULNERABLE)
+    holds = bool(made) and all(item["within"] for item in made) and rare_enough
     if given.json:
         print(json.dumps({"writers": found, "median_ratio_of_the_rare": median, "load": os.getloadavg()[0]}))
     else:

@@ -37,6 +37,8 @@ from harness.sandbox.workspace import Workspace
 
 LEAST_INSIDE = 0.8
 TIMED_AGAIN = 5
+LEAST_KILLS = 50
+"""With fewer kills nearly every rate lies in the interval: nothing is shown by that."""
 
 
 def vulnerable() -> list[str]:
@@ -160,12 +162,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(_line(found[-1]), flush=True)
     counted = [item for item in found if item.get("violated_states")]
     inside, beside = (sum(item[key] for item in counted) for key in ("inside", "inside_beside"))
-    holds = bool(counted) and inside >= LEAST_INSIDE * len(counted)
+    enough = given.kills >= LEAST_KILLS
+    holds = enough and bool(counted) and inside >= LEAST_INSIDE * len(counted)
     if given.json:
         print(json.dumps({"writers": found, "inside": inside, "beside": beside, "counted": len(counted)}))
     else:
         print(f"inside: {inside} of {len(counted)} (beside: {beside}); bar {LEAST_INSIDE:.0%}")
-        print("the bar holds" if holds else "the bar is missed")
+        print("the bar holds" if holds else "the bar is missed" if enough else "too few kills for the bar")
     return 0 if holds else 1
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from harness.campaign.context import Measured
 from harness.catalog import parse_listing
-from harness.checks import ABSENT, judge_listing, judge_reads, list_sessions, read_of
+from harness.checks import ABSENT, GONE, judge_listing, judge_reads, list_sessions, read_of
 from harness.checks.reading import Read
 from harness.core.apply import apply
 from harness.core.operation import Ack, AnyOperation, Write
@@ -42,10 +42,13 @@ def exact_reads(measured: Measured) -> bool:
 def reads_violations(measured: Measured, recording: Recording) -> tuple[Violation, ...]:
     """Return what is wrong with what the readers of a run have read."""
     expectation = measured.expectation
-    reads = {
-        path: [ABSENT if data is None else read_of(data, expectation) for data in each]
-        for path, each in recording.reads.items()
-    }
+    reads: dict[str, list[Read]] = {}
+    for path, each in recording.reads.items():
+        absent, reads[path] = ABSENT, []
+        for data in each:
+            reads[path].append(absent if data is None else read_of(data, expectation))
+            if data is not None and recording.spec.readers == 1:  # of several nobody knows who came first
+                absent = GONE
     return _judged(measured, reads)
 
 
@@ -113,6 +116,42 @@ def torn_orders(measured: Measured, recording: Recording) -> Iterator[Prefix]:
     before = [label for label in decisions[:at] if strand_of(label) != reader]
     for steps in range(1, STEPS + 1):
         yield Prefix(begin=schedule_of([*before, *[reader] * steps, decisions[at], reader]))
+
+
+def gone_orders(measured: Measured, recording: Recording) -> Iterator[Prefix]:
+    """Yield orders in which a reader has a document, and finds it gone when it opens it again.
+
+    As with pieces, how many operations it needs until it has it is tried.
+    """
+    trace, scheduled = recording.trace, recording.scheduled
+    if trace is None or scheduled is None or scheduled.problem or recording.spec.readers != 1:
+        return
+    there, gone = _vanishing(measured, recording)
+    if gone < 0:
+        return
+    reader = thread_label(1, 0)
+
+    def writers(seq: int) -> list[str]:
+        made = sum(done <= seq for done in scheduled.done)
+        return [label for label in scheduled.schedule.decisions[:made] if strand_of(label) != reader]
+
+    first, whole = writers(there), writers(gone)
+    for steps in range(1, STEPS + 1):
+        yield Prefix(begin=schedule_of([*first, *[reader] * steps, *whole[len(first) :], reader]))
+
+
+def _vanishing(measured: Measured, recording: Recording) -> tuple[int, int]:
+    """Return the operation behind which a document is there first, and that behind which it is gone; -1 without one."""
+    trace, expectation = recording.trace, measured.expectation
+    assert trace is not None
+    there = {path: -1 for path in expectation.histories if isinstance(trace.start.node_at(path), File)}
+    for op, _, tree in steps_of(trace):
+        for path in expectation.histories:
+            if isinstance(tree.node_at(path), File):
+                there.setdefault(path, op.seq)
+            elif there.get(path, -1) >= 0 and _judged(measured, {path: [GONE]}):
+                return there[path], op.seq
+    return -1, -1
 
 
 def _tearing(measured: Measured, recording: Recording) -> Iterator[int]:

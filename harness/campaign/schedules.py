@@ -20,7 +20,7 @@ from harness.campaign.errors import judge_error_run as judge_plain_run
 from harness.campaign.executor import Call
 from harness.campaign.programs import Examined, ExamineRequest, run_and_examine
 from harness.campaign.proof import engine_for
-from harness.campaign.readers import UNINTERRUPTED, telling_orders, torn_orders
+from harness.campaign.readers import UNINTERRUPTED, gone_orders, telling_orders, torn_orders
 from harness.campaign.simplifying import simplify_order
 from harness.campaign.streams import stream
 from harness.campaign.trials import Result, Trial, broken_row, harness_failure
@@ -39,6 +39,8 @@ PREEMPTIONS = 2
 BATCH = 4
 """Schedules that are tried before it is looked whether one of them found something; whatever the number of workers."""
 
+_SLEPT = "somebody slept for a time while others went on, which is not waited for"
+
 
 class ScheduleSearch:
     """What to try next, given what the runs so far have shown.
@@ -55,6 +57,7 @@ class ScheduleSearch:
         self._index = 0
         self._steps = self._strands = 0
         self._systematic = Systematic(PREEMPTIONS)
+        self._slept = False
 
     def orders(self, count: int) -> Iterator[AnySchedule]:
         """Yield the next schedules, fewer than ``count`` where no more are known before these have run."""
@@ -83,6 +86,7 @@ class ScheduleSearch:
         """Take what a run showed. One that did not follow its prefix shows nothing of what lies behind it."""
         self.given += given
         self.tried += not given
+        self._slept = self._slept or scheduled.slept
         self._steps = max(self._steps, contended(scheduled.offered), 1)
         self._strands = max(self._strands, strands(scheduled.offered))
         if isinstance(order, Prefix) and not scheduled.problem:
@@ -95,6 +99,9 @@ class ScheduleSearch:
             known = f"; {left:,} more are known and not tried" if left else ", all there are"
             if self._systematic.unsteady:  # a thread was not yet there, or not at rest, when others were let go on
                 known = f"; {left:,} more are known, and after the same decisions others waited: there may be more"
+            elif self._slept:  # what wakes later meets nothing of what went on meanwhile
+                known = f"; {left:,} more are known and not tried" if left else ""
+                known += f"; {_SLEPT}: there may be more"
             orders = _count(self.tried, "interleaving of file operations", "interleavings of file operations")
             return f"{orders} with at most {PREEMPTIONS} preemptions{known}"
         text = _count(self.tried, f"schedule by {self.policy}", f"schedules by {self.policy}")
@@ -107,6 +114,7 @@ class ScheduleSearch:
         if self.policy == "pct":
             bound = pct_bound(self._strands, self._steps, DEPTH)
             text += f"; the first is a random walk, each other meets a bug of depth {DEPTH} with p ≥ {bound:.2g}"
+            text += f" among those who were there: {_SLEPT}" if self._slept else ""
         return text
 
 
@@ -178,6 +186,7 @@ def _before_readers(
     first, recordings = tried([UNINTERRUPTED])
     known = [order for each in recordings for order in telling_orders(measured, each)]
     pieces = [order for each in recordings for order in torn_orders(measured, each)]
+    pieces += [order for each in recordings for order in gone_orders(measured, each)]
     batches = [known] if known else [pieces[begin : begin + BATCH] for begin in range(0, len(pieces), BATCH)]
     for batch in batches:
         first = first or tried(batch)[0]

@@ -33,7 +33,7 @@ from harness.checks.listing import judge_listing, list_sessions, sessions_to_res
 from harness.checks.messages_api import ApiError, validate
 from harness.checks.outcome import judge_outcome, unsteady_roles
 from harness.checks.paths import path_key, same_path
-from harness.checks.reading import ABSENT, Read, judge_reads, read_of
+from harness.checks.reading import ABSENT, GONE, Read, judge_reads, read_of
 from harness.checks.recovery import LossReport, judge_recovery
 from harness.checks.repairing import judge_cut_repair
 from harness.checks.resume_invariants import ResumeOutcome, resume_outcome
@@ -60,6 +60,7 @@ FAMILIES = (
 __all__ = [
     "ABSENT",
     "FORMATS",
+    "GONE",
     "INVARIANTS",
     "ApiError",
     "Bindings",

@@ -3,7 +3,9 @@
 The reader is a tool of the scenario: it opens the same documents while the target writes, and reports each read as a
 value. This module judges them; it reads nothing.
 
-Non-goals: the order of reads. A reader may be slow, so an older version after a newer one proves nothing.
+Non-goals: the order of reads. A reader may be slow, so an older version after a newer one proves nothing; but to open
+is one moment, so a document that was absent at the start alone, and that one reader has opened, is not gone when it
+opens it again.
 """
 
 from __future__ import annotations
@@ -26,10 +28,14 @@ class Read(NamedTuple):
     digest: bytes | None
     size: int = 0
     parses: bool = False
+    was_there: bool = False
+    """Whether the same reader had opened it before: what is gone then has been there."""
 
 
 ABSENT = Read(None)
 """The reader found no file of that name."""
+GONE = Read(None, was_there=True)
+"""The reader found no file of a name that it had opened before."""
 
 
 def read_of(data: bytes, expectation: Expectation) -> Read:
@@ -94,7 +100,8 @@ def _damage(view: ReadsView, path: str, read: Read, binding: FileBinding) -> Dam
     document = view.expectation.documents.get(view.expectation.key_of(path))
     if document is None:
         return None
-    if document.index(read.digest) >= 0:
+    index = document.index(read.digest)
+    if index > 0 or (index == 0 and not read.was_there):
         return None
     if read.digest is None:
         return "missing"

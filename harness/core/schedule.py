@@ -114,9 +114,12 @@ class Scheduled(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a schedule: the decisions made, who waited at each, and how many operations were done before it.
 
     ``problem``: why the run did not follow it to its end (another actor came, nobody could go on); empty if it did.
+    ``slept``: somebody was in a timed sleep while others were decided between. Nobody waits for the end of one, so
+    such an actor meets only what is left when it wakes.
     """
 
     schedule: Schedule
     offered: tuple[tuple[str, ...], ...] = ()
     done: tuple[int, ...] = ()
     problem: str = ""
+    slept: bool = False

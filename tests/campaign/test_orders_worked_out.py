@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harness.campaign.context import Case, Measured
 from harness.campaign.crossing import Cause, explore_order
-from harness.campaign.readers import telling_orders, torn_orders
+from harness.campaign.readers import gone_orders, telling_orders, torn_orders
 from harness.campaign.work import Explored, Judged
 from harness.catalog import Subject
 from harness.checks import FileBinding
@@ -165,3 +165,26 @@ def test_a_reader_of_pieces_is_interrupted_by_a_write_over_them(size: int, renam
     if found:
         write = max(op.seq for op in script.trace().operations if op.kind == "write")
         assert found[2] == Prefix(begin=schedule_of(["p2"] * write + ["p1"] * 3 + ["p2", "p1"]))
+
+
+@pytest.mark.parametrize(("removed", "orders"), [(True, 12), (False, 0)])
+def test_a_reader_that_had_a_document_is_put_where_it_is_gone(removed: bool, orders: int) -> None:
+    script = Script()
+    script.replace("notes.json", notes("a"))
+    script.ack("a")
+    first = max(op.seq for op in script.trace().operations if op.kind == "rename")
+    fd = script.open("notes.json.tmp", truncate=True)
+    script.write(fd, notes("b"))
+    script.close(fd)
+    if removed:
+        script.unlink("notes.json")
+    at = len(script.trace().operations)
+    script.rename("notes.json.tmp", "notes.json")
+    script.ack("b")
+    operations = len(script.trace().operations)
+    recording = recording_of(script, ("p2",) * operations, done=tuple(range(operations)))
+    found = list(gone_orders(measured_of(recording), recording))
+    assert len(found) == orders
+    if found:
+        others = ["p2"] * (at - first - 1)
+        assert found[2] == Prefix(begin=schedule_of(["p2"] * (first + 1) + ["p1"] * 3 + [*others, "p1"]))

@@ -64,6 +64,17 @@ def test_systematic_begins_with_nobody_interrupted_and_ends() -> None:
     assert search.spelt() == "2 interleavings of file operations with at most 2 preemptions, all there are"
 
 
+@pytest.mark.parametrize("policy", ["systematic", "pct"])
+def test_who_slept_while_others_went_on_is_said(policy: str) -> None:
+    """An actor that wakes when the others are through meets nobody: that was all there was to see, not all there is."""
+    search = ScheduleSearch(policy, 1, "mine/racing")
+    (order,) = search.orders(1)
+    one_by_one = (("p0",), ("p1",))
+    search.ran(order, Scheduled(schedule=schedule_of(("p0", "p1")), offered=one_by_one, slept=True))
+    assert ", all there are" not in search.spelt()
+    assert "somebody slept" in search.spelt()
+
+
 def test_a_search_has_to_be_asked_for_and_brings_its_class(tmp_path: Path) -> None:
     workspace = Workspace(str(tmp_path / "base"))
 

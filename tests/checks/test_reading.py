@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trees import DOCUMENT, LOG, document_run, log_run
 
-from harness.checks import ABSENT, Expectation, judge_reads, read_of
+from harness.checks import ABSENT, GONE, Expectation, judge_reads, read_of
 from harness.explore.script import Script
 
 PATH = "state.json"
@@ -42,6 +42,17 @@ def test_m2_a_document_that_was_there_at_the_start_is_never_absent() -> None:
     script.replace(PATH, version(2))
     expectation = Expectation.from_trace(script.trace(), (DOCUMENT,))
     assert wrong(None, expectation=expectation) == ["missing"]
+
+
+def test_m2_what_a_reader_had_is_not_gone_when_it_opens_it_again() -> None:
+    """Absent before its first version is no excuse: who had it open once has it behind that."""
+    (found,) = judge_reads({PATH: [ABSENT, read_of(version(1), EXPECTED), GONE]}, EXPECTED)
+    assert (found.damage, found.message) == ("missing", "1 of 3 reads saw a third version, of 0 bytes")
+    script = Script()
+    script.replace(PATH, version(1))
+    script.unlink(PATH)
+    removed = Expectation.from_trace(script.trace(), (DOCUMENT,))
+    assert judge_reads({PATH: [read_of(version(1), removed), GONE]}, removed) == ()
 
 
 def test_m2_versions_of_writers_that_interleave() -> None:

@@ -307,3 +307,57 @@ def test_a_tracer_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     assert survivors(mark, 5.0) == set()
+
+
+def test_who_brings_a_module_of_its_own_is_started_cold(bench: Workspace, forked: ForkingPtraceEngine) -> None:
+    """A copy that the program puts before the interpreter's: what is preloaded would be the other one."""
+    copies = os.path.join(os.path.dirname(bench.base), "copies")
+    os.mkdir(copies)
+    Path(copies, "shelve.py").write_text("WHOSE = 'its own'")
+    program = os.path.join(copies, "..", "brings.py")
+    Path(program).write_text(
+        f"import os, sys\nsys.path.insert(0, {copies!r})\nimport shelve\nprint(getattr(shelve, 'WHOSE', 'shared'))\n"
+    )
+    for plan in (NO_FAULTS, ANY):
+        ran = forked.run(spec_of(bench, program), plan)
+        assert (ran.engine, ran.why_cold) == ("ptrace", "it changes where its modules come from")
+        assert ran.stdout_tail == b"its own\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "print(__builtins__.__name__, __cached__, sorted(each for each in dir() if each < '__d'))",
+        "import multiprocessing\nif __name__ == '__main__':\n    multiprocessing.set_start_method('spawn')\n"
+        "    kid = multiprocessing.Process(target=print, args=('kid',))\n    kid.start()\n    kid.join()",
+    ],
+    ids=["names", "finalizers"],
+)
+def test_a_fork_says_and_leaves_what_a_cold_start_does(
+    bench: Workspace, forked: ForkingPtraceEngine, code: str
+) -> None:
+    program = os.path.join(os.path.dirname(bench.base), "says.py")
+    Path(program).write_text("from __future__ import annotations\n" + code)
+    warm, cold = both(bench, forked, spec_of(bench, program), NO_FAULTS)
+    assert (warm.exit_code, warm.stderr_tail) == (0, b"") == (cold.exit_code, cold.stderr_tail)
+    assert warm.stdout_tail.replace(b"'__annotations__', ", b"") == cold.stdout_tail.replace(
+        b"'__annotations__', ", b""
+    )
+
+
+def test_whoever_slept_when_others_were_decided_between_is_noted(
+    bench: Workspace, forked: ForkingPtraceEngine
+) -> None:
+    """What it could have met is not met: it wakes when they are through."""
+    program = os.path.join(os.path.dirname(bench.base), "late.py")
+    writes = "open(os.path.join(sys.argv[1], name), 'w').close()"
+    for waits in ("time.sleep(0.3)", "threading.Event().wait(0.3)", "pass"):
+        Path(program).write_text(
+            "import os, sys, threading, time\n"
+            f"def late(name):\n    {waits}\n    {writes}\n"
+            "thread = threading.Thread(target=late, args=('a',))\n"
+            f"thread.start()\nfor name in 'bc':\n    {writes}\nthread.join()\n"
+        )
+        scheduled = forked.run(spec_of(bench, program), ANY).scheduled
+        assert scheduled is not None and not scheduled.problem
+        assert scheduled.slept is (waits != "pass")

@@ -12,11 +12,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.core.run import RunSpec
+from harness.core.run import Recording, RunSpec
 from harness.core.timing import TimedCalls
 from harness.engines import engine
-from harness.engines.shim import launch
-from harness.engines.shim.clock import notes_of, timed_calls
+from harness.engines.shim import clock, launch
+from harness.engines.shim.clock import notes_of, read_calls, timed_calls
 from harness.explore.exposure import missing, steps_of
 from harness.sandbox.workspace import Workspace
 
@@ -149,3 +149,47 @@ def test_a_record_that_was_cut_off_is_left_out() -> None:
     (note, again) = notes_of(data + data + data[:-1])
     assert note == again
     assert (note.pid, note.spent, note.began, note.ended, note.marks, note.kind) == (7, 5, 10, 20, "a", "close")
+
+
+CLOSES = """
+import os, sys
+os.closerange(3, 1 << 16)
+"""
+TAKES = """
+import os, sys
+taken = os.open(os.path.join(sys.argv[1], "log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+for each in os.listdir("/proc/self/fd"):
+    if int(each) > 2 and int(each) != taken and os.path.exists("/proc/self/fd/" + each):
+        os.dup2(taken, int(each))
+"""
+WRITES = """
+with open(os.path.join(sys.argv[1], "a.json"), "w") as stream:
+    stream.write("text")
+"""
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("before", [CLOSES, TAKES], ids=["closes", "takes"])
+def test_a_program_that_closes_what_it_did_not_open_runs_on(
+    bench: Workspace, tmp_path: Path, before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As daemons do: nothing is written into a file of its own, and its next operation does not fail."""
+    runs: list[Recording] = []
+
+    def read(spec: RunSpec, recording: Recording, data: bytes, begun_ns: int) -> TimedCalls:
+        runs.append(recording)
+        return read_calls(spec, recording, data, begun_ns)
+
+    monkeypatch.setattr(clock, "read_calls", read)
+    program = tmp_path / "closes.py"
+    program.write_text(before + WRITES)
+    spec = RunSpec(
+        argv=(sys.executable, str(program), bench.root),
+        root=bench.root,
+        cwd=bench.cwd,
+        environment=bench.environment(),
+    )
+    timed_calls(spec)
+    assert (runs[0].exit_code, runs[0].stderr_tail) == (0, b"")
+    sizes = {path: os.stat(os.path.join(bench.root, path)).st_size for path in os.listdir(bench.root)}
+    assert sizes == ({"a.json": 4} if before is CLOSES else {"a.json": 4, "log": 0})

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.engines.ptrace.stillness import Eyes, is_asleep
+from harness.engines.ptrace.stillness import Eyes, is_asleep, sleeps_for_a_time
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(sys.platform != "linux", reason="/proc of Linux")]
 
@@ -95,3 +95,28 @@ def _below(pid: int) -> bytes:
             return stream.read()
     except (OSError, IndexError):
         return b""
+
+
+@pytest.mark.parametrize(
+    ("code", "timed"),
+    [
+        ("import time; time.sleep(60)", True),
+        ("import select; select.select([], [], [], 60)", True),
+        ("import select; select.poll().poll(60000)", True),
+        ("import select; select.epoll().poll(60)", True),
+        ("import threading; threading.Event().wait(60)", True),
+        ("import threading; threading.Event().wait()", False),
+        ("import select; select.poll().poll()", False),
+        ("import select; select.epoll().poll()", False),
+        ("import signal; signal.pause()", False),
+        ("import threading; lock = threading.Lock(); lock.acquire(); lock.acquire()", False),
+    ],
+)
+def test_who_waits_for_a_time_is_told_from_who_waits_for_somebody(eyes: Eyes, code: str, timed: bool) -> None:
+    process = subprocess.Popen([sys.executable, "-c", f"print(flush=True); {code}"], stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout is not None and process.stdout.readline()
+        wait_for(lambda: is_asleep(eyes.state(process.pid)))
+        time.sleep(0.1)
+        assert sleeps_for_a_time(process.pid) is timed
+        process.kill()

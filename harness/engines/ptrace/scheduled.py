@@ -24,7 +24,7 @@ from harness.engines.calls.call import Call
 from harness.engines.ptrace import abi
 from harness.engines.ptrace.loop import Supervisor
 from harness.engines.ptrace.points import Point, Points
-from harness.engines.ptrace.stillness import Eyes, is_asleep, waits_for_a_lock
+from harness.engines.ptrace.stillness import Eyes, is_asleep, sleeps_for_a_time, waits_for_a_lock
 from harness.engines.ptrace.tracee import Thread
 from harness.engines.ptrace.watch import Watch
 from harness.explore.schedule import Scheduler
@@ -82,6 +82,8 @@ class ScheduledSupervisor(Supervisor):
         self._offered: list[tuple[str, ...]] = []
         self._done: list[int] = []
         self._problem = ""
+        self._slept = False
+        """Whether somebody was in a timed sleep when others were decided between."""
         self._killed = False
         """Whether a fault has ended the run: then nothing of its schedule was to come."""
         self._moved = self._decided = time.monotonic()
@@ -109,7 +111,8 @@ class ScheduledSupervisor(Supervisor):
         if not problem and not self._killed and isinstance(self._scheduler, Replay) and self._scheduler.left:
             problem = f"the run ended after {made} of {made + self._scheduler.left} decisions"
         schedule, offered = schedule_of(self._decisions), tuple(self._offered)
-        return Scheduled(schedule=schedule, offered=offered, done=tuple(self._done), problem=problem)
+        done = tuple(self._done)
+        return Scheduled(schedule=schedule, offered=offered, done=done, problem=problem, slept=self._slept)
 
     # -- holding --------------------------------------------------------------------------------------------
 
@@ -186,6 +189,7 @@ class ScheduledSupervisor(Supervisor):
         chosen = self._scheduler.choose(offered)
         if not chosen:
             return False
+        self._slept = self._slept or self._somebody_sleeps()
         self._decisions.append(chosen)
         self._offered.append(offered)
         self._done.append(len(self.watch.operations))
@@ -235,6 +239,12 @@ class ScheduledSupervisor(Supervisor):
             self._move()
             return False
         return True
+
+    def _somebody_sleeps(self) -> bool:
+        """Whether a thread that is not held waits for a time to pass: a search sees none of what it could have met."""
+        if not self._scheduler.patient:
+            return False
+        return any(sleeps_for_a_time(tid) for tid in self._threads if tid not in self._held)
 
     def _nobody_is_on_the_way(self, eyes: Eyes) -> bool:
         """Whether all who are not held sleep or spin, at one moment: none of them has run between two looks.

@@ -10,8 +10,20 @@ everybody, all of them slept at one moment.
 from __future__ import annotations
 
 import os
+import struct
+import time
 
 _LOCKS = {"202": "futex", "73": "flock", "72": "fcntl"}
+_SLEEPS = frozenset(("35", "230"))
+"""``nanosleep`` and ``clock_nanosleep``."""
+_TIMED_BY_ADDRESS = {"23": 5, "270": 5, "271": 3, "441": 4}
+"""``select``, ``pselect6``, ``ppoll``, ``epoll_pwait2``: which argument is where the timeout is, 0: for ever."""
+_TIMED_BY_NUMBER = {"7": 3, "232": 4, "281": 4}
+"""``poll``, ``epoll_wait``, ``epoll_pwait``: which argument is the timeout in milliseconds, for ever if negative."""
+_FUTEX, _FUTEX_COMMAND, _FUTEX_WAIT, _FUTEX_CLOCK_REALTIME = "202", 127, 0, 256
+_TIMESPEC = struct.Struct("qq")
+_LONG_NS = 10_000_000
+"""Who waits longer for a futex waits for a time: an interpreter lock is asked for every 5 ms."""
 _MOST_FILES = 200
 """Files of ``/proc`` that are kept open between looks, at most."""
 _READ_BYTES = 4096
@@ -110,3 +122,37 @@ def waits_for_a_lock(tid: int) -> str:
             return _LOCKS.get(stream.read().split()[0], "")
     except (OSError, IndexError):
         return ""
+
+
+def sleeps_for_a_time(tid: int) -> bool:
+    """Whether a thread is in a call that ends when a time has passed."""
+    try:
+        with open(f"/proc/{tid}/syscall", encoding="ascii") as stream:
+            words = stream.read().split()
+    except OSError:
+        return False
+    if len(words) < 7:
+        return False
+    if words[0] == _FUTEX:
+        return _waits_long(tid, int(words[2], 16), int(words[4], 16))
+    if words[0] in _TIMED_BY_NUMBER:
+        return 0 < int(words[_TIMED_BY_NUMBER[words[0]]], 16) & 0xFFFFFFFF < 1 << 31
+    if words[0] in _TIMED_BY_ADDRESS:
+        return int(words[_TIMED_BY_ADDRESS[words[0]]], 16) != 0
+    return words[0] in _SLEEPS
+
+
+def _waits_long(tid: int, operation: int, address: int) -> bool:
+    """Whether a futex is waited for until a time that is not at hand: an event or a timer, hardly a lock."""
+    if not address:
+        return False
+    try:
+        with open(f"/proc/{tid}/mem", "rb", buffering=0) as memory:
+            seconds, nanoseconds = _TIMESPEC.unpack(os.pread(memory.fileno(), _TIMESPEC.size, address))
+    except (OSError, struct.error):
+        return False
+    until: int = seconds * 1_000_000_000 + nanoseconds
+    if operation & _FUTEX_COMMAND == _FUTEX_WAIT:
+        return until > _LONG_NS
+    now = time.time_ns() if operation & _FUTEX_CLOCK_REALTIME else time.monotonic_ns()
+    return until - now > _LONG_NS

@@ -15,7 +15,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 def namespace(name: str) -> "dict[str, object]":
     """Put a fresh ``__main__`` in the place of this one and return its names."""
     main = type(sys)("__main__")
-    main.__dict__.update(__builtins__=__builtins__, __file__=name)
+    builtins = sys.modules[
+        "builtins"
+    ]  # the module, as in every __main__; what an imported module has is its dictionary
+    main.__dict__.update(__builtins__=builtins, __file__=name, __cached__=None)
     sys.modules["__main__"] = main
     return main.__dict__
 
@@ -31,7 +34,7 @@ def run(kind: str, what: str, rest: "list[str]", program: "typing.Any" = None) -
     if kind == "-c":
         sys.argv = ["-c", *rest]
         names = namespace("<string>")
-        del names["__file__"]
+        del names["__file__"], names["__cached__"]
         exec(program or compile(what, "<string>", "exec"), names)
         return
     sys.argv = [what, *rest]

@@ -32,6 +32,13 @@ _LENGTH = struct.Struct("<I")
 _REPORT = struct.Struct("ii")
 _VERSION = 2
 _NEVER = frozenset(("antigravity", "this", "__future__", "__main__"))
+_WHERE = frozenset(
+    [("sys", each) for each in ("path", "meta_path", "path_hooks", "modules")] + [("site", "addsitedir")]
+)
+"""What decides which module an import finds."""
+_CHANGES = frozenset(
+    ("append", "clear", "extend", "insert", "pop", "remove", "reverse", "setdefault", "sort", "update")
+)
 _MOST_MODULES = 500
 """Modules of the target that are looked at, at most."""
 _INTERRUPTED = -1
@@ -158,10 +165,14 @@ class Loader:
         self._seen: "set[str]" = set()
         self.shared: "list[str]" = []
         """The shared modules that are named in import statements."""
+        self.moves = False
+        """Whether one of the sources looks at where modules come from: it may have others in mind than the shared."""
 
     def look_at(self, source: bytes) -> None:
         """Collect what a source names, and what the target's own modules among that name."""
-        for name in _named(source):
+        tree = ast.parse(source)
+        self.moves = self.moves or _moves(tree)
+        for name in _named(tree):
             if name in self._seen or len(self._seen) > _MOST_MODULES:
                 continue
             self._seen.add(name)
@@ -222,10 +233,34 @@ def is_shared(name: str, beside: str) -> bool:
     return "site-packages" in origin or "dist-packages" in origin
 
 
-def _named(source: bytes) -> "list[str]":
+def _moves(tree: ast.AST) -> bool:
+    """Whether a source may change what an import finds: a copy of its own before the shared one, say."""
+    for node in ast.walk(tree):
+        changed: "list[ast.AST | None]" = []
+        called = isinstance(node, ast.Attribute) and node.attr in _CHANGES
+        if called or (isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load)):
+            changed = [node.value]  # type: ignore[attr-defined]
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):  # another name for it, or another one in its place
+            changed = [node.value, *(node.targets if isinstance(node, ast.Assign) else [node.target])]
+        elif isinstance(node, ast.AugAssign):
+            changed = [node.target]
+        elif isinstance(node, ast.ImportFrom) and any((node.module, each.name) in _WHERE for each in node.names):
+            return True
+        if any(_dotted(each) in _WHERE for each in changed) or _dotted(node) == ("site", "addsitedir"):
+            return True
+    return False
+
+
+def _dotted(node: "ast.AST | None") -> "tuple[str, str]":
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        return node.value.id, node.attr
+    return "", ""
+
+
+def _named(tree: ast.AST) -> "list[str]":
     """Return the modules that a source names in its import statements."""
     names = []
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
@@ -237,6 +272,8 @@ def preload(source: bytes, beside: str) -> str:
     """Import what the program will; return why that cannot be done, or ""."""
     loader = Loader(beside)
     loader.look_at(source)
+    if loader.moves and not asks_for_more(source):  # who asks knows what is loaded before
+        return "it changes where its modules come from"
     for name in loader.shared:
         try:
             __import__(name)
@@ -303,7 +340,7 @@ def leave(code: int) -> None:
         if name not in LOADED or name == "__main__":
             module = sys.modules.pop(name)
             if isinstance(module, type(sys)):
-                module.__dict__.clear()
+                _empty(module.__dict__)
     gc.collect()
     for item in gc.get_objects():  # what is frozen is not among them
         if isinstance(item, (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)):
@@ -315,6 +352,14 @@ def leave(code: int) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     os._exit(code)
+
+
+def _empty(names: "dict[str, typing.Any]") -> None:
+    """Let go of what a module holds, as an interpreter does: names stay, for finalizers that look at them."""
+    for hidden in (True, False):
+        for name in list(names):
+            if name != "__builtins__" and (name[:1] == "_" and name[1:2] != "_") is hidden:
+                names[name] = None
 
 
 def become(order: "dict[str, typing.Any]", program: "typing.Any") -> None:

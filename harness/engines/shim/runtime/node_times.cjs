@@ -41,7 +41,7 @@ if (address.startsWith('times:')) {
     if (payload) parts.push(NUL, payload);
     const whole = Buffer.concat(parts);
     whole.writeUInt32LE(whole.length - 4, 0);
-    through(() => pub.writeSync(file, whole));
+    try { through(() => pub.writeSync(file, whole)); } catch { file = -1; /* the program has closed it */ }
   }
   const bytes = (name) => (typeof name === 'string' ? Buffer.from(name) : Buffer.from(name.buffer ? name : String(name)));
   const place = (name) => {

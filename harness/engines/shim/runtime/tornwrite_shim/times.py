@@ -32,6 +32,7 @@ class Clock(Link):
         super().__init__()
         self._began = _now()
         self._file = -1
+        self._is: tuple[int, int] = (0, 0)
         self._spent = 0
         self._births = 0
 
@@ -49,6 +50,7 @@ class Clock(Link):
                 self.active = False  # whoever may not note its times runs on without
                 return
             self._file = _out_of_the_way(file)
+            self._is = self._which()
         else:
             self._births = 0
         self._log(b"", 0, 0, (b"hello", birth), b"")
@@ -123,4 +125,13 @@ class Clock(Link):
         data = head + b"\0".join(map(_encode, fields))
         if payload:
             data += b"\0" + payload
-        REAL["write"](self._file, _LENGTH.pack(len(data)) + data)
+        try:
+            if self._which() != self._is:
+                raise OSError  # it is a file of the program's own by now
+            REAL["write"](self._file, _LENGTH.pack(len(data)) + data)
+        except OSError:  # the program has closed what it did not open: it runs on, and nobody tells its times
+            self.active = False
+
+    def _which(self) -> tuple[int, int]:
+        info = REAL["fstat"](self._file)
+        return info.st_dev, info.st_ino
