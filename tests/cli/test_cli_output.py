@@ -164,7 +164,7 @@ def test_replays(here: Path) -> None:
     fixed = tornwrite("replay", "--json", token, *command, "good", "{dir}", cwd=here)
     assert (fixed.exit_code, fixed.result("replay")["answer"]) == (0, "FIXED")
     assert fixed.document["errors"] == [
-        "note: not the command and check this token was made for, or another --torn-tail or --instances"
+        "note: not the command and check this token was made for, or another --torn-tail, --instances or --readers"
     ]
     changed = tornwrite("replay", token, *command, "fails", "{dir}", cwd=here)
     assert changed.exit_code == 3
