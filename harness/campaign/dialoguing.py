@@ -363,7 +363,9 @@ class _Stage:
 def _problem(life: DialogueLife, told: Told, session: Session) -> str:
     """Return why a session says nothing."""
     undone = next(iter(told.moments[len(session.done) :]), "")
-    if session.ending in ("timeout", "limit"):
+    if session.ending == "limit":
+        return f"the client {session.ending_detail}"
+    if session.ending == "timeout":
         return f"the client {session.ending_detail}" + (f" before {undone}" if undone else "")
     if undone:
         return f"the client ended before {undone}"

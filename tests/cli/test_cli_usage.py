@@ -72,7 +72,7 @@ USAGE = [
     (("trace", "--", "python", "save.py"), ["{dir}"]),
     (("trace", "--jsn", "--", "python", "{dir}"), ["--jsn"]),
     (("trace", "--ack", "x", "--", "python", "{dir}"), ["--ack", "group named id"]),
-    (("run", "no-such-thing"), ["'no-such-thing'", "valid: ", "fork_session"]),
+    (("run", "no-such-thing"), ["'no-such-thing'", "valid: ", "claude_code"]),
     (("run", "fork_sesion"), ["'fork_sesion'", "did you mean 'fork_session'"]),
     (("run", "reference/bugy"), ["'bugy'", "did you mean 'buggy'"]),
     (("run", "reference/buggy@7"), ["buggy@7"]),
