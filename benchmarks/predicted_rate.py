@@ -127,9 +127,9 @@ def measure(selector: str, kills: int, workload: Workload) -> dict[str, Any]:
 def _line(item: dict[str, Any]) -> str:
     if "not_available" in item:
         return f"{item['target']}: not available: {item['not_available']}"
-    before, beside = (spell_prediction(msgspec.convert(item[key], Prediction)) for key in ("before", "beside"))
     if not item["violated_states"]:
         return f"{item['target']}: no state that a kill leaves is violated here; not counted"
+    before, beside = (spell_prediction(msgspec.convert(item[key], Prediction)) for key in ("before", "beside"))
     words = ["OUTSIDE", "inside"][item["inside"]], ["outside", "inside"][item["inside_beside"]]
     return (
         f"{item['target']}: {words[0]} (beside: {words[1]}) "
