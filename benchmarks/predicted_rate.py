@@ -54,7 +54,7 @@ def vulnerable() -> list[str]:
 def measured_case(
     selector: str, executor: Executor, workspace: Workspace, workload: Workload, kills: int
 ) -> Measured | str:
-    """Return the recorded and explored writer, or why it is not available."""
+    """Return the recorded and explored writer, or why it cannot be measured."""
     (selected,) = select([selector])
     subject = compile_subject(selected.target, selected.variant, workspace, workload, 1)
     if subject.not_available:
@@ -64,7 +64,7 @@ def measured_case(
         case = with_start(case, _call(executor, set_up, subject.spec, tuple(subject.setup)))
     explored = _call(executor, record_and_explore, "ptrace", case.subject.spec, explore_request(case))
     if problem := null_problem(explored.recording):
-        raise SystemExit(f"error: {case.id}: {problem[1]}")
+        return f"{problem[1]}, so there is nothing to kill"
     return Measured(case, explored)
 
 
@@ -126,7 +126,7 @@ def measure(selector: str, kills: int, workload: Workload) -> dict[str, Any]:
 
 def _line(item: dict[str, Any]) -> str:
     if "not_available" in item:
-        return f"{item['target']}: not available: {item['not_available']}"
+        return f"{item['target']}: not counted: {item['not_available']}"
     if not item["violated_states"]:
         return f"{item['target']}: no state that a kill leaves is violated here; not counted"
     before, beside = (spell_prediction(msgspec.convert(item[key], Prediction)) for key in ("before", "beside"))
