@@ -18,6 +18,7 @@ from harness.campaign.context import Case
 from harness.campaign.observe import UNATTRIBUTED
 from harness.checks import INVARIANTS
 from harness.checks.dialogue import DIALOGUE_ROWS
+from harness.core.dialogue import SEPARATOR
 from harness.core.fault import FaultClass
 from harness.core.verdict import Finding, TrialRow, Verdict, worst
 
@@ -236,7 +237,7 @@ def case_result(
         timed_inconclusive=sum(row.verdict == "inconclusive" for row in timed),
         part=case.part,
         story=case.story,
-        dialogue=case.subject.variant.partition(":")[2] if _talks(case) else "",
+        dialogue=case.subject.variant.partition(SEPARATOR)[2] if _talks(case) else "",
         faults=case.faults,
         invariants=tuple(sorted(case.invariants or INVARIANTS)),
     )

@@ -14,12 +14,11 @@ from harness.catalog import Scenario, Subject, compile_subject, load_scenario, l
 from harness.catalog.api_script import script_of
 from harness.catalog.profiles import DEFAULT_PROFILES, load_profiles
 from harness.catalog.since import Known, known_verdict
+from harness.core.dialogue import SEPARATOR
 from harness.engines.screen import why_unavailable
 from harness.sandbox.workspace import Workspace
 
 DEFAULT_DIALOGUES = 15
-SEPARATOR = ":"
-"""Between a variant and the dialogue that a case holds with it."""
 CONTROL_TARGET = "stand_in_client"
 _CONTROL_SCENARIO = "resumed_client"
 _CONTROLS: tuple[tuple[str, Control], ...] = (("durable", "must_hold"), ("lossy", "must_violate"))

@@ -16,7 +16,7 @@ import msgspec
 from harness.campaign.context import Case, Context, case_id
 from harness.campaign.dialoguing import DialogueOrder, carry_out, time_limit_s
 from harness.campaign.executor import Call, Outcome
-from harness.campaign.observe import DIALOGUE, Observation
+from harness.campaign.observe import Observation
 from harness.campaign.streams import stream
 from harness.campaign.token import ReplayRecord, TokenError, encode
 from harness.campaign.trials import harness_failure
@@ -26,7 +26,7 @@ from harness.checks.dialogue_index import ROW as INDEX_ROW
 from harness.checks.dialogue_index import wrong_in_index
 from harness.core.dialogue import DialogueSeen, quiet, undisturbed
 from harness.core.fault import FaultClass, FaultPlan
-from harness.core.verdict import Confirmation, Finding, TrialRow, Verdict, Violation
+from harness.core.verdict import DIALOGUE, Confirmation, Finding, TrialRow, Verdict, Violation
 
 _SPARE_S = 30.0
 

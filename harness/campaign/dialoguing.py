@@ -25,9 +25,8 @@ from harness.campaign.telling import IDLE, LISTED, RESULT, Told, streams, told
 from harness.campaign.watched import Watched
 from harness.catalog.headless import Headless, at_api
 from harness.catalog.terminal import InTerminal
-from harness.checks.dialogue import hash_of
 from harness.checks.dialogue_disk import find_transcript
-from harness.core.api_log import EndLine, GateLine, LogLine, RequestLine
+from harness.core.api_log import EndLine, GateLine, LogLine, RequestLine, hash_of
 from harness.core.api_script import MCP_TOOLS, ApiScript
 from harness.core.content import content_of
 from harness.core.dialogue import ClientSeen, DialogueLife, DialogueSeen, LifeSeen
@@ -316,13 +315,14 @@ class _Stage:
 
     def _requests(self) -> int:
         self._hear()
-        return sum(isinstance(line, RequestLine) and line.kind in ("main", "refused") for line in self._lines)
+        return len(self._spoken())
+
+    def _spoken(self) -> list[RequestLine]:
+        return [line for line in self._lines if isinstance(line, RequestLine) and line.speaks]
 
     def _idle(self) -> int:
         self._hear()
-        asked = [
-            line for line in self._lines if isinstance(line, RequestLine) and line.kind in ("main", "refused")
-        ]
+        asked = self._spoken()
         ended = {line.n for line in self._lines if isinstance(line, EndLine) and line.ended == "complete"}
         if not asked or asked[-1].calls or asked[-1].n not in ended:
             self._idle_since = 0.0

@@ -14,13 +14,12 @@ from harness.core.point import at_phase
 from harness.core.role import path_role
 from harness.core.run import Recording
 from harness.core.tree import File, Tree
-from harness.core.verdict import Finding, Violation, fingerprint_of
+from harness.core.verdict import DIALOGUE, Finding, Violation, fingerprint_of
 
 if TYPE_CHECKING:
     from harness.campaign.context import Case
 
 UNATTRIBUTED = "unattributed"
-DIALOGUE = "dialogue"
 _HEX_CONTEXT_BYTES = 64
 
 

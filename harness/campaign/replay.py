@@ -18,12 +18,11 @@ import msgspec
 
 from harness.campaign.context import Case, Context, Measured, case_id
 from harness.campaign.crossing import explore_order, judged_in_order, measured_in, order_problem
-from harness.campaign.dialogue_case import SEPARATOR
 from harness.campaign.dialogue_replay import answer_of, case_of, hold_again
 from harness.campaign.elsewhere import look_elsewhere, not_measured_here
 from harness.campaign.executor import Call, Executor
 from harness.campaign.lives import of_life
-from harness.campaign.observe import DIALOGUE, finding_plan
+from harness.campaign.observe import finding_plan
 from harness.campaign.power_replay import profile_for, replay_power, with_loss
 from harness.campaign.programs import Examined, run_and_examine
 from harness.campaign.proof import confirms, engine_for, programs_for
@@ -36,11 +35,12 @@ from harness.catalog import NotAvailableError, Subject, Workload, compile_subjec
 from harness.catalog.published import at_version, named_variant
 from harness.catalog.workload import problem
 from harness.checks import INVARIANTS
+from harness.core.dialogue import SEPARATOR
 from harness.core.fault import FaultClass, FaultPlan, Timed
 from harness.core.profile import Profile
 from harness.core.proportion import spell_rate
 from harness.core.schedule import Prefix, Schedule
-from harness.core.verdict import Finding
+from harness.core.verdict import DIALOGUE, Finding
 from harness.sandbox.workspace import Workspace
 
 Answer = Literal["REPRODUCED", "FIXED", "CHANGED"]

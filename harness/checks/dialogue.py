@@ -11,12 +11,11 @@ Pure. Non-goals: what the API answers (:mod:`harness.checks.messages_api`), what
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from harness.checks.dialogue_disk import on_disk, transcript_of
-from harness.core.api_log import RequestLine
+from harness.core.api_log import RequestLine, hash_of
 from harness.core.api_script import ApiScript
 from harness.core.dialogue import ClientSeen, DialogueSeen, LifeSeen
 from harness.core.verdict import Damage, Violation
@@ -39,7 +38,6 @@ _DAMAGE: Mapping[str, Damage] = {
     "S6": "unlinked",
 }
 _SHOWN = 6
-_DIGITS = 16
 
 
 class Item(NamedTuple):
@@ -57,11 +55,6 @@ class JudgedDialogue(NamedTuple):
 
     violations: tuple[Violation, ...]
     not_measured: dict[str, str]
-
-
-def hash_of(text: str) -> str:
-    """Return what stands for a text in the log of requests."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
 
 
 def judge_dialogue(seen: DialogueSeen, script: ApiScript, rows: Iterable[str]) -> JudgedDialogue:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Hashable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from harness.checks.conversation import Conversation, Record, record_of
 from harness.checks.conversation_faults import faults_of
 from harness.checks.summary import parse_json
+from harness.core.api_log import hash_of
 from harness.core.dialogue import LifeSeen
 from harness.core.tree import File, Tree
 from harness.core.verdict import Violation
 
-_DIGITS = 16
 _IDS_SHOWN = 6
 
 
@@ -140,6 +139,5 @@ def _items(record: Record) -> list[tuple[str, str]]:
         elif kind == "tool_result":
             found.append(("result", str(block.get("tool_use_id"))))
         elif kind == "text":
-            text = str(block.get("text")).encode("utf-8", "surrogatepass")
-            found.append((record.type, hashlib.sha256(text).hexdigest()[:_DIGITS]))
+            found.append((record.type, hash_of(str(block.get("text")))))
     return found

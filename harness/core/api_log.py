@@ -8,15 +8,23 @@ missing was cut by the end of the service. A last line without its newline is a 
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Literal
 
 import msgspec
 
 LOG_FORMAT_VERSION = 1
+_HASH_DIGITS = 16
 
 RequestKind = Literal["main", "side", "refused", "other"]
 AnswerEnd = Literal["complete", "dropped", "error_event", "client_gone", "too_slow"]
 GateEvent = Literal["waits", "let_go", "let_go_early", "ended", "given_up"]
+
+
+def hash_of(said: str | bytes) -> str:
+    """Return what stands for a text, or for the bytes of something else, in the log: the start of its SHA-256."""
+    data = said.encode("utf-8", "surrogatepass") if isinstance(said, str) else said
+    return hashlib.sha256(data).hexdigest()[:_HASH_DIGITS]
 
 
 class StartLine(msgspec.Struct, frozen=True, kw_only=True, tag="start", tag_field="line"):
@@ -32,8 +40,8 @@ class StartLine(msgspec.Struct, frozen=True, kw_only=True, tag="start", tag_fiel
 class BlockLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One content block of a request: in which message (from 0), and whose it is.
 
-    ``id`` is that of a call, or of the call that a result answers. ``sha256`` (the first 16 digits) is of a text, of
-    the input of a call, of what a result says.
+    ``id`` is that of a call, or of the call that a result answers. ``sha256`` is :func:`hash_of` a text, the
+    input of a call, what a result says.
     """
 
     message: int
@@ -81,6 +89,11 @@ class RequestLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     fault: str = ""
     error: str = ""
     content: Any = None
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it carries the conversation, answered or refused."""
+        return self.kind in ("main", "refused")
 
 
 class EndLine(msgspec.Struct, frozen=True, kw_only=True, tag="end", tag_field="line"):

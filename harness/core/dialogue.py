@@ -38,6 +38,8 @@ conversation, replies on standard output, records in its transcripts."""
 _MOMENT = re.compile(rf"({'|'.join(MOMENTS)}) ([1-9]\d{{0,3}})")
 OF_CUTS: tuple[FaultClass, ...] = ("kill", "short")
 """Under which classes the states of a recorded life are judged."""
+SEPARATOR = ":"
+"""Between a variant and the dialogue that a case holds with it."""
 MAX_LIVES = 32
 MAX_PROMPT = 4_000
 MAX_INSTANCES = 4
@@ -143,7 +145,7 @@ class LifeSeen(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def spoken(self) -> tuple[RequestLine, ...]:
         """The requests that carry the conversation, answered or refused."""
-        return tuple(line for line in self.requests if line.kind in ("main", "refused"))
+        return tuple(line for line in self.requests if line.speaks)
 
 
 class DialogueSeen(msgspec.Struct, frozen=True, kw_only=True):

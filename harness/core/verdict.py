@@ -49,6 +49,8 @@ TrialKind = Literal[
     "dialogue",
 ]
 
+DIALOGUE = "dialogue"
+"""The operation of a finding that a client shows when it is resumed, at no operation that anybody watched."""
 _WORST = ("held", "inconclusive", "violated", "broken")
 
 
@@ -152,7 +154,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         Of what chance decides (concurrency, which of many power cuts shows it, a client that ends at some moment), one
         that succeeded is enough.
         """
-        chance = self.fault_class in ("concurrency", "power") or self.operation == "dialogue"
+        chance = self.fault_class in ("concurrency", "power") or self.operation == DIALOGUE
         if chance or self.confirmation.by_chance:
             return self.confirmation.confirmed > 0
         return 0 < self.confirmation.attempts == self.confirmation.confirmed

@@ -24,7 +24,7 @@ from harness.core.prediction import spell_prediction
 from harness.core.proportion import spell_rate, spell_wild_rate
 from harness.core.role import path_role
 from harness.core.schedule import Schedule
-from harness.core.verdict import Finding
+from harness.core.verdict import DIALOGUE, Finding
 from harness.report.causes import Cause, causes
 from harness.report.escape import plain
 from harness.report.power import classes_in_words, power_circumstance, power_details
@@ -86,7 +86,6 @@ _BY_INVARIANT = {
     ("S5", "lost"): "loses one of two conversations that were held at once",
     ("S6", "unlinked"): "leaves out calls and results that stand whole in {path}",
 }
-_DIALOGUE = "dialogue"
 _RESUMED: Mapping[str, str] = {
     "none": "when it is resumed",
     "kill": "when it was killed and is resumed",
@@ -142,7 +141,7 @@ def place(point: CrashPoint, show: Show) -> str:
 
 def circumstance(finding: Finding, show: Show) -> str:
     """Return when it breaks: ``when it is killed after its 2nd write to x.json``."""
-    if finding.operation == _DIALOGUE:
+    if finding.operation == DIALOGUE:
         return _RESUMED[finding.fault_class]
     plan = plan_of(finding)
     order = plan.schedule
@@ -237,7 +236,7 @@ def what_breaks(finding: Finding, show: Show) -> str:
     """Return what a writer does that has the finding: ``leaves x.json torn when it is killed … (M1)``."""
     path = show(finding.role or finding.path) or "the state"
     if (
-        finding.fault_class == "none" and finding.operation != _DIALOGUE
+        finding.fault_class == "none" and finding.operation != DIALOGUE
     ):  # judged on what it did, not on what was left
         return f"breaks {show(finding.invariant)} in {path} with no fault at all"
     if finding.invariant == CHECK:
@@ -317,7 +316,7 @@ def can_be_exported(finding: Finding) -> bool:
     """Whether ``tornwrite export`` can be tried: what a kill, an error or an order shows, and no moment by chance."""
     plan = plan_of(finding)
     chance = plan.concurrency or any(isinstance(fault, Timed | Damaged | PowerLoss) for fault in plan.faults)
-    return bool(finding.token) and finding.invariant != CHECK and finding.operation != _DIALOGUE and not chance
+    return bool(finding.token) and finding.invariant != CHECK and finding.operation != DIALOGUE and not chance
 
 
 def needs_of(view: RunView) -> str:

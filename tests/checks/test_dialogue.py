@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.checks.dialogue import DIALOGUE_ROWS, hash_of, judge_dialogue
-from harness.core.api_log import BlockLine, EndLine, IssuedCall, RequestLine
+from harness.checks.dialogue import DIALOGUE_ROWS, judge_dialogue
+from harness.core.api_log import BlockLine, EndLine, IssuedCall, RequestLine, hash_of
 from harness.core.api_script import Api, ApiScript, Call, Turn
 from harness.core.content import content_of
 from harness.core.dialogue import ClientSeen, DialogueLife, DialogueSeen, LifeSeen

@@ -5,19 +5,16 @@ Any JSON has an outline: what is not of the shape of a request is left out of it
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from harness.core.api_log import BlockLine
+from harness.core.api_log import BlockLine, hash_of
 
 MOST_BLOCKS = 4_000
 """Blocks of one request that its line lists, the last ones: a conversation is sent whole with every request."""
-
-_HASH_DIGITS = 16
 
 
 def readable(value: object, most: int = 200) -> str:
@@ -61,7 +58,7 @@ def _line(message: int, role: str, block: dict[str, Any]) -> BlockLine:
         role=role,
         type=kind,
         bytes=len(data),
-        sha256=hashlib.sha256(data).hexdigest()[:_HASH_DIGITS],
+        sha256=hash_of(data),
         id=readable(block.get("id" if kind == "tool_use" else "tool_use_id") or ""),
         name=readable(block.get("name") or "") if kind == "tool_use" else "",
         is_error=block.get("is_error") is True,
