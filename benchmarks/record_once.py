@@ -21,7 +21,7 @@ import msgspec
 from harness.campaign.context import Case
 from harness.campaign.cutting import bad_moments, chosen, judged, recording_order, resumed, resuming
 from harness.campaign.dialogue_case import dialogue_case
-from harness.campaign.dialogues import judge, order_of
+from harness.campaign.dialogue_trials import judge, order_of
 from harness.campaign.dialoguing import carry_out, record_life, resume_each
 from harness.catalog import NotAvailableError, compile_subject, load_scenario, load_target
 from harness.catalog.published import at_version, named_variant

@@ -16,18 +16,21 @@ from typing import NamedTuple
 import msgspec
 
 from harness.campaign.context import Case, Context, case_id
-from harness.campaign.dialogues import Said, judge, order_of, token_of
-from harness.campaign.dialoguing import (
-    DialogueOrder,
-    Resumed,
-    carry_out,
-    record_life,
-    resume_each,
-    time_limit_s,
+from harness.campaign.dialogue_trials import (
+    SPARE_S,
+    Said,
+    holding,
+    judge,
+    keep_broken,
+    keep_said,
+    order_of,
+    restored,
+    token_of,
 )
+from harness.campaign.dialoguing import DialogueOrder, Resumed, record_life, resume_each, time_limit_s
 from harness.campaign.executor import Call, Outcome
 from harness.campaign.left_on_disk import explore_recordings
-from harness.campaign.observe import Observation, finding_plan
+from harness.campaign.observe import finding_plan
 from harness.campaign.trials import harness_failure, point_of
 from harness.checks.dialogue import DIALOGUE_ROWS
 from harness.checks.dialogue_disk import what_matters
@@ -40,7 +43,8 @@ from harness.core.verdict import Confirmation
 from harness.explore import errno_plans
 from harness.explore.cutting import Cut, cuts_of, thinned
 
-_SPARE_S = 30.0
+_MOST_CUTS = 5_000
+"""So many cuts of one case come before its failing calls, in the order of the plan."""
 _BATCH = 4
 """States that are resumed in one cell: what a cell and its API cost is shared, and two workers stay busy."""
 SETTINGS = ".claude.json"
@@ -67,7 +71,7 @@ def cutting_phase(ctx: Context, cases: Iterable[Case]) -> Silent:
     for number, case in enumerate(cases):
         order = recording_order(order_of(ctx.seed, case, 1))
         calls.append(
-            Call(record_life, (order, ctx.executor.canonical_base), number, time_limit_s(order) + _SPARE_S)
+            Call(record_life, (order, ctx.executor.canonical_base), number, time_limit_s(order) + SPARE_S)
         )
     made: dict[int, Cutting] = {}
     for outcome in ctx.executor.run(calls):
@@ -175,11 +179,7 @@ def _calls(ctx: Context, cases: list[Case], made: Mapping[int, Cutting]) -> Iter
         case = cases[number]
         due = []
         for index, cut in enumerate(cutting.cuts):
-            row = ctx.done.get(_trial_id(case, index))
-            if row is not None:
-                ctx.ledger.restore(row, _place(number, index))
-                ctx.record(row)
-            else:
+            if not restored(ctx, _trial_id(case, index), _place(number, index)):
                 due.append((index, cut))
         order = resuming(order_of(ctx.seed, case, 1), cutting.recorded)
         for begin in range(0, len(due), _BATCH):
@@ -194,7 +194,7 @@ def _calls(ctx: Context, cases: list[Case], made: Mapping[int, Cutting]) -> Iter
                 resume_each,
                 (order, starts, ctx.executor.canonical_base),
                 (number, tuple(index for index, _ in batch)),
-                limit_s + _SPARE_S,
+                limit_s + SPARE_S,
             )
 
 
@@ -209,7 +209,7 @@ def _trial_id(case: Case, index: int) -> str:
 
 
 def _place(number: int, index: int) -> int:
-    return number * 10_000 + index
+    return number * 2 * _MOST_CUTS + index
 
 
 def _resume(ctx: Context, cases: list[Case], made: Mapping[int, Cutting]) -> Silent:
@@ -222,10 +222,9 @@ def _resume(ctx: Context, cases: list[Case], made: Mapping[int, Cutting]) -> Sil
         for place, index in enumerate(indices):
             cut = cutting.cuts[index]
             if failure:
-                row = case.row("dialogue", _trial_id(case, index), "broken", cut.fault_class)
-                ctx.record(msgspec.structs.replace(row, note=f"the harness failed: {failure}"))
+                keep_broken(ctx, case, _trial_id(case, index), cut.fault_class, failure)
                 continue
-            said = _keep(ctx, case, cutting, cut, outcome.value[place], _place(number, index))
+            said = _keep(ctx, case, cutting, number, index, outcome.value[place])
             if said.verdict == "inconclusive":
                 continue
             mute = silent[case.id].setdefault(cut.fault_class, {})
@@ -243,38 +242,15 @@ def _resume(ctx: Context, cases: list[Case], made: Mapping[int, Cutting]) -> Sil
     }
 
 
-def _keep(ctx: Context, case: Case, cutting: Cutting, cut: Cut, seen: DialogueSeen, place: int) -> Said:
+def _keep(ctx: Context, case: Case, cutting: Cutting, number: int, index: int, seen: DialogueSeen) -> Said:
     """Keep the row of one cut and what it shows."""
-    trial_id = _trial_id(case, place % 10_000)
-    order, recorded = order_of(ctx.seed, case, 1), cutting.recorded
+    order, recorded, cut = order_of(ctx.seed, case, 1), cutting.recorded, cutting.cuts[index]
     said = judged(case.invariants, order, recorded, cut, seen)
     bad = bad_moments(case.invariants, order, recorded, cut, seen) if said.violations else 0
-    observations = [
-        Observation(
-            violation=each,
-            fault_class=cut.fault_class,
-            point=cut.point,
-            states=1,
-            tree=seen.lives[-1].tree,
-            dialogue=True,
-        )
-        for each in said.violations
-    ]
-    names = ctx.ledger.observe(case, observations, trial_id, place)
-    ctx.ledger.save(names)
-    row = case.row("dialogue", trial_id, said.verdict, cut.fault_class)
     moments = f"{len(cut.states)} moments leave this state" + (f", {bad} of them violate" if bad else "")
-    ctx.record(
-        msgspec.structs.replace(
-            row,
-            crash_point=cut.point,
-            findings=names,
-            engine="dialogue",
-            wall_ms=seen.wall_ms,
-            cpu_ms=seen.cpu_ms,
-            note=said.note or moments,
-        )
-    )
+    row = case.row("dialogue", _trial_id(case, index), said.verdict, cut.fault_class)
+    row = msgspec.structs.replace(row, crash_point=cut.point, note=said.note or moments)
+    keep_said(ctx, case, row, seen, said, _place(number, index), point=cut.point, states=1)
     return said
 
 
@@ -297,55 +273,39 @@ def _fail_calls(ctx: Context, cases: list[Case], made: Mapping[int, Cutting]) ->
         if "errno" not in case.faults or case.invariants.isdisjoint(DIALOGUE_ROWS):
             continue
         for index, plan in enumerate(failing_calls(cutting.recorded.trace, max(1, case.cuts // 4))):
-            if f"{case.id}/cut/errno/{index}" in ctx.done:
+            if restored(ctx, _errno_id(case, index), _errno_place(number, index)):
                 continue
             if ctx.expired():
                 ctx.leave_out(case, "errno")
                 continue
             plans[number, index] = plan
             order = recording_order(order_of(ctx.seed, case, 1), plan)
-            limit_s = time_limit_s(order) + _SPARE_S
-            calls.append(Call(carry_out, (order, ctx.executor.canonical_base), (number, index), limit_s))
+            calls.append(holding(order, ctx.executor, (number, index)))
     for outcome in ctx.executor.run(calls):
         number, index = outcome.key
-        _keep_failed(ctx, cases[number], outcome, plans[number, index], _place(number, 5_000 + index))
+        _keep_failed(ctx, cases[number], outcome, plans[number, index])
 
 
-def _keep_failed(ctx: Context, case: Case, outcome: Outcome, plan: FaultPlan, place: int) -> None:
-    trial_id = f"{case.id}/cut/errno/{place % 5_000}"
-    failure = harness_failure(outcome)
+def _errno_id(case: Case, index: int) -> str:
+    return f"{case.id}/cut/errno/{index}"
+
+
+def _errno_place(number: int, index: int) -> int:
+    return _place(number, _MOST_CUTS + index)
+
+
+def _keep_failed(ctx: Context, case: Case, outcome: Outcome, plan: FaultPlan) -> None:
+    number, index = outcome.key
+    trial_id, failure = _errno_id(case, index), harness_failure(outcome)
     if failure:
-        row = case.row("dialogue", trial_id, "broken", "errno")
-        ctx.record(msgspec.structs.replace(row, note=f"the harness failed: {failure}"))
+        keep_broken(ctx, case, trial_id, "errno", failure)
         return
     seen: DialogueSeen = outcome.value
     said = judge(case.invariants, recording_order(order_of(ctx.seed, case, 1), plan), seen)
-    observations = [
-        Observation(
-            violation=each,
-            fault_class="errno",
-            point=point_of(plan),
-            plan=plan,
-            runs=1,
-            tree=seen.lives[-1].tree,
-            dialogue=True,
-        )
-        for each in said.violations
-    ]
-    names = ctx.ledger.observe(case, observations, trial_id, place)
-    ctx.ledger.save(names)
+    point = point_of(plan)
     row = case.row("dialogue", trial_id, said.verdict, "errno")
-    ctx.record(
-        msgspec.structs.replace(
-            row,
-            crash_point=point_of(plan),
-            findings=names,
-            engine="dialogue",
-            wall_ms=seen.wall_ms,
-            cpu_ms=seen.cpu_ms,
-            note=said.note,
-        )
-    )
+    row = msgspec.structs.replace(row, crash_point=point, note=said.note)
+    keep_said(ctx, case, row, seen, said, _errno_place(number, index), point=point, plan=plan, runs=1)
 
 
 def _prove(ctx: Context, by_id: Mapping[str, Case]) -> None:
@@ -362,7 +322,7 @@ def _prove(ctx: Context, by_id: Mapping[str, Case]) -> None:
         order = recording_order(order_of(ctx.seed, case, 1), finding_plan(finding))
         orders[case.id, finding.crash_point, finding.fault_class] = order
     calls = (
-        Call(carry_out, (order, ctx.executor.canonical_base), moment, time_limit_s(order) + _SPARE_S)
+        holding(order, ctx.executor, moment)
         for moment, order in orders.items()
         for _ in range(by_id[moment[0]].confirmations)
     )

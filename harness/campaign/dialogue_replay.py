@@ -12,14 +12,11 @@ from typing import Literal, NamedTuple
 from harness.campaign.context import Case
 from harness.campaign.cutting import recording_order
 from harness.campaign.dialogue_case import dialogue_case, why_silent
-from harness.campaign.dialogues import Said, judge, order_of
-from harness.campaign.dialoguing import carry_out, time_limit_s
-from harness.campaign.executor import Call, Executor
+from harness.campaign.dialogue_trials import Said, holding, judge, order_of
+from harness.campaign.executor import Executor
 from harness.campaign.token import ReplayRecord, TokenError
 from harness.catalog import NotAvailableError, Subject, load_scenario
 from harness.core.proportion import spell_rate
-
-_SPARE_S = 30.0
 
 
 def case_of(record: ReplayRecord, subject: Subject) -> Case:
@@ -48,8 +45,7 @@ def hold_again(executor: Executor, case: Case, record: ReplayRecord, times: int)
     order = order_of(record.seed, case, number_of(record))
     if record.plan.faults:
         order = recording_order(order, record.plan)
-    limit_s = time_limit_s(order) + _SPARE_S
-    calls = [Call(carry_out, (order, executor.canonical_base), index, limit_s) for index in range(times)]
+    calls = [holding(order, executor, index) for index in range(times)]
     return [judge(case.invariants, order, outcome.result()) for outcome in executor.run(calls)]
 
 

@@ -14,21 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from harness.campaign.context import Case, Context, case_id
-from harness.campaign.dialoguing import DialogueOrder, carry_out, time_limit_s
+from harness.campaign.dialogue_trials import holding, judge, keep_broken, keep_said, order_of, restored, token_of
 from harness.campaign.executor import Call, Outcome
-from harness.campaign.observe import Observation
-from harness.campaign.streams import stream
-from harness.campaign.token import ReplayRecord, TokenError, encode
 from harness.campaign.trials import harness_failure
-from harness.checks.dialogue import DIALOGUE_ROWS, judge_dialogue, unanswered_life
-from harness.checks.dialogue_disk import wrong_on_disk
-from harness.checks.dialogue_index import ROW as INDEX_ROW
-from harness.checks.dialogue_index import wrong_in_index
-from harness.core.dialogue import DialogueSeen, quiet, undisturbed
-from harness.core.fault import FaultClass, FaultPlan
-from harness.core.verdict import DIALOGUE, Confirmation, Finding, TrialRow, Verdict, Violation
-
-_SPARE_S = 30.0
+from harness.core.dialogue import DialogueSeen
+from harness.core.fault import FaultClass
+from harness.core.verdict import DIALOGUE, Confirmation, TrialRow
 
 
 def dialogue_phase(ctx: Context, cases: Iterable[Case]) -> dict[str, dict[FaultClass, Mapping[str, str]]]:
@@ -63,17 +54,6 @@ def dialogue_phase(ctx: Context, cases: Iterable[Case]) -> dict[str, dict[FaultC
     }
 
 
-def order_of(seed: int, case: Case, index: int) -> DialogueOrder:
-    """Return the ``index``-th dialogue of a case; 0 is the undisturbed one."""
-    assert case.dialogue is not None
-    # Not by version: what happens at one moment is compared between versions, and replayed on another.
-    drawn = stream(seed, "dialogues", f"{case.subject.target}/{case.subject.variant}", index).getrandbits(48)
-    lives, script = case.dialogue.lives, msgspec.structs.replace(case.dialogue.script, seed=drawn)
-    if not index:
-        lives, script = undisturbed(lives), quiet(script)
-    return msgspec.structs.replace(case.dialogue, lives=lives, script=script, seed=drawn)
-
-
 def _trial_id(case: Case, index: int) -> str:
     return f"{case.id}/dialogue/{index}" if index else f"{case.id}/null"
 
@@ -85,51 +65,16 @@ def _calls(ctx: Context, cases: list[Case]) -> Iterator[Call]:
             trial_id = _trial_id(case, index)
             if index > case.dialogues or not ctx.split.takes(case, trial_id):
                 continue
-            row = ctx.done.get(trial_id)
-            if row is not None:
-                ctx.ledger.restore(row, _place(case, number, index))
-                ctx.record(row)
-            elif index and ctx.expired():
+            if restored(ctx, trial_id, _place(case, number, index)):
+                continue
+            if index and ctx.expired():
                 ctx.leave_out(case, case.faults[0])
             else:
-                order = order_of(ctx.seed, case, index)
-                yield Call(
-                    carry_out,
-                    (order, ctx.executor.canonical_base),
-                    (number, index),
-                    time_limit_s(order) + _SPARE_S,
-                )
+                yield holding(order_of(ctx.seed, case, index), ctx.executor, (number, index))
 
 
 def _place(case: Case, number: int, index: int) -> int:
     return number * (case.dialogues + 1) + index
-
-
-class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """What one dialogue says: its verdict, why it has none, what it violates."""
-
-    verdict: Verdict
-    note: str = ""
-    violations: tuple[Violation, ...] = ()
-    not_measured: Mapping[str, str] = {}
-
-
-def judge(case_rows: frozenset[str], order: DialogueOrder, seen: DialogueSeen) -> Said:
-    """Return what a dialogue says of the rows of its case. One that was not carried out whole says nothing."""
-    why = unanswered_life(seen)
-    if why:
-        return Said(verdict="inconclusive", note=why)
-    rows = [name for name in DIALOGUE_ROWS if name in case_rows]
-    judged = judge_dialogue(seen, order.script, rows)
-    not_measured = dict(judged.not_measured)
-    violations = judged.violations + wrong_on_disk(seen.lives[-1], case_rows)
-    if INDEX_ROW in case_rows:
-        in_index, why = wrong_in_index(seen)
-        violations += in_index
-        not_measured |= {INDEX_ROW: why} if why else {}
-    if not_measured.keys() == case_rows:
-        return Said(verdict="inconclusive", note=next(iter(not_measured.values())), not_measured=not_measured)
-    return Said(verdict="violated" if violations else "held", violations=violations, not_measured=not_measured)
 
 
 def _keep(ctx: Context, case: Case, outcome: Outcome, number: int, index: int) -> dict[str, str]:
@@ -138,37 +83,21 @@ def _keep(ctx: Context, case: Case, outcome: Outcome, number: int, index: int) -
     fault_class: FaultClass = case.faults[0] if index else "none"
     failure = harness_failure(outcome)
     if failure:
-        row = case.row("dialogue", trial_id, "broken", fault_class)
-        ctx.record(msgspec.structs.replace(row, note=f"the harness failed: {failure}"))
+        keep_broken(ctx, case, trial_id, fault_class, failure)
         return {}
     seen: DialogueSeen = outcome.value
     said = judge(case.invariants, order_of(ctx.seed, case, index), seen)
-    observations = [
-        Observation(violation=each, fault_class=fault_class, runs=1, tree=seen.lives[-1].tree, dialogue=True)
-        for each in said.violations
-    ]
-    names = ctx.ledger.observe(case, observations, trial_id, _place(case, number, index))
-    ctx.ledger.save(names)
-    ctx.record(_row(case, trial_id, fault_class, said, seen, names))
-    rows = dict.fromkeys(case.invariants, "")
-    return {} if said.verdict == "inconclusive" else {**rows, **said.not_measured}
-
-
-def _row(
-    case: Case, trial_id: str, fault_class: FaultClass, said: Said, seen: DialogueSeen, names: tuple[str, ...]
-) -> TrialRow:
     struck = [client for life in seen.lives for client in life.clients if client.struck]
     died = [f"signal {client.signal}" if client.signal else f"exit {client.exit_code}" for client in struck]
-    return msgspec.structs.replace(
-        case.row("dialogue" if fault_class != "none" else "null", trial_id, said.verdict, fault_class),
-        findings=names,
+    row = msgspec.structs.replace(
+        case.row("dialogue" if index else "null", trial_id, said.verdict, fault_class),
         delivered=", ".join(life.order.exit for life in seen.lives if any(each.struck for each in life.clients)),
         died_by=", ".join(died),
-        engine="dialogue",
-        wall_ms=seen.wall_ms,
-        cpu_ms=seen.cpu_ms,
         note=said.note or _beyond(seen),
     )
+    keep_said(ctx, case, row, seen, said, _place(case, number, index), runs=1)
+    rows = dict.fromkeys(case.invariants, "")
+    return {} if said.verdict == "inconclusive" else {**rows, **said.not_measured}
 
 
 def _beyond(seen: DialogueSeen) -> str:
@@ -220,28 +149,3 @@ def _prove(ctx: Context, cases: Iterable[Case]) -> None:
             msgspec.structs.replace(finding, confirmation=proof, token=token_of(ctx, case, finding))
         )
         ctx.ledger.write(finding.key)
-
-
-def token_of(ctx: Context, case: Case, finding: Finding, plan: FaultPlan | None = None) -> str:
-    """Return what replays a finding: the scenario, and which of its dialogues showed it, or where it is struck."""
-    number = "1" if plan is not None else str(finding.evidence.get("trial", "")).rpartition("/")[2]
-    record = ReplayRecord(
-        target=case.subject.target,
-        variant=case.subject.variant,
-        version=case.subject.version,
-        kind="dialogue",
-        scenario=case.part,
-        workload={"dialogue": int(number) if number.isdecimal() else 0},
-        seed=ctx.seed,
-        plan=plan or FaultPlan(),
-        fault_class=finding.fault_class,
-        fingerprint=finding.fingerprint,
-        invariant=finding.invariant,
-        role=finding.role,
-        damage=finding.damage,
-    )
-    try:
-        return encode(record)
-    except TokenError as error:
-        ctx.notice(f"no token for finding {finding.fingerprint}: {error}", case)
-        return ""

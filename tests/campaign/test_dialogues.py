@@ -10,7 +10,7 @@ import pytest
 
 from harness.campaign.context import Case
 from harness.campaign.dialogue_case import dialogue_case
-from harness.campaign.dialogues import Said, judge, order_of
+from harness.campaign.dialogue_trials import Said, judge, order_of
 from harness.campaign.dialoguing import carry_out, cut_tail, result_in
 from harness.catalog import compile_subject, load_scenario, load_target
 from harness.core.content import content_of

@@ -11,7 +11,7 @@ import pytest
 from harness.campaign.context import Case
 from harness.campaign.cutting import bad_moments, chosen, judged, recording_order, resumed, resuming
 from harness.campaign.dialogue_case import dialogue_case
-from harness.campaign.dialogues import judge, order_of
+from harness.campaign.dialogue_trials import judge, order_of
 from harness.campaign.dialoguing import carry_out, record_life, resume_each
 from harness.campaign.left_on_disk import of_files, without_acks
 from harness.campaign.observe import plan_for

@@ -12,7 +12,7 @@ pytest.importorskip("pyte")
 
 from harness.campaign.context import Case
 from harness.campaign.dialogue_case import dialogue_case, why_silent
-from harness.campaign.dialogues import Said, judge, order_of
+from harness.campaign.dialogue_trials import Said, judge, order_of
 from harness.campaign.dialoguing import carry_out
 from harness.campaign.telling import cannot, told
 from harness.catalog import Headless, compile_subject, load_scenario, load_target
