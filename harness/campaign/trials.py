@@ -31,8 +31,7 @@ from harness.explore import CrashState
 from harness.sandbox.cell import CellEndedError
 from harness.sandbox.isolation import IsolationError
 from harness.sandbox.processes import ProcessesSurvivedError
-from harness.services.messages_api.serving import ApiServiceError
-from harness.services.tools import ServiceError
+from harness.services.process import ServiceError
 
 _FAILURES = (
     WorkerDiedError,
@@ -40,7 +39,6 @@ _FAILURES = (
     EngineError,
     ProcessesSurvivedError,
     ServiceError,
-    ApiServiceError,
     IsolationError,
     CellEndedError,
 )

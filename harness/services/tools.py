@@ -12,16 +12,14 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import subprocess
 from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from harness.core.run import RunSpec
-from harness.sandbox import processes
-from harness.sandbox.environment import real_python, scrubbed
-from harness.sandbox.limits import child_setup
+from harness.sandbox.environment import real_python
 from harness.sandbox.workspace import in_workspace
+from harness.services.process import ServiceError, ServiceProcess
 
 VARIABLE = "TORNWRITE_TOOLS"
 """Where a target finds the address: ``unix:/path`` or ``tcp:127.0.0.1:port``."""
@@ -35,25 +33,20 @@ _OVER_S = 10.0
 """How long a standing service may take to end what belongs to a run."""
 _SPARE_S = 30.0
 """How much longer than a run its service may last: what starts and ends the run takes time too."""
-_END_S = 2.0
-
-
-class ServiceError(Exception):
-    """The tool service could not be started; one line with the reason."""
 
 
 class Service:
     """A running tool service; ``environment`` is what the target needs to find it."""
 
-    def __init__(self, environment: Mapping[str, str], popen: subprocess.Popen[bytes] | None = None) -> None:
+    def __init__(self, environment: Mapping[str, str], process: ServiceProcess | None = None) -> None:
         self.environment = environment
-        self._popen = popen
+        self._process = process
         self._ready = 0
 
     @property
     def pid(self) -> int:
         """The process that serves; 0 where nothing is served."""
-        return self._popen.pid if self._popen is not None else 0
+        return self._process.pid if self._process is not None else 0
 
     def say_exit(self) -> None:
         """Ask the targets to exit, once they are through their steps. One that is gone is fine."""
@@ -61,7 +54,7 @@ class Service:
 
     def ready(self) -> bool:
         """Whether a message waits for :meth:`go`, of a service that gives them out in turn."""
-        stream = self._popen.stdout if self._popen is not None else None
+        stream = self._process.popen.stdout if self._process is not None else None
         if stream is not None and select.select([stream], [], [], 0)[0]:
             self._ready += (stream.read(4096) or b"").count(b"\n")
         return self._ready > 0
@@ -72,9 +65,8 @@ class Service:
         self._say(b"go\n")
 
     def _say(self, line: bytes) -> None:
-        if self._popen is not None and self._popen.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._popen.stdin.write(line)
+        if self._process is not None:
+            self._process.say(line)
 
 
 class Standing:
@@ -84,56 +76,57 @@ class Standing:
     """
 
     def __init__(self) -> None:
-        self._popen: subprocess.Popen[bytes] | None = None
+        self._process: ServiceProcess | None = None
         self._base = ""
         self._owner = 0
 
     @property
     def pid(self) -> int:
         """The process, 0 where there is none."""
-        return self._popen.pid if self._popen is not None and self._owner == os.getpid() else 0
+        return self._process.pid if self._process is not None and self._owner == os.getpid() else 0
 
     @contextlib.contextmanager
     def serving(self, spec: RunSpec, name: str, in_turn: bool) -> Iterator[Service]:
         """Serve the tools of ``spec`` inside the block; see :func:`serving`."""
         path = _socket_path(spec, name)
-        popen = self._process(os.path.dirname(spec.root))
+        process = self._started(os.path.dirname(spec.root))
         served = False
         try:
-            yield Service({VARIABLE: _ready(popen, _order(spec, path, in_turn, forked=True))}, popen)
+            yield Service({VARIABLE: process.ordered(_order(spec, path, in_turn, forked=True))}, process)
             served = True
         finally:
-            if not (served and _over(popen)):
+            if not (served and _over(process)):
                 self.close()
             if path:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
 
-    def _process(self, base: str) -> subprocess.Popen[bytes]:
-        usable = self.pid and self._base == base and self._popen is not None and self._popen.poll() is None
-        if not usable or self._popen is None:
+    def _started(self, base: str) -> ServiceProcess:
+        process = self._process if self.pid and self._base == base else None
+        if process is None or not process.running:
             self.close()
-            self._popen, self._base, self._owner = _start(base), base, os.getpid()
-        return self._popen
+            process = _start(base)
+            self._process, self._base, self._owner = process, base, os.getpid()
+        return process
 
     def close(self) -> None:
         """End it, and all its tools."""
-        popen, self._popen = self._popen, None
-        if popen is not None and self._owner == os.getpid():
-            _end(popen)
+        process, self._process = self._process, None
+        if process is not None and self._owner == os.getpid():
+            process.end()
 
 
-def _over(popen: subprocess.Popen[bytes]) -> bool:
+def _over(process: ServiceProcess) -> bool:
     """Tell a standing service that the run is over, and return whether it has ended all that belonged to it."""
-    assert popen.stdin is not None and popen.stdout is not None
+    stream = process.popen.stdout
+    assert stream is not None
     said = b""
-    with contextlib.suppress(OSError):
-        popen.stdin.write(_OVER)
-        while not said.endswith(_OVER) and select.select([popen.stdout], [], [], _OVER_S)[0]:
-            more = popen.stdout.read(4096)
-            if not more:
-                return False
-            said += more
+    process.say(_OVER)
+    while not said.endswith(_OVER) and select.select([stream], [], [], _OVER_S)[0]:
+        more = stream.read(4096)
+        if not more:
+            return False
+        said += more
     return said.endswith(_OVER)
 
 
@@ -155,11 +148,11 @@ def serving(
             yield service
         return
     path = _socket_path(spec, name)
-    popen = _start(os.path.dirname(spec.root))
+    process = _start(os.path.dirname(spec.root))
     try:
-        yield Service({VARIABLE: _ready(popen, _order(spec, path, in_turn))}, popen)
+        yield Service({VARIABLE: process.ordered(_order(spec, path, in_turn))}, process)
     finally:
-        _end(popen)
+        process.end()
         if path:
             with contextlib.suppress(OSError):
                 os.unlink(path)
@@ -182,51 +175,5 @@ def _socket_path(spec: RunSpec, name: str) -> str:
     return path
 
 
-def _start(base: str) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(
-            [real_python(), "-BEsS", _GATE],
-            cwd=base,
-            env=scrubbed(base, base),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-            preexec_fn=child_setup(),  # noqa: PLW1509 -- it makes system calls only
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise ServiceError(f"the tool service cannot be started: {error}") from error
-
-
-def _ready(popen: subprocess.Popen[bytes], order: dict[str, object]) -> str:
-    """Give the service its plan and return the address that it listens at."""
-    assert popen.stdin is not None and popen.stdout is not None and popen.stderr is not None
-    data = memoryview(msgspec.json.encode(order) + b"\n")
-    try:
-        while data:
-            data = data[popen.stdin.write(data) :]
-    except OSError:
-        pass  # it is dead: its last words say why
-    address = b""
-    while not address.endswith(b"\n") and (more := popen.stdout.read(4096)):
-        address += more
-    if not address.endswith(b"\n"):
-        said = popen.stderr.read().decode(errors="replace").strip().splitlines()
-        raise ServiceError(f"the tool service did not start: {said[-1] if said else 'it said nothing'}")
-    return address.decode("ascii").strip()
-
-
-def _end(popen: subprocess.Popen[bytes]) -> None:
-    """End the service and its tools: by the end of its input, else by force."""
-    assert popen.stdin is not None and popen.stdout is not None and popen.stderr is not None
-    with contextlib.suppress(OSError):
-        popen.stdin.close()
-    if os.name == "nt":
-        processes.kill_tree(popen.pid)
-    else:
-        select.select([popen.stdout], [], [], _END_S)  # its end of the pipe closes when it ends
-        processes.kill_group(popen.pid)  # before it is reaped: until then nobody else can get its id
-    popen.wait()
-    popen.stdout.close()
-    popen.stderr.close()
+def _start(base: str) -> ServiceProcess:
+    return ServiceProcess([real_python(), "-BEsS", _GATE], base, "the tool service")

@@ -26,7 +26,8 @@ from harness.core.run import Recording, RunSpec, ToolPlan, ToolStep
 from harness.engines import KeepingEngine, engine
 from harness.sandbox.environment import real_python
 from harness.sandbox.workspace import Workspace
-from harness.services.tools import VARIABLE, Service, ServiceError, Standing, serving
+from harness.services.process import ServiceError
+from harness.services.tools import VARIABLE, Service, Standing, serving
 from tests.survivors import marked, survivors
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")]
