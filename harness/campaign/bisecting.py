@@ -26,8 +26,8 @@ from harness.catalog import (
     Package,
     Target,
     Variant,
-    find_installed,
     install_package,
+    is_installed,
     load_target,
 )
 from harness.catalog.manifest import LATEST
@@ -84,7 +84,7 @@ def installed_version(record: ReplayRecord, text: str, begin: Callable[[Package]
         raise ManifestError(f"{text!r} names no version: give {name}@VERSION")
     at_version(found.target, found.variant, version)  # what is no version must not become a word of a command
     package = found.at(version)
-    if version == LATEST or not _is_there(package):
+    if version == LATEST or not is_installed(package):
         begin(package)
     try:
         return found, install_package(package, refresh=version == LATEST).version
@@ -196,7 +196,7 @@ def bisect(found: Published, versions: Sequence[str], attempt: Attempt, tell: Ca
     tried: dict[int, Tried] = {}
     answers: dict[int, Standing] = {}
     while (index := next_try(len(versions), answers, own)) is not None:
-        install = not _is_there(found.at(versions[index]))
+        install = not is_installed(found.at(versions[index]))
         if install and sum(item.installed for item in tried.values()) >= limit:
             break
         tried[index] = attempt(versions[index], install)
@@ -234,11 +234,3 @@ def _concluded(
         between=tuple(versions[index] for index in between),
         untried=tuple(versions[index] for index in between if index not in answers),
     )
-
-
-def _is_there(package: Package) -> bool:
-    try:
-        find_installed(package)
-    except NotAvailableError:
-        return False
-    return True

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from harness.catalog.cache import InstalledPackage, NotAvailableError, cache_directory, find_installed
+from harness.catalog.cache import (
+    InstalledPackage,
+    NotAvailableError,
+    cache_directory,
+    find_installed,
+    is_installed,
+)
 from harness.catalog.headless import Headless, at_api, interrupt_line, user_line
 from harness.catalog.install import install, install_package
 from harness.catalog.listing import Listing, found_session, parse_listing, parse_losses
@@ -44,6 +50,7 @@ __all__ = [
     "install",
     "install_package",
     "interrupt_line",
+    "is_installed",
     "joined",
     "list_scenarios",
     "list_targets",

@@ -123,9 +123,20 @@ def find_installed(package: Package, target: str = "") -> InstalledPackage:
 
     ``target`` is the one whose package it is: the message says how it would be installed.
     """
-    actual = resolve_latest(package)
-    if actual is None or read_marker(actual) is None:
+    actual = _in_cache(package)
+    if actual is None:
         words = f"tornwrite targets install {f'{target}@{package.version}' if target else ''}".rstrip()
         raise NotAvailableError(f"{package} is not installed; {words} puts it into the cache")
     directory = os.path.join(slot(actual), "site" if actual.registry == "pypi" else "")
     return InstalledPackage(package=package, version=actual.version, directory=directory.rstrip(os.sep))
+
+
+def is_installed(package: Package) -> bool:
+    """Return whether a package is in the cache."""
+    return _in_cache(package) is not None
+
+
+def _in_cache(package: Package) -> Package | None:
+    """Return a package that is in the cache, at the version that it is; ``None`` for one that is not."""
+    actual = resolve_latest(package)
+    return actual if actual is not None and read_marker(actual) is not None else None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable
 from typing import Any, NamedTuple
 
 from harness.checks.conversation import Conversation, Record, record_of
 from harness.checks.conversation_faults import faults_of
-from harness.checks.summary import parse_json
+from harness.checks.summary import object_in
 from harness.core.api_log import hash_of
 from harness.core.dialogue import LifeSeen
 from harness.core.tree import File, Tree
@@ -54,7 +54,7 @@ def what_matters(tree: Tree) -> Hashable | None:
         if "projects/" in path and path.endswith(".jsonl") and file.content.size
     )
     settings = tuple(
-        (path, _object(file.content.to_bytes()) is not None)
+        (path, object_in(file.content.to_bytes()) is not None)
         for path, file in sorted(files.items())
         if "/" not in path and path.endswith(".json")
     )
@@ -68,7 +68,7 @@ def on_disk(life: LifeSeen) -> OnDisk:
     results: set[str] = set()
     texts: set[tuple[str, str]] = set()
     last: frozenset[tuple[str, str]] = frozenset()
-    for record in _records(node.content.to_bytes() if isinstance(node, File) else b""):
+    for record in _records(_lines(node.content.to_bytes() if isinstance(node, File) else b"")):
         items = frozenset(_items(record)) if record.sent else frozenset()
         calls |= {name for kind, name in items if kind == "call"}
         results |= {name for kind, name in items if kind == "result"}
@@ -86,15 +86,15 @@ def wrong_on_disk(life: LifeSeen, rows: Iterable[str]) -> tuple[Violation, ...]:
     node = life.tree.node_at(path) if path else None
     if not isinstance(node, File):
         return ()
-    wanted, found = set(rows), []
-    glued = list(_glued(node.content.to_bytes()))
+    wanted, found, lines = set(rows), [], _lines(node.content.to_bytes())
+    glued = [line for line in lines if line.value is None]
     if glued and "B2" in wanted:
-        offset, size = glued[0]
-        text = f"a line of {size:,} bytes at offset {offset} is no JSON object" + (
+        first = glued[0]
+        text = f"a line of {first.size:,} bytes at offset {first.offset} is no JSON object" + (
             f" (and {len(glued) - 1} more)" if len(glued) > 1 else ""
         )
-        found.append(Violation(invariant="B2", path=path, damage="torn", message=text, offset=offset))
-    conversation = Conversation(tuple(_records(node.content.to_bytes())))
+        found.append(Violation(invariant="B2", path=path, damage="torn", message=text, offset=first.offset))
+    conversation = Conversation(tuple(_records(lines)))
     faults = [fault for fault in faults_of(conversation) if not fault.open and fault.invariant in wanted]
     for name in dict.fromkeys(fault.invariant for fault in faults):
         mine = [fault for fault in faults if fault.invariant == name]
@@ -104,29 +104,25 @@ def wrong_on_disk(life: LifeSeen, rows: Iterable[str]) -> tuple[Violation, ...]:
     return tuple(found)
 
 
-def _lines(data: bytes) -> Iterator[tuple[int, bytes]]:
-    offset = 0
+class _Line(NamedTuple):
+    """A whole line that is not empty; ``value`` is ``None`` where it is no JSON object."""
+
+    offset: int
+    size: int
+    value: dict[str, Any] | None
+
+
+def _lines(data: bytes) -> list[_Line]:
+    lines, offset = [], 0
     for line in data[: data.rfind(b"\n") + 1].split(b"\n"):
-        yield offset, line
+        if line:
+            lines.append(_Line(offset, len(line), object_in(line)))
         offset += len(line) + 1
+    return lines
 
 
-def _glued(data: bytes) -> Iterator[tuple[int, int]]:
-    for offset, line in _lines(data):
-        if line and _object(line) is None:
-            yield offset, len(line)
-
-
-def _object(line: bytes) -> dict[str, Any] | None:
-    try:
-        value: Any = parse_json(line) if line else None
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _records(data: bytes) -> list[Record]:
-    values = (_object(line) for _, line in _lines(data))
+def _records(lines: Iterable[_Line]) -> list[Record]:
+    values = (line.value for line in lines)
     return [record for value in values if value is not None and (record := record_of(value)) is not None]
 
 

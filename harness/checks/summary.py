@@ -233,6 +233,15 @@ def parse_json(data: bytes) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def object_in(data: bytes) -> dict[str, Any] | None:
+    """Return the JSON object that bytes are, or ``None`` where they are none."""
+    try:
+        value = parse_json(data)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
 def line_problems(
     line: bytes, *, parse: bool, transcript: bool
 ) -> tuple[list[tuple[str, str, Damage]], str | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from harness.checks.documents import time_ms
-from harness.checks.summary import Fold, SummaryT, parse_json
+from harness.checks.summary import Fold, SummaryT, object_in
 from harness.core.content import Content
 
 
@@ -28,7 +28,7 @@ class _RecordFold(Fold[SummaryT]):
         data = content.read(start, base) + chunk[:end] if start < base else chunk[:end]
         for line in data.split(b"\n"):
             if self.mark in line:
-                record = _object(line)
+                record = object_in(line)
                 if record is not None:
                     before = self.add(before, record)
         return before
@@ -46,14 +46,6 @@ def _line_start(content: Content) -> int:
             return node.size - len(node.chunk) + at + 1
         node = node.prev
     return 0
-
-
-def _object(line: bytes) -> dict[str, Any] | None:
-    try:
-        value = parse_json(line)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
 
 
 class _Titles(_RecordFold[tuple[str, ...]]):

@@ -16,8 +16,8 @@ from harness.catalog import (
     NotAvailableError,
     Scenario,
     Selected,
-    find_installed,
     install_package,
+    is_installed,
     joined,
     list_scenarios,
     load_scenario,
@@ -79,14 +79,13 @@ def install_versions(names: tuple[str, ...], targets: tuple[str, ...], versions:
     chosen = selected or select(name for part in scenario.parts or (scenario,) for name in part.targets)
     packages = {each.variant.package for each in at_versions(chosen, versions) if each.variant.package is not None}
     for package in sorted(packages, key=str):
+        if is_installed(package):
+            continue
+        say(f"installing {package.name} {package.version} …")
         try:
-            find_installed(package)
-        except NotAvailableError:
-            say(f"installing {package.name} {package.version} …")
-            try:
-                install_package(package)
-            except NotAvailableError as error:
-                say(f"not available: {error}")
+            install_package(package)
+        except NotAvailableError as error:
+            say(f"not available: {error}")
 
 
 def run_to_resume(reports: str) -> str:

@@ -21,18 +21,15 @@ def command() -> None:
 @json_option
 def list_(as_json: bool) -> int:
     """List every target, its variants and what is expected of them."""
-    from harness.catalog import NotAvailableError, find_installed, list_targets, with_installed
+    from harness.catalog import is_installed, list_targets, with_installed
     from harness.sandbox.cell import isolation_available
 
     rows: list[dict[str, Any]] = []
     for target in list_targets():
         for variant in with_installed(target):
             state = "ready"
-            if variant.package is not None:
-                try:
-                    find_installed(variant.package)
-                except NotAvailableError:
-                    state = "not installed"
+            if variant.package is not None and not is_installed(variant.package):
+                state = "not installed"
             if variant.isolation == "full" and state == "ready" and isolation_available():
                 state = "not isolated"
             rows.append(

@@ -40,8 +40,8 @@ class StartLine(msgspec.Struct, frozen=True, kw_only=True, tag="start", tag_fiel
 class BlockLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One content block of a request: in which message (from 0), and whose it is.
 
-    ``id`` is that of a call, or of the call that a result answers. ``sha256`` is :func:`hash_of` a text, the
-    input of a call, what a result says.
+    ``id`` is that of a call, or of the call that a result answers. ``sha256`` (its first 16 digits) is of a text, of
+    the input of a call, of what a result says.
     """
 
     message: int

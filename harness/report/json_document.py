@@ -75,36 +75,31 @@ class CampaignResult(msgspec.Struct, frozen=True, kw_only=True):
     baseline: BaselineResult | None = None
 
 
-class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The ``result`` of ``replay``: ``reproduced`` of ``times`` runs, the fault delivered in ``reached`` of them.
-
-    ``made_with`` is the version of the package that the token is of, ``version`` the one that ran; empty for a writer
-    that has none.
-    """
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
+    """What a token showed again: ``reproduced`` of ``times`` runs, the fault delivered in ``reached`` of them."""
 
     answer: str
     times: int
     reached: int
     reproduced: int
     text: str
+
+
+class ReplayResult(Verified, frozen=True, kw_only=True):
+    """The ``result`` of ``replay``. ``made_with`` is the version of the package that the token is of, ``version`` the
+    one that ran; empty for a writer that has none.
+    """
+
     finding: Finding
     made_with: str = ""
     version: str = ""
 
 
-class Verified(msgspec.Struct, frozen=True, kw_only=True):
-    """The replay that came last of a token that was made smaller; the finding is the token's."""
-
-    answer: str
-    times: int
-    reached: int
-    reproduced: int
-    text: str
-
-
 class ShrinkResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The ``result`` of ``shrink``. ``before`` and ``after`` are measures by name; ``token`` is empty where the finding
-    did not show; ``done``: nothing smaller was left to try, else the bound on runs or the budget ended it.
+    """The ``result`` of ``shrink``. ``verified`` is the replay that came last, of the finding that the token names.
+
+    ``before`` and ``after`` are measures by name; ``token`` is empty where the finding did not show; ``done``: nothing
+    smaller was left to try, else the bound on runs or the budget ended it.
     """
 
     token: str
