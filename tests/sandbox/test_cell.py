@@ -24,6 +24,7 @@ from harness.sandbox.cell import BASE, CellEndedError, Isolated, inside, isolate
 from harness.sandbox.isolation import IsolationError, network_use
 from harness.sandbox.portable import CallFailedError
 from harness.sandbox.workspace import Workspace
+from tests.forked_child import in_a_child
 from tests.survivors import marked, new_mark, survivors
 
 ROOT = Path(__file__).parents[2]
@@ -316,26 +317,6 @@ def test_engines_work_inside(tmp_path: Path) -> None:
     assert (ending, differences, names) == ("exited", (), 1) and operations >= 4
     ending, number, *_ = run_in(tmp_path, record, str(tmp_path / "w"), "timed", 100, 150_000).value
     assert (ending, number) == ("signalled", signal.SIGKILL)
-
-
-def in_a_child(body: Callable[[], str]) -> str:
-    """Return what ``body`` returns in a forked child: what it gives up cannot be had back."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        text = "died"
-        try:
-            text = body()
-        except BaseException as error:
-            text = f"{type(error).__name__}: {error}"
-        finally:
-            os.write(writing, text.encode())
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as stream:
-        text = stream.read()
-    os.waitpid(child, 0)
-    return text
 
 
 @needs_cells

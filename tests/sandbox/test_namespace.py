@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,28 +9,9 @@ import pytest
 from harness.sandbox import namespace
 from harness.sandbox.machine import filesystem, machine
 from harness.sandbox.namespace import NamespaceError, bind_private, private_mounts_available
+from tests.forked_child import in_a_child
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="mount namespaces")
-
-
-def in_child(body: Callable[[], str]) -> str:
-    """Run ``body`` in a forked child and return what it returned: a mount there cannot be undone."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        text = "died"
-        try:
-            text = body()
-        except Exception as error:
-            text = f"{type(error).__name__}: {error}"
-        finally:
-            os.write(writing, text.encode())
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as stream:
-        text = stream.read()
-    os.waitpid(child, 0)
-    return text
 
 
 @linux
@@ -51,7 +31,7 @@ def test_two_processes_see_their_own_directory_at_one_path(tmp_path: Path) -> No
         return (canonical / "who").read_text() + os.path.realpath(canonical / "who")
 
     for name in ("one", "two"):
-        assert in_child(lambda name=name: look(name)) == f"{name}{os.path.realpath(canonical / 'who')}"
+        assert in_a_child(lambda name=name: look(name)) == f"{name}{os.path.realpath(canonical / 'who')}"
         assert (tmp_path / name / "written").exists()
     assert list(canonical.iterdir()) == []
 
@@ -71,13 +51,13 @@ def test_an_ordinary_user_gets_one_or_a_reason(tmp_path: Path) -> None:
         private_mounts_available.cache_clear()
         return f"answer {private_mounts_available()!r}"
 
-    assert in_child(ask).startswith("answer ")
+    assert in_a_child(ask).startswith("answer ")
 
 
 @linux
 @pytest.mark.real
 def test_a_refusal_names_the_step(tmp_path: Path) -> None:
-    text = in_child(lambda: bind_private(str(tmp_path / "missing"), str(tmp_path)) or "bound")
+    text = in_a_child(lambda: bind_private(str(tmp_path / "missing"), str(tmp_path)) or "bound")
     assert text.startswith("NamespaceError: ")
     assert "\n" not in text
 
