@@ -17,7 +17,7 @@ import socket
 import struct
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from harness.core.run import RunSpec
 from harness.engines.base import EngineError
@@ -125,6 +125,14 @@ class ForkServer:
         self._popen.wait()
 
 
+class Preloaded(NamedTuple):
+    """A server that has a program loaded, or why there is none; ``order``: what a fork of it is told of the run."""
+
+    server: ForkServer | None
+    reason: str
+    order: Mapping[str, Any]
+
+
 class Kept:
     """The one server that an engine keeps: that of the last command."""
 
@@ -133,10 +141,16 @@ class Kept:
         self._server: ForkServer | None = None
         self._key: tuple[Any, ...] = ()
 
-    def server_for(self, spec: RunSpec, command: launch.PythonCommand) -> ForkServer | None:
-        """Return the server for the command of ``spec``, started if need be; ``None`` where it is none that forks."""
-        if command.kind not in ("file", "-c") or not hasattr(os, "fork"):
-            return None
+    def preloaded(self, spec: RunSpec) -> Preloaded:
+        """Return the server for the command of ``spec``, started if need be."""
+        command = launch.PythonCommand(spec.argv) if spec.argv and launch.is_python(spec.argv[0]) else None
+        if command is None or command.kind not in ("file", "-c") or not hasattr(os, "fork"):
+            return Preloaded(None, "it is not the file of a Python program", {})
+        server = self._server_for(spec, command)
+        order = {"kind": command.kind, "what": command.what, "rest": list(command.rest), "cwd": spec.cwd}
+        return Preloaded(None if server.reason else server, server.reason, order)
+
+    def _server_for(self, spec: RunSpec, command: launch.PythonCommand) -> ForkServer:
         key = (
             command.program,
             tuple(command.flags),
@@ -148,9 +162,8 @@ class Kept:
         )
         if key != self._key:
             self.close()
+        if self._server is None or self._server.has_ended:
             self._server, self._key = ForkServer(command, spec, self._way), key
-        elif self._server is not None and self._server.has_ended:
-            self._server = ForkServer(command, spec, self._way)
         return self._server
 
     @property

@@ -26,15 +26,14 @@ from harness.engines.forks import ForkServer, Kept
 from harness.engines.ptrace.engine import PtraceEngine, recorded
 from harness.engines.ptrace.filter import build
 from harness.engines.ptrace.launch import Child, seize
-from harness.engines.shim import launch as command_lines
 
 
 class _Fork:
     """Starts one run: a fork of the server, which the tracer has before it goes on."""
 
-    def __init__(self, server: ForkServer, command: command_lines.PythonCommand) -> None:
+    def __init__(self, server: ForkServer, order: Mapping[str, Any]) -> None:
         self._server = server
-        self._command = command
+        self._order = order
         self._pid = 0
 
     def __call__(self, spec: RunSpec, reads: bool) -> Child:
@@ -45,7 +44,8 @@ class _Fork:
         stdin = os.open(os.devnull, os.O_RDONLY)
         theirs, ours = (stdin, stdout_in, stderr_in, report_in, waiting), (stdout, stderr, report, gate)
         try:
-            self._pid = int(self._server.ask(self._order(spec, reads), theirs)["pid"])
+            order = {**self._order, "argv": list(spec.argv), "env": dict(spec.environment), "filter": build(reads)}
+            self._pid = int(self._server.ask(order, theirs)["pid"])
             seize(self._pid)
         except EngineError:
             for descriptor in ours:
@@ -55,18 +55,6 @@ class _Fork:
             for descriptor in theirs:
                 os.close(descriptor)
         return Child(self._pid, *ours)
-
-    def _order(self, spec: RunSpec, reads: bool) -> Mapping[str, Any]:
-        command = self._command
-        return {
-            "kind": command.kind,
-            "what": command.what,
-            "rest": list(command.rest),
-            "argv": list(spec.argv),
-            "cwd": spec.cwd,
-            "env": dict(spec.environment),
-            "filter": build(reads),
-        }
 
     def reap(self) -> float:
         """Have the server reap what was forked, once; return the processor time that it took."""
@@ -110,14 +98,11 @@ class ForkingPtraceEngine:
         """Run the target once under ``plan``; see :class:`harness.engines.ptrace.engine.PtraceEngine`."""
         from harness.engines.ptrace.session import Session  # noqa: PLC0415 - Linux only
 
-        python = bool(spec.argv) and command_lines.is_python(spec.argv[0])
-        command = command_lines.PythonCommand(spec.argv) if python else None
-        server = self._kept.server_for(spec, command) if command is not None else None
-        if command is None or server is None or server.reason:
-            reason = server.reason if server is not None else "it is not the file of a Python program"
+        server, reason, order = self._kept.preloaded(spec)
+        if server is None:
             recording = self._cold.run(spec, plan, verify=verify, observer=observer, beside=beside)
             return msgspec.structs.replace(recording, why_cold=reason)
-        fork = _Fork(server, command)
+        fork = _Fork(server, order)
         session = Session(spec, plan, observer, beside, fork)
         try:
             return recorded(session, self.name, verify=verify, elsewhere_s=fork.reap)

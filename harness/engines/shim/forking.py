@@ -85,24 +85,15 @@ class ForkedEngine:
 
     def run(self, spec: RunSpec, plan: FaultPlan = NO_FAULTS, *, verify: bool = True) -> Recording:
         """Run the target once under ``plan``; see :class:`harness.engines.base.Engine`."""
-        command = launch.PythonCommand(spec.argv) if spec.argv and launch.is_python(spec.argv[0]) else None
-        server = self._kept.server_for(spec, command) if command is not None else None
-        if command is None or server is None or server.reason:
+        server, _, known = self._kept.preloaded(spec)
+        if server is None:
             return self._cold.run(spec, plan, verify=verify)
 
         def start(spec: RunSpec, address: str) -> Forked:
             out, err = os.path.join(address, "stdout"), os.path.join(address, "stderr")
             streams = _stream(out), _stream(err)
-            order = {
-                "kind": command.kind,
-                "what": command.what,
-                "rest": list(command.rest),
-                "in": os.devnull,
-                "out": out,
-                "err": err,
-                "cwd": spec.cwd,
-                "env": launch.environment(spec.environment, address),
-            }
+            environment = launch.environment(spec.environment, address)
+            order = {**known, "in": os.devnull, "out": out, "err": err, "env": environment}
             return Forked(server, int(server.ask(order)["pid"]), *streams)
 
         begun = time.monotonic()
