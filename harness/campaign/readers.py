@@ -145,7 +145,7 @@ def _vanishing(measured: Measured, recording: Recording) -> tuple[int, int]:
     trace, expectation = recording.trace, measured.expectation
     assert trace is not None
     there = {path: -1 for path in expectation.histories if isinstance(trace.start.node_at(path), File)}
-    for op, _, tree in steps_of(trace):
+    for op, _, tree in _changes(trace):
         for path in expectation.histories:
             if isinstance(tree.node_at(path), File):
                 there.setdefault(path, op.seq)
@@ -158,7 +158,7 @@ def _tearing(measured: Measured, recording: Recording) -> Iterator[int]:
     """Yield the writes after which the first piece of a document as it was and the rest as it is are no version."""
     trace = recording.trace
     assert trace is not None
-    for op, tree, after in steps_of(trace):
+    for op, tree, after in _changes(trace):
         if not isinstance(op, Write):
             continue
         old, new = tree.nodes.get(op.ino), after.nodes.get(op.ino)
@@ -175,14 +175,14 @@ def _moments(measured: Measured, recording: Recording) -> Iterator[int]:
     trace = recording.trace
     assert trace is not None
     seen: set[tuple[str, str]] = set()
-    for op, _, tree in steps_of(trace):
+    for op, _, tree in _changes(trace):
         found = {(item.path, item.damage) for item in _seen_in(measured, tree)}
         if found - seen:
             yield op.seq
         seen |= found
 
 
-def steps_of(trace: Trace) -> Iterator[tuple[AnyOperation, Tree, Tree]]:
+def _changes(trace: Trace) -> Iterator[tuple[AnyOperation, Tree, Tree]]:
     """Yield the operations that changed something, with the trees before and after."""
     tree = trace.start
     for op in trace.operations:

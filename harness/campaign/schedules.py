@@ -147,22 +147,19 @@ def _search(ctx: Context, measured: Measured) -> int:
     crossing = Crossing(ctx, measured)
     spent: list[tuple[float, str]] = []
     first, cut = _before_readers(ctx, measured, search, crossing, spent), ""
-    while search.tried < case.schedules and not first:
+    while search.tried < case.schedules and (not first or crossing.wants_more):
         if ctx.expired():
-            cut = "; the budget is used up"
-            ctx.leave_out(case, "concurrency", case.schedules - search.tried)
+            if not first:
+                cut = "; the budget is used up"
+                ctx.leave_out(case, "concurrency", case.schedules - search.tried)
             break
         orders = list(search.orders(min(BATCH, case.schedules - search.tried)))
         if not orders:
             break
-        first, recordings = _run_batch(ctx, measured, search, orders, spent)
+        number, recordings = _run_batch(ctx, measured, search, orders, spent)
+        first = first or number
         crossing.take(recordings)
-    while first and not cut and crossing.wants_more and search.tried < case.schedules and not ctx.expired():
-        orders = list(search.orders(min(BATCH, case.schedules - search.tried)))
-        if not orders:
-            break
-        crossing.take(_run_batch(ctx, measured, search, orders, spent)[1])
-    if first and not cut:
+    if first:
         simplify_order(ctx, measured, judge_scheduled_run)
     if search.runs:
         text = search.spelt() + cut + (f"; the first violation under number {first}" if first else "")
@@ -229,14 +226,18 @@ def _run_batch(
     ]
     outcomes = {outcome.key: outcome for outcome in ctx.executor.run(calls)}
     first = 0
+    recordings: list[Recording] = []
     for index, (order, plan) in enumerate(zip(orders, plans, strict=True)):
         number = begun + index
         trial = Trial(f"{case.id}/order/{number}", measured, "schedule", run_and_examine, (), plan=plan)
         failure = harness_failure(outcomes[index])
         examined: Examined | None = None if failure else outcomes[index].value
         result = Result(broken_row(trial, failure)) if examined is None else judge_scheduled_run(trial, examined)
-        scheduled = examined.recording.scheduled if examined is not None else None
-        spent += [(examined.recording.cpu_ms, examined.recording.why_cold)] if examined is not None else []
+        scheduled = None
+        if examined is not None:
+            scheduled = examined.recording.scheduled
+            spent.append((examined.recording.cpu_ms, examined.recording.why_cold))
+            recordings.append(examined.recording)
         search.ran(order, scheduled or Scheduled(schedule=schedule_of(()), problem="it was not run"), given)
         # Nobody drew this order: it counts for no rate.
         seen = [msgspec.structs.replace(each, runs=0) for each in result.observations]
@@ -244,10 +245,7 @@ def _run_batch(
         ctx.ledger.save(names)
         ctx.record(msgspec.structs.replace(result.row, findings=names))
         first = first or (number + 1 if names else 0)
-    ended = [
-        outcomes[index].value.recording for index in range(len(calls)) if not harness_failure(outcomes[index])
-    ]
-    return first, ended
+    return first, recordings
 
 
 def judge_scheduled_run(trial: Trial, examined: Examined) -> Result:

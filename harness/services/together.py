@@ -96,12 +96,10 @@ def reads_of(spec: RunSpec) -> dict[str, tuple[bytes | None, ...]]:
     for number in range(spec.readers):
         try:
             with open(_output(spec, number), "rb") as stream:
-                lines = stream.read(_OUTPUT_MAX).split(b"\n")[
-                    :-1
-                ]  # the last one of a reader that was killed is torn
+                lines = stream.read(_OUTPUT_MAX).split(b"\n")
         except OSError:
             continue
-        for line in lines:
+        for line in lines[:-1]:  # the last one of a reader that was killed is torn
             try:
                 said = msgspec.json.decode(line, type=_Read)
             except msgspec.DecodeError:  # the target writes to its TMPDIR what it likes
