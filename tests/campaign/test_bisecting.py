@@ -44,7 +44,7 @@ def search(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Bisected]:
 
     def go(answers: Mapping[str, Standing], here: tuple[str, ...] = (), made_with: str = "1.14.0") -> Bisected:
         cache, told = set(here), list[Tried]()
-        monkeypatch.setattr(bisecting, "_is_there", lambda package: package.version in cache)
+        monkeypatch.setattr(bisecting, "is_installed", lambda package: package.version in cache)
 
         def attempt(version: str, install: bool) -> Tried:
             assert install == (version not in cache)
