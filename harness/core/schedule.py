@@ -111,7 +111,7 @@ def leaves_alone(order: AnySchedule | None) -> bool:
 
 
 class Scheduled(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a schedule: the decisions made, who waited at each, and how many operations were done before it.
+    """What became of a schedule: its decisions, who waited at each (by strand), how many operations were done before.
 
     ``problem``: why the run did not follow it to its end (another actor came, nobody could go on); empty if it did.
     ``slept``: somebody was in a timed sleep while others were decided between. Nobody waits for the end of one, so

@@ -18,7 +18,7 @@ from harness.core.proportion import spell_rate
 from harness.core.verdict import Finding
 
 Kind = Literal["claim", "number", "artefact", "ask", "fix", "workaround"]
-Setting = Literal["", "alone", "race", "rate", "lives", "states", "cuts"]
+Setting = Literal["", "alone", "race", "rate", "lives", "states", "cuts", "dialogues"]
 Answer = Literal["confirmed", "contradicted", "not measured", "not available", "not testable here"]
 
 
@@ -27,9 +27,9 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     ``setting``: "alone" asks of a run whose tools do not run at the same time, "race" of one whose tools meet, "rate"
     of one that is made for a rate, "lives" of starts one after the other; of a power loss "states" asks of what it can
-    leave under the ``profiles``, "cuts" of what is seen on their real file systems. ``measure`` names a measurement,
-    ``of`` what it needs to know beside the variant; ``updates`` and ``steps`` are its own workload, where the claim
-    needs one.
+    leave under the ``profiles``, "cuts" of what is seen on their real file systems; "dialogues" asks of the published
+    application, by the scenario ``of``. ``measure`` names a measurement, ``of`` what it needs to know beside the
+    variant; ``updates`` and ``steps`` are its own workload, where the claim needs one.
 
     ``note`` says how it was measured and states no result. One that explains a result names in ``note_if`` the answer
     that it explains, and is told with no other.
@@ -131,6 +131,8 @@ def problems(claims: Iterable[Claim]) -> list[str]:
             found.append(f"{claim.id}: profiles and the fault class power go together")
         if claim.fault == "power" and claim.finds and claim.setting not in ("states", "cuts"):
             found.append(f"{claim.id}: needs a setting, states or cuts")
+        if claim.setting == "dialogues" and not claim.of:
+            found.append(f"{claim.id}: needs the scenario that holds the dialogues")
         if claim.note_if and not claim.note:
             found.append(f"{claim.id}: has no note to tell")
         if claim.finds and isinstance(claim.claimed, str):
@@ -195,6 +197,8 @@ def _evidence(claim: Claim, line: Class, found: list[Finding]) -> str:
     measured = [f"{line.states:,} crash states"] if line.states else []
     measured += [f"{line.runs:,} runs"] if line.runs else []
     looked_at = " and ".join(measured) or "the run without a fault"
+    if not found and claim.setting == "dialogues":
+        return f"no {', '.join(claim.finds)}: {spell_rate(0, line.runs)} dialogues"
     if not found:
         damage = f" ({' or '.join(claim.damage)})" if claim.damage else ""
         return f"no {', '.join(claim.finds)}{damage} in {looked_at}"
@@ -208,6 +212,8 @@ def _evidence(claim: Claim, line: Class, found: list[Finding]) -> str:
 
 def command(claim: Claim) -> str:
     """Return what shows it again: a campaign of its own where an ordinary one asks the same, else the claim by name."""
+    if claim.setting == "dialogues":
+        return f"tornwrite run {claim.of} --versions {claim.variant.partition('@')[2]}"
     if claim.measure or claim.setting or claim.fault == "none":
         return f"python -m harness.seeds --only {claim.id}"
     return f"tornwrite run {claim.variant} --faults {claim.fault}"

@@ -14,6 +14,7 @@ from harness.campaign.run import run_campaign
 from harness.campaign.store import RunStore
 from harness.catalog import Scenario, Workload, load_scenario, select
 from harness.catalog.steps import Tools
+from harness.core.dialogue import SEPARATOR
 from harness.core.event import AnyEvent, FindingConfirmed
 from harness.core.fault import FAULT_CLASSES, FaultClass
 from harness.core.json_record import parse_json
@@ -56,11 +57,12 @@ MEASUREMENTS: Mapping[str, Callable[[Claim], Fact]] = MappingProxyType(
 
 
 class Group(NamedTuple):
-    """Claims that one campaign answers. ``fault`` is empty where its scenario says what happens."""
+    """Claims that one campaign answers. ``fault`` is empty where its ``scenario`` says what happens."""
 
     family: str
     setting: Setting
     fault: str
+    scenario: str = ""
 
 
 def family_of(variant: str) -> str:
@@ -71,7 +73,9 @@ def family_of(variant: str) -> str:
 def group_of(claim: Claim) -> Group:
     """Return the campaign that a claim belongs to; what a run without a fault shows is seen under kill too."""
     if claim.setting == "lives":
-        return Group(family_of(claim.variant), "lives", "")
+        return Group(family_of(claim.variant), "lives", "", LIVES)
+    if claim.setting == "dialogues":
+        return Group(family_of(claim.variant), "dialogues", "", claim.of)
     return Group(family_of(claim.variant), claim.setting, "kill" if claim.fault == "none" else claim.fault)
 
 
@@ -108,6 +112,8 @@ def _scenario(group: Group, claims: Iterable[Claim]) -> Scenario:
     variants = tuple(dict.fromkeys(claim.variant for claim in claims))
     if group.setting == "lives":
         return msgspec.structs.replace(load_scenario(LIVES), targets=variants, faults=("kill",), samples=SAMPLES)
+    if group.setting == "dialogues":
+        return msgspec.structs.replace(load_scenario(group.scenario), targets=variants)
     workload = RACE if group.setting == "race" else WORKLOADS[group.family]
     if group.setting == "rate":
         workload = load_scenario(RATE).workload
@@ -161,14 +167,16 @@ def _campaign(group: Group, claims: list[Claim], reports: str) -> dict[str, Evid
             lines.setdefault("none", Class(verdict=case["null_verdict"], runs=1))
             mine = tuple(item for item in seen if _label(item) == case["id"])
             count = sum(name.startswith(case["id"] + "/") for name in rows)
-            cases[case["id"]] = Measured(classes=lines, findings=mine, rows=count)
+            cases[_variant_of(case["id"])] = Measured(classes=lines, findings=mine, rows=count)
     return {claim.id: _evidence(claim, cases, told) for claim in claims}
 
 
 def _evidence(claim: Claim, cases: Mapping[str, Measured], told: Mapping[str, Any]) -> Evidence:
     if claim.measure and claim.variant in told:
         return drift.MEASUREMENTS[claim.measure](told[claim.variant], claim)
-    return cases.get(claim.variant) or Unmeasured(reason=f"{claim.variant} is not available here")
+    return cases.get(claim.variant) or Unmeasured(
+        reason=f"{claim.variant} is not available here", elsewhere=claim.setting == "dialogues"
+    )
 
 
 def _lives(directory: str) -> dict[str, Any]:
@@ -180,6 +188,12 @@ def _lives(directory: str) -> dict[str, Any]:
             document = parse_json(stream.read())
         found[document["case"]] = document["lives"]
     return found
+
+
+def _variant_of(case_id: str) -> str:
+    """Return the variant of a case, without the dialogue that one of a group's scenario is called after."""
+    variant, _, version = case_id.partition("@")
+    return variant.partition(SEPARATOR)[0] + (f"@{version}" if version else "")
 
 
 def _label(finding: Finding) -> str:

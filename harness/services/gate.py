@@ -342,6 +342,7 @@ def serve(order: dict[str, Any]) -> None:
             service.give_turn()
         elif line.encode() == _OVER:
             timer.cancel()
+            timer.join()  # nothing of a run is left when it is said to be over
             service.over()
             return
     service.end()

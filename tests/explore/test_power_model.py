@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from harness.catalog.profiles import list_profiles, load_profile
 from harness.core.apply import replay
+from harness.core.content import EMPTY
 from harness.core.operation import Sync
 from harness.core.profile import Profile
 from harness.core.trace import Trace
@@ -72,6 +73,7 @@ def test_membership_finds_every_state_that_is_explored(steps: list, profile: Pro
 
 
 @given(calls, PROFILES, st.integers(0, 4), st.binary(min_size=1, max_size=3))
+@example([("put", 0, 0, 1), ("cut", 0, 0, 1), ("link", 2, 1, 1)], load_profile("apfs"), 0, b"\0")
 @settings(max_examples=150, deadline=None)
 def test_membership_refuses_what_the_definition_does_not_have(
     steps: list, profile: Profile, where: int, bytes_: bytes
@@ -80,12 +82,13 @@ def test_membership_refuses_what_the_definition_does_not_have(
     made = order(trace, profile)
     assume(len(made.effects.items) <= FEW and profile.unwritten_reads == "zeros")
     end = len(trace.operations)
-    strange = tree_of({**shown(replay(trace.start, trace.operations)), f"x{where}": bytes_})
+    last = replay(trace.start, trace.operations)
+    strange = tree_of({**shown(last), f"x{where}": bytes_})
     assert Membership(made).find(strange, 0, end) is None
     known = {key for key, _ in defined(made)}
-    changed = shown(replay(trace.start, trace.operations))
-    for path in changed:
-        damaged = tree_of({**changed, path: changed[path][: len(changed[path]) // 2] + bytes_})
+    for path, file in last.files():  # in the tree itself: two names of one file stay two names of it
+        data = file.content.to_bytes()
+        damaged = last.with_node(last.names[path], File(EMPTY.append(data[: len(data) // 2] + bytes_)))
         assert (Membership(made).find(damaged, 0, end) is not None) == (damaged.key in known)
 
 

@@ -57,6 +57,11 @@ def test_there_are_enough_and_each_is_a_question_or_has_a_reason() -> None:
 def test_what_is_looked_for_exists(claim: Claim) -> None:
     assert len(select([claim.variant])) == 1
     assert claim.fault in (*FAULT_CLASSES, "none")
+    if claim.setting == "dialogues":
+        part = load_scenario(claim.of)
+        assert (part.faults, part.targets) == ((claim.fault,), (claim.variant.partition("/")[0],))
+        assert set(claim.finds) <= set(part.invariants)
+        return
     assert set(claim.finds) <= set(INVARIANTS)
     asked = [INVARIANTS[name] for name in claim.finds]
     assert any(row.judges(claim.fault) for row in asked)  # type: ignore[arg-type]
@@ -80,6 +85,10 @@ def test_what_is_measured_exists(claim: Claim) -> None:
         ({"variant": "a/b", "finds": ("B1",), "fault": "kill", "claimed": "text"}, "findings have no text"),
         ({"variant": "a/b", "reason": "r", "measure": "m"}, "needs either a variant or a reason"),
         ({"variant": "a/b", "measure": "m", "note_if": "confirmed"}, "has no note to tell"),
+        (
+            {"variant": "a/b", "finds": ("S1",), "fault": "kill", "setting": "dialogues"},
+            "needs the scenario that holds the dialogues",
+        ),
     ],
 )
 def test_a_claim_that_asks_nothing_or_too_much_is_refused(claim: dict[str, object], wrong: str) -> None:

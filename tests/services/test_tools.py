@@ -258,6 +258,9 @@ def test_a_standing_service_serves_one_run_after_the_other(workspace: Workspace,
                 assert message.get("tool_id") == name
                 assert name is None or message["result"] == words(seed, name, 70_000 if name == "slow" else 5)
         assert not os.path.exists(os.path.join(workspace.base, "tools.sock"))
+        deadline = time.monotonic() + 5  # a thread that was joined is for the kernel still there for a moment
+        while len(os.listdir(f"/proc/{service.pid}/task")) > 1 and time.monotonic() < deadline:
+            time.sleep(0.001)
         assert len(os.listdir(f"/proc/{service.pid}/task")) == 1
         assert Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text() == ""
         descriptors = len(os.listdir(f"/proc/{service.pid}/fd"))

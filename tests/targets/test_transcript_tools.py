@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -39,7 +40,8 @@ class ToolService:
             self.seen = self.transcript.read_bytes() if self.transcript else b""
             for line in self._lines:
                 connection.sendall(json.dumps(line).encode() + b"\n")
-            connection.sendall(self._ending)
+            with contextlib.suppress(BrokenPipeError):  # a target that has seen what is wrong is gone
+                connection.sendall(self._ending)
             if self._ending:
                 stream.read()  # the target hangs up itself
 

@@ -28,6 +28,7 @@ from harness.engines.ptrace.stillness import Eyes, is_asleep, sleeps_for_a_time,
 from harness.engines.ptrace.tracee import Thread
 from harness.engines.ptrace.watch import Watch
 from harness.explore.schedule import Scheduler
+from harness.explore.schedule.actors import strand_of
 from harness.explore.schedule.schedulers import Replay
 
 PATIENCE_S = 10.0
@@ -191,7 +192,7 @@ class ScheduledSupervisor(Supervisor):
             return False
         self._slept = self._slept or self._somebody_sleeps()
         self._decisions.append(chosen)
-        self._offered.append(offered)
+        self._offered.append(tuple(sorted(offered, key=strand_of)))  # in which order they came is chance
         self._done.append(len(self.watch.operations))
         tid = self._granted = waiting[chosen]
         try:
