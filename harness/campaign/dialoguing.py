@@ -10,22 +10,22 @@ Non-goals: what a dialogue violates (:mod:`harness.checks.dialogue`); how many t
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from harness.campaign.telling import IDLE, LISTED, RESULT, Told, streams, told
+from harness.campaign.telling import IDLE, LISTED, RESULT, SAID, Told, streams, told
 from harness.campaign.watched import Watched
 from harness.catalog.headless import Headless, at_api
 from harness.catalog.terminal import InTerminal
 from harness.checks.dialogue_disk import find_transcript
+from harness.checks.summary import object_in
 from harness.core.api_log import EndLine, GateLine, LogLine, RequestLine, hash_of
 from harness.core.api_script import MCP_TOOLS, ApiScript
 from harness.core.content import content_of
@@ -275,7 +275,7 @@ class _Stage:
             LISTED: self._listed,
         }
         spec = self._starting(life, prompt)
-        if life.mode == "headless":
+        if life.mode != "terminal":
             return SessionPlan(spec=spec, deeds=told.deeds, counters=counters)
         script = self._order.script
         texts = dict.fromkeys([*(turn.text for turn in script.turn if turn.text), script.api.closing])
@@ -340,13 +340,16 @@ class _Stage:
     # -- after ------------------------------------------------------------------------------------------------
 
     def _seen(self, life: DialogueLife, prompt: str, told: Told, session: Session) -> ClientSeen:
-        results = [value for _, line in session.lines if (value := result_in(line)) is not None]
-        replies = _texts(results, "result")
+        lines = [line for _, line in session.lines]
+        results = [value for line in lines if (value := result_in(line)) is not None]
+        replies, named = _texts(results, "result"), results
+        if life.mode == "stream":
+            replies, named = said_in(lines), [value for line in lines if (value := object_in(line)) is not None]
         if isinstance(session, TerminalSession):
             replies = [text for _, text in session.shown]
         return ClientSeen(
             prompt=prompt,
-            session_id=next(iter(_texts(results, "session_id")), ""),
+            session_id=next(iter(_texts(named, "session_id")), ""),
             exit_code=session.exit_code,
             signal=session.signal,
             struck=0 <= told.striking < len(session.done),
@@ -382,11 +385,19 @@ def result_in(line: bytes) -> dict[str, object] | None:
     """Return the result that a line of standard output is, or ``None``."""
     if not re.search(RESULT.encode(), line):
         return None
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) and value.get("type") == "result" else None
+    value = object_in(line)
+    return value if value is not None and value.get("type") == "result" else None
+
+
+def said_in(lines: Iterable[bytes]) -> list[str]:
+    """Return the texts that lines of a client's streaming mode say."""
+    found = []
+    for line in lines:
+        message = (object_in(line) or {}).get("message") if re.search(SAID.encode(), line) else None
+        blocks = message.get("content") if isinstance(message, dict) else None
+        if isinstance(blocks, list):
+            found += _texts([each for each in blocks if isinstance(each, dict)], "text")
+    return found
 
 
 def cut_tail(tree: Tree, path: str, life: DialogueLife) -> tuple[Tree, int]:

@@ -20,6 +20,8 @@ from harness.engines.terminal import TerminalDeed
 
 TRANSCRIPTS = ".claude/projects/**/*.jsonl"
 RESULT = r'"type":\s*"result"'
+SAID = r'"type":\s*"assistant".*"type":\s*"text"'
+"""A line of a client's streaming mode by which it says something while it works."""
 IDLE = "idle"
 """The counter that is 1 once the API has answered all there was to answer, and a while has passed."""
 LISTED = "listed"
@@ -52,8 +54,11 @@ class Told(NamedTuple):
 
 
 def streams(life: DialogueLife, *, mcp: bool) -> bool:
-    """Return whether a life without a terminal is told things while it goes on, or after its tools are there."""
-    return life.mode == "headless" and (mcp or life.exit == "interrupt" or bool(life.then))
+    """Return whether a client is in its streaming mode: it is to be, or is told things while it goes on, or after its
+    tools are there.
+    """
+    told_later = mcp or life.exit == "interrupt" or bool(life.then)
+    return life.mode == "stream" or (life.mode == "headless" and told_later)
 
 
 def cannot(life: DialogueLife, headless: Headless, terminal: InTerminal, *, mcp: bool) -> str:
@@ -62,7 +67,7 @@ def cannot(life: DialogueLife, headless: Headless, terminal: InTerminal, *, mcp:
         return "it has no words for the servers of further tools"
     if streams(life, mcp=False) and not headless.offers("stream"):
         return "it has no streaming mode"
-    if life.mode == "headless":
+    if life.mode != "terminal":
         asked = {SET_MODE for key in life.keys if key == "shift_tab"}
         asked |= {INTERRUPT} if life.exit == "interrupt" or "escape" in life.keys else set()
         if missing := sorted(asked - set(headless.control)):
@@ -138,7 +143,8 @@ def _moment(mode: str, when: str, delay_us: int) -> Moment:
     if moment.what == "reply" and mode == "terminal":
         return Moment(counted="shown", count=moment.number, delay_us=delay_us)
     if moment.what == "reply":
-        return Moment(counted="lines", count=moment.number, pattern=RESULT, delay_us=delay_us)
+        pattern = SAID if mode == "stream" else RESULT
+        return Moment(counted="lines", count=moment.number, pattern=pattern, delay_us=delay_us)
     return Moment(counted=_COUNTED[moment.what], count=moment.number, delay_us=delay_us)
 
 

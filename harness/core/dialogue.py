@@ -24,7 +24,8 @@ Start = Literal["new", "resume", "continue"]
 Ending = Literal["graceful", "interrupt", "ctrl_c", "sigint", "sighup", "sigterm", "sigkill"]
 """How a life ends. ``interrupt`` is Escape: the turn is given up, and the client then left as a person leaves it;
 ``ctrl_c``: the key is pressed until the client is gone."""
-Mode = Literal["headless", "terminal"]
+Mode = Literal["headless", "stream", "terminal"]
+"""How a client is driven: it prints what it says when it is done, or while it says it, or on a screen."""
 KEYS = ("escape", "ctrl_c", "shift_tab", "rewind")
 """What a user can do while a client works, beside ``message TEXT``; without a terminal Escape and Shift+Tab are said as
 control requests, and the others cannot be."""

@@ -11,7 +11,7 @@ import pytest
 from harness.campaign.context import Case
 from harness.campaign.dialogue_case import dialogue_case
 from harness.campaign.dialogue_trials import Said, judge, order_of
-from harness.campaign.dialoguing import carry_out, cut_tail, result_in
+from harness.campaign.dialoguing import carry_out, cut_tail, result_in, said_in
 from harness.catalog import compile_subject, load_scenario, load_target
 from harness.core.content import content_of
 from harness.core.dialogue import DialogueLife, DialogueSeen
@@ -114,3 +114,11 @@ def test_only_a_result_is_one() -> None:
     assert result_in(b'{"type":"result","result":"x"}') == {"type": "result", "result": "x"}
     for line in (b'{"type": "assistant", "x": {"type": "result"}}', b'[{"type":"result"}', b"\xff", b"{}"):
         assert result_in(line) is None
+
+
+def test_what_a_client_says_while_it_works() -> None:
+    said = b'{"type":"assistant","message":{"content":[{"type":"text","text":"a"},{"type":"tool_use"},7]}}\n'
+    calls = b'{"type":"assistant","message":{"content":[{"type":"tool_use","input":{}}]}}\n'
+    asked = b'{"type":"user","message":{"content":[{"type":"text","text":"b"}]}}\n'
+    torn, odd = said[:-9] + b"\n", said.replace(b"[", b'"', 1).replace(b"]", b'"', 1)
+    assert said_in([calls, asked, said, torn, odd, b'{"type": "result", "result": "c"}\n', said]) == ["a", "a"]

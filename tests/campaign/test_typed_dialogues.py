@@ -14,7 +14,7 @@ from harness.campaign.context import Case
 from harness.campaign.dialogue_case import dialogue_case, why_silent
 from harness.campaign.dialogue_trials import Said, judge, order_of
 from harness.campaign.dialoguing import carry_out
-from harness.campaign.telling import cannot, told
+from harness.campaign.telling import RESULT, SAID, cannot, told
 from harness.catalog import Headless, compile_subject, load_scenario, load_target
 from harness.catalog.terminal import InTerminal
 from harness.core.api_script import Call, Turn, named
@@ -152,6 +152,13 @@ def test_what_is_told_without_a_terminal() -> None:
     assert b"interrupt" in plan.deeds[3].say and plan.deeds[4].close
     assert plan.moments[1:] == ("held 2", "", "effect 1", "") and plan.striking == -1
     assert told(DialogueLife(prompt=("Go.",)), "Go.", [0], InTerminal()).deeds == ()
+    streamed = DialogueLife(prompt=("Go.",), mode="stream", exit="sigkill", when="reply 2")
+    begin, end = told(streamed, "Go.", [7], InTerminal()).deeds
+    assert b"Go." in begin.say and (end.at.count, end.at.pattern, end.signal) == (2, SAID, "SIGKILL")
+    assert (
+        told(msgspec.structs.replace(streamed, mode="headless"), "Go.", [7], InTerminal()).deeds[0].at.pattern
+        == RESULT
+    )
     waits = told(DialogueLife(prompt=("Go.",)), "Go.", [0], InTerminal(), mcp=True)
     assert [deed.at.counted for deed in waits.deeds] == ["listed", "idle"]
 
