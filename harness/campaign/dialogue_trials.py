@@ -21,6 +21,7 @@ from harness.checks.dialogue import DIALOGUE_ROWS, judge_dialogue, unanswered_li
 from harness.checks.dialogue_disk import wrong_on_disk
 from harness.checks.dialogue_index import ROW as INDEX_ROW
 from harness.checks.dialogue_index import wrong_in_index
+from harness.core.api_script import shuffled
 from harness.core.dialogue import DialogueSeen, quiet, undisturbed
 from harness.core.fault import FaultClass, FaultPlan
 from harness.core.verdict import Finding, TrialRow, Verdict, Violation
@@ -33,8 +34,9 @@ def order_of(seed: int, case: Case, index: int) -> DialogueOrder:
     """Return the ``index``-th dialogue of a case; 0 is the undisturbed one."""
     assert case.dialogue is not None
     # Not by version: what happens at one moment is compared between versions, and replayed on another.
-    drawn = stream(seed, "dialogues", f"{case.subject.target}/{case.subject.variant}", index).getrandbits(48)
-    lives, script = case.dialogue.lives, msgspec.structs.replace(case.dialogue.script, seed=drawn)
+    draw = stream(seed, "dialogues", f"{case.subject.target}/{case.subject.variant}", index)
+    drawn = draw.getrandbits(48)
+    lives, script = case.dialogue.lives, msgspec.structs.replace(shuffled(case.dialogue.script, draw), seed=drawn)
     if not index:
         lives, script = undisturbed(lives), quiet(script)
     return msgspec.structs.replace(case.dialogue, lives=lives, script=script, seed=drawn)

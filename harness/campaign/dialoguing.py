@@ -15,13 +15,13 @@ import random
 import re
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from harness.campaign.telling import IDLE, LISTED, RESULT, SAID, Told, streams, told
-from harness.campaign.watched import Watched
+from harness.campaign.watched import Said, Watched
 from harness.catalog.headless import Headless, at_api
 from harness.catalog.terminal import InTerminal
 from harness.checks.dialogue_disk import find_transcript
@@ -225,14 +225,16 @@ class _Stage:
         """Live one life on what the one before left, and say what was seen. With a ``plan`` it is watched."""
         self._lines, self._idle_since = [], 0.0
         delays_us = self._draw(life)
-        mcp = self._order.script.uses_mcp
-        tellings = [told(life, prompt, delays_us, self._order.terminal, mcp=mcp) for prompt in life.prompt]
+        # What is said to a client that is watched is said beside it.
+        mine = life if plan is None else msgspec.structs.replace(life, then=(), mode="headless")
+        terminal, mcp = self._order.terminal, self._order.script.uses_mcp and plan is None
+        tellings = [told(mine, prompt, delays_us, terminal, mcp=mcp) for prompt in life.prompt]
         plans = [self._plan(life, prompt, each) for prompt, each in zip(life.prompt, tellings, strict=True)]
         linger_ms = LINGER_MS if life.exit != "graceful" else 0
         sessions: Sequence[Session]
         if plan is not None:
             self.watched = Watched(self._tools.ledger, self._service.log)
-            sessions = (self.watched.run(plans[0].spec, plan),)
+            sessions = (self.watched.run(plans[0].spec, plan, self._said(life, delays_us)),)
         elif life.mode == "terminal":
             sessions = run_in_terminals(
                 [plan for plan in plans if isinstance(plan, TerminalPlan)], linger_ms=linger_ms
@@ -266,20 +268,32 @@ class _Stage:
         ranges = [life.after_ms, *(then.after_ms for then in life.then)]
         return [self._random.randint(low * 1000, high * 1000) for low, high in ranges]
 
-    def _plan(self, life: DialogueLife, prompt: str, told: Told) -> SessionPlan:
-        counters = {
+    def _counters(self) -> dict[str, Callable[[], int]]:
+        return {
             "effects": self._effects,
             "held": self._held,
             "requests": self._requests,
             IDLE: self._idle,
             LISTED: self._listed,
         }
+
+    def _plan(self, life: DialogueLife, prompt: str, told: Told) -> SessionPlan:
+        counters = self._counters()
         spec = self._starting(life, prompt)
         if life.mode != "terminal":
             return SessionPlan(spec=spec, deeds=told.deeds, counters=counters)
         script = self._order.script
         texts = dict.fromkeys([*(turn.text for turn in script.turn if turn.text), script.api.closing])
         return TerminalPlan(spec=spec, deeds=told.deeds, counters=counters, watched=tuple(texts))
+
+    def _said(self, life: DialogueLife, delays_us: Sequence[int]) -> Said | None:
+        """Return what a watched client is told, which then ends by itself if nothing strikes; ``None`` for nothing."""
+        mcp = self._order.script.uses_mcp
+        if not streams(life, mcp=mcp):
+            return None
+        whole = msgspec.structs.replace(life, exit="graceful", when="")
+        deeds = told(whole, life.prompt[0], delays_us, self._order.terminal, mcp=mcp).deeds
+        return Said(deeds, self._counters())
 
     def _starting(self, life: DialogueLife, prompt: str) -> RunSpec:
         headless = self._order.headless

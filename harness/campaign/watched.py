@@ -1,11 +1,16 @@
 """A session of a client under the engine that sees every file operation, as a life of a dialogue.
 
-Non-goals: several instances at once, and what is said to a client while it runs: standard input is empty there.
+What it is told while it runs is said from a thread, at moments that are counted in what its API and its tools see.
+Non-goals: several instances at once; a terminal; moments that are counted in what it prints.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,11 +19,21 @@ from harness.core.dialogue import LifeSeen
 from harness.core.fault import FaultPlan
 from harness.core.recorded_life import RecordedLife
 from harness.core.run import Recording, RunSpec
-from harness.engines.headless import Done, Session
+from harness.engines.headless import Deed, Done, Session
 from harness.engines.ptrace.engine import PtraceEngine
 
 REPLY = r'"type":\s*"(?P<id>result)"'
 """The line with which a client prints what it says at last: that places the reply among its operations."""
+
+
+_LOOK_S = 0.005
+
+
+class Said(NamedTuple):
+    """What a client is told while it runs: the deeds that say something, and what their moments are counted in."""
+
+    deeds: Sequence[Deed]
+    counters: Mapping[str, Callable[[], int]]
 
 
 class Watched:
@@ -41,11 +56,11 @@ class Watched:
     def _look(self) -> tuple[int, int]:
         return os.stat(self._ledger).st_size, os.stat(self._log).st_size
 
-    def run(self, spec: RunSpec, plan: FaultPlan) -> Session:
-        """Run the session under ``plan`` and return it as any other."""
-        self.recording = recording = PtraceEngine().run(
-            msgspec.structs.replace(spec, ack=REPLY), plan, observer=self
-        )
+    def run(self, spec: RunSpec, plan: FaultPlan, said: Said | None = None) -> Session:
+        """Run the session under ``plan`` and return it as any other; with ``said`` that is its standard input."""
+        spec = msgspec.structs.replace(spec, ack=REPLY)
+        with _spoken(said) as stdin:
+            self.recording = recording = PtraceEngine().run(spec, plan, observer=self, stdin=stdin)
         detail = recording.ending_detail
         if recording.differences:
             detail = "was not recorded faithfully: " + "; ".join(recording.differences[:2])
@@ -84,3 +99,38 @@ class Watched:
         with open(path, "rb") as stream:
             stream.seek(begin)
             return stream.read()
+
+
+@contextlib.contextmanager
+def _spoken(said: Said | None) -> Iterator[int]:
+    """Say from a thread what there is to say, and give the descriptor where it is read; -1 without anything."""
+    if said is None:
+        yield -1
+        return
+    reading, writing = os.pipe()
+    over = threading.Event()
+    speaker = threading.Thread(target=_speak, args=(said, writing, over))
+    speaker.start()
+    try:
+        yield reading
+    finally:
+        over.set()
+        speaker.join()
+        os.close(reading)
+
+
+def _speak(said: Said, descriptor: int, over: threading.Event) -> None:
+    """Do the deeds one after the other, each at its moment, until the run is ``over``; then the input ends."""
+    began_at = {name: count() for name, count in said.counters.items()}
+    with open(descriptor, "wb", buffering=0) as stream, contextlib.suppress(BrokenPipeError):
+        for deed in said.deeds:
+            counted = said.counters.get(deed.at.counted)
+            while counted is not None and counted() - began_at[deed.at.counted] < deed.at.count:
+                if over.wait(_LOOK_S):
+                    return
+            if over.wait(deed.at.delay_us / 1e6):
+                return
+            stream.write(deed.say)
+            if deed.close:
+                return
+        over.wait()

@@ -14,6 +14,7 @@ Non-goals: how it is served (:mod:`harness.services.messages_api`); what a clien
 from __future__ import annotations
 
 import math
+from random import Random
 from typing import Any, Literal
 
 import msgspec
@@ -104,7 +105,8 @@ class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     ``gap_ms``: from the end of one held call to the next being let go; ``hold_s``: how long a call is held at most.
     ``patience_ms``: so long a held call waits for one that is due before it and does not come, because the client runs
-    the two one after the other; it is then let go out of order, which the log says.
+    the two one after the other; it is then let go out of order, which the log says. ``shuffle``: each dialogue draws
+    the order in which the held calls of a turn are let go.
     """
 
     closing: str = "That was all."
@@ -112,6 +114,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     gap_ms: int = 30
     patience_ms: int = 3_000
     hold_s: float = 60.0
+    shuffle: bool = False
 
 
 class ApiScript(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +138,17 @@ class ApiScript(msgspec.Struct, frozen=True, kw_only=True):
 
     def _calls(self) -> list[Call]:
         return [call for turn in self.turn for call in turn.call]
+
+
+def shuffled(script: ApiScript, draw: Random) -> ApiScript:
+    """Return the script with the order of its held calls drawn, where it asks for that."""
+    if not script.api.shuffle:
+        return script
+    turns = (
+        msgspec.structs.replace(turn, finish=tuple(draw.sample(turn.finishing, len(turn.finishing))))
+        for turn in script.turn
+    )
+    return msgspec.structs.replace(script, turn=tuple(turns))
 
 
 def named(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:

@@ -182,6 +182,8 @@ def problem_of_cuts(lives: tuple[DialogueLife, ...], turns: tuple[Turn, ...]) ->
         return "needs a [[life]] that is recorded, and then lives that resume it and end by themselves"
     if any(len(life.prompt) > 1 or life.cut for life in lives):
         return "each [[life]] has one prompt, and no cut of its own"
+    if lives[0].mode == "terminal":
+        return "the first [[life]] is recorded, which a terminal is not"
     if lives[0].when:
         return "the first [[life]] is recorded whole: where it is cut, the recording says"
     later = {prompt for life in lives[1:] for prompt in life.prompt}

@@ -208,6 +208,8 @@ def _why(view: RunView, case: CaseView, lines: Iterable[ClassLine], show: Show) 
     words: dict[str, list[str]] = {}
     for item in sorted(found, key=lambda each: (*rank(each), -each.states)):
         word = _BY_INVARIANT.get((item.invariant, item.damage)) or _WORDS[item.damage]
+        if case.dialogue and word == _WORDS["rejected"]:
+            word = "the API would refuse its file"  # what it sends is S1
         words.setdefault(word, [])
         if item.invariant not in words[word]:
             words[word].append(item.invariant)

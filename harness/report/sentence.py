@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Mapping
 
+from harness.core.dialogue import SEPARATOR
 from harness.core.fault import (
     FAULT_CLASSES,
     CrashPoint,
@@ -86,6 +87,8 @@ _BY_INVARIANT = {
     ("S5", "lost"): "loses one of two conversations that were held at once",
     ("S6", "unlinked"): "leaves out calls and results that stand whole in {path}",
 }
+_OF_ITS_FILE = "leaves a conversation in {path} that the API would refuse as it stands there"
+"""Of a client, whose own requests are judged too: what it leaves out when it is resumed the API never sees."""
 _RESUMED: Mapping[str, str] = {
     "none": "when it is resumed",
     "kill": "when it was killed and is resumed",
@@ -242,6 +245,8 @@ def what_breaks(finding: Finding, show: Show) -> str:
     if finding.invariant == CHECK:
         return f"leaves a state that its check rejects {circumstance(finding, show)}"
     told = _BY_INVARIANT.get((finding.invariant, finding.damage)) or _DAMAGE.get(finding.damage, _DAMAGE["other"])
+    if SEPARATOR in finding.variant and told == _DAMAGE["rejected"]:
+        told = _OF_ITS_FILE
     return f"{told.format(path=path)} {circumstance(finding, show)} ({show(finding.invariant)})"
 
 

@@ -105,6 +105,7 @@ def test_only_a_life_that_is_recorded_whole_and_then_resumed_can_be_cut() -> Non
         ((first, msgspec.structs.replace(later, session="continue")), (turn,), "resume it"),
         ((first, msgspec.structs.replace(later, prompt=("a", "b"))), (turn,), "one prompt"),
         ((killed, later), (turn,), "recorded whole"),
+        ((msgspec.structs.replace(first, mode="terminal"), later), (turn,), "a terminal is not"),
         ((first, later), (Turn(text="x"),), "needs a prompt"),
         ((first, later), (Turn(prompt="Well?", text="x"),), "closing"),
     ):

@@ -303,3 +303,14 @@ def test_no_absolute_path_of_this_checkout_in_the_golden_files() -> None:
         with open(os.path.join(here, "golden", name), encoding="utf-8") as file:
             assert os.path.dirname(here) not in file.read()
     assert rows()
+
+
+def test_what_a_client_leaves_in_its_file_is_not_what_it_sends() -> None:
+    """The API never sees what a client leaves out when it is resumed; what it refused is S1."""
+    kept = msgspec.structs.replace(torn_finding(), invariant="T1", damage="rejected", fault_class="kill")
+    assert "that the API refuses to go on with" in headline(kept, str)
+    client = msgspec.structs.replace(kept, variant="cli:effects")
+    assert "that the API would refuse as it stands there" in headline(client, str)
+    assert "sends a conversation that the API refuses" in headline(
+        msgspec.structs.replace(client, invariant="S1"), str
+    )

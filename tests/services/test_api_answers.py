@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from random import Random
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from harness.core.api_script import (
     Turn,
     named,
     problem_of_script,
+    shuffled,
 )
 from harness.services.messages_api.answering import Answer, Player, route_of
 from harness.services.messages_api.events import plain_of, status_error, stream_of
@@ -313,3 +315,20 @@ def test_wrong_settings_are_said() -> None:
     assert "gap_ms" in problem_of_script(Api(gap_ms=-1), ())
     assert "hold_s" in problem_of_script(Api(hold_s=float("nan")), ())
     assert "turns; at most" in problem_of_script(Api(), (Turn(text="x"),) * 1001)
+
+
+@given(st.integers(0, 1 << 32))
+def test_a_shuffled_script_lets_the_same_calls_go_in_an_order_of_its_own(seed: int) -> None:
+    held = tuple(Call(tool="Bash", id=name, hold="before_effect") for name in "abc")
+    script = ApiScript(turn=(Turn(text="t", call=held), Turn(text="u", call=held, finish=("b",))))
+    assert shuffled(script, Random(seed)) is script
+    asked = msgspec.structs.replace(script, api=Api(shuffle=True))
+    first, second = shuffled(asked, Random(seed)).turn
+    assert sorted(first.finishing) == ["a", "b", "c"] and second.finishing == ("b",)
+    assert shuffled(asked, Random(seed)).turn == (first, second)
+
+
+def test_every_order_is_drawn() -> None:
+    held = tuple(Call(tool="Bash", id=name, hold="before_effect") for name in "abc")
+    script = ApiScript(turn=(Turn(text="t", call=held),), api=Api(shuffle=True))
+    assert len({shuffled(script, Random(seed)).turn[0].finishing for seed in range(60)}) == 6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.core.fault import NO_FAULTS, FaultPlan
@@ -39,14 +40,18 @@ class PtraceEngine:
         verify: bool = True,
         observer: Observer | None = None,
         beside: Beside | None = None,
+        stdin: int = -1,
     ) -> Recording:
         """Run the target once under ``plan``; see :class:`harness.engines.base.Engine`.
 
-        ``observer`` is told of each operation when it is done, before its thread goes on; ``beside`` feeds the target.
+        ``observer`` is told of each operation when it is done, before its thread goes on; ``beside`` feeds the target;
+        ``stdin`` is a descriptor that it reads, without one nothing.
         """
+        from harness.engines.ptrace.launch import launch  # noqa: PLC0415 - Linux only
         from harness.engines.ptrace.session import Session  # noqa: PLC0415 - Linux only
 
-        return recorded(Session(spec, plan, observer, beside), self.name, verify=verify)
+        start = partial(launch, stdin=stdin)
+        return recorded(Session(spec, plan, observer, beside, start), self.name, verify=verify)
 
 
 def recorded(

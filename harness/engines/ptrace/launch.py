@@ -67,10 +67,10 @@ def _become_target(spec: RunSpec, code: ctypes.Array[ctypes.c_char], report: int
     os._exit(127)
 
 
-def launch(spec: RunSpec, reads: bool = False) -> Child:
-    """Fork the target and seize it; ``reads``: what only looks stops it too.
+def launch(spec: RunSpec, reads: bool = False, stdin: int = -1) -> Child:
+    """Fork the target and seize it; ``reads``: what only looks stops it too; ``stdin``: a descriptor that it reads.
 
-    Raises :class:`EngineError` if the system refuses to trace it.
+    Without one it reads nothing. Raises :class:`EngineError` if the system refuses to trace it.
     """
     if not spec.argv or not spec.argv[0]:
         raise TargetNotStartedError("the command is empty")
@@ -81,14 +81,14 @@ def launch(spec: RunSpec, reads: bool = False) -> Child:
     stderr, stderr_in = os.pipe()
     report, report_in = os.pipe()
     waiting, gate = os.pipe()
-    stdin = os.open(os.devnull, os.O_RDONLY)
+    reading = os.dup(stdin) if stdin >= 0 else os.open(os.devnull, os.O_RDONLY)
     pid = os.fork()
     if pid == 0:
         try:
             os.close(gate)
             os.setsid()
             if os.read(waiting, 1):
-                for source, target in ((stdin, 0), (stdout_in, 1), (stderr_in, 2)):
+                for source, target in ((reading, 0), (stdout_in, 1), (stderr_in, 2)):
                     os.dup2(source, target)
                 os.umask(0o022)
                 if setup is not None:
@@ -96,7 +96,7 @@ def launch(spec: RunSpec, reads: bool = False) -> Child:
                 _become_target(spec, code, report_in)
         finally:
             os._exit(126)
-    for descriptor in (stdin, stdout_in, stderr_in, report_in, waiting):
+    for descriptor in (reading, stdout_in, stderr_in, report_in, waiting):
         os.close(descriptor)
     child = Child(pid, stdout, stderr, report, gate)
     try:
