@@ -46,9 +46,10 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.first_corruption
 	$(BIN)/python -m benchmarks.record_once
 
-# What the five bug reports claim, and what is measured of it.
+# What the five bug reports claim, and what is measured of it; the application itself where it can be had.
 seeds: $(VENV)/.installed
 	$(BIN)/tornwrite targets install fork_session
+	-for v in 1.0.43 2.1.19 2.1.85 2.1.89 2.1.91; do $(BIN)/tornwrite targets install claude_code@$$v; done
 	$(BIN)/python -m harness.seeds reports/SEEDS.md
 
 # Persistence profiles against real ext4, xfs and btrfs: root on Linux.

@@ -75,11 +75,10 @@ class Class(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """What a campaign says of one variant: its classes and its findings, by fault class; ``rows`` it was told from."""
+    """What a campaign says of one variant: its classes and its findings, by fault class."""
 
     classes: Mapping[str, Class]
     findings: tuple[Finding, ...] = ()
-    rows: int = 0
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):

@@ -155,7 +155,6 @@ def _campaign(group: Group, claims: list[Claim], reports: str) -> dict[str, Evid
             note,
             "make seeds",
         )
-        rows = [row.trial_id for row in store.rows()]
         told = _lives(store.directory) if group.setting == "lives" else {}
     if finished.verdict == "broken":
         trouble = finished.summary.get("control_problem") or "a recording or a run of the harness failed"
@@ -166,8 +165,7 @@ def _campaign(group: Group, claims: list[Claim], reports: str) -> dict[str, Evid
             lines = {line["fault_class"]: msgspec.convert(line, Class) for line in case["classes"]}
             lines.setdefault("none", Class(verdict=case["null_verdict"], runs=1))
             mine = tuple(item for item in seen if _label(item) == case["id"])
-            count = sum(name.startswith(case["id"] + "/") for name in rows)
-            cases[_variant_of(case["id"])] = Measured(classes=lines, findings=mine, rows=count)
+            cases[_variant_of(case["id"])] = Measured(classes=lines, findings=mine)
     return {claim.id: _evidence(claim, cases, told) for claim in claims}
 
 

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from harness import __version__
 from harness.catalog import load_scenario, select
 from harness.checks import INVARIANTS
 from harness.core.fault import FAULT_CLASSES
 from harness.core.verdict import Confirmation, Finding
 from harness.seeds import drift
-from harness.seeds.__main__ import load_claims
+from harness.seeds.__main__ import load_claims, page_of
 from harness.seeds.claim import Claim, Class, Evidence, Fact, Measured, Row, Unmeasured, agrees, answer, problems
 from harness.seeds.measuring import LIVES, MEASUREMENTS
-from harness.seeds.page import TITLES, Header, page
+from harness.seeds.page import TITLES, Header, line_of, lines_in, page
 
 CLAIMS = load_claims()
 ASKED = [claim for claim in CLAIMS if not claim.is_open]
 FOUND = [claim for claim in ASKED if claim.finds]
-HEADER = Header(version="1.0", trials=1234, rate_runs=500, race_runs=24)
+HEADER = Header(version=__version__, rate_runs=500, race_runs=24)
+
+
+def page_of_rows(*rows: Row) -> str:
+    return page(map(line_of, rows), HEADER)
 
 
 def finding(claim: Claim, runs: int = 0) -> Finding:
@@ -152,16 +158,16 @@ def test_what_was_not_measured_is_no_verdict() -> None:
 )
 def test_a_note_that_explains_an_answer_is_told_with_no_other(note_if: str, value: bool, told: bool) -> None:
     claim = msgspec.structs.replace(CLAIMS[0], note="It is why", note_if=note_if)
-    assert ("It is why" in page([answer(claim, Fact(value=value, shown="shown"))], HEADER)) is told
+    assert ("It is why" in page_of_rows(answer(claim, Fact(value=value, shown="shown")))) is told
     explains = bool(note_if)
-    assert ("It is why" in page([answer(claim, Unmeasured(reason="not there"))], HEADER)) is not explains
+    assert ("It is why" in page_of_rows(answer(claim, Unmeasured(reason="not there")))) is not explains
 
 
 @pytest.mark.parametrize("claim", [each for each in ASKED if each.note_if], ids=lambda claim: claim.id)
 def test_no_explanation_is_printed_with_the_opposite_answer(claim: Claim) -> None:
     for verdict in ("confirmed", "contradicted", "not measured"):
         row = Row(claim=claim, answer=verdict, shown="shown")  # type: ignore[arg-type]
-        assert (claim.note in page([row], HEADER)) is (verdict == claim.note_if)
+        assert (claim.note in page_of_rows(row)) is (verdict == claim.note_if)
 
 
 def test_the_page_has_a_row_for_each_with_a_command_or_a_reason() -> None:
@@ -169,10 +175,31 @@ def test_the_page_has_a_row_for_each_with_a_command_or_a_reason() -> None:
         return Fact(value=1, shown="one") if claim.measure else measured(claim)
 
     rows = [answer(claim, None if claim.is_open else evidence(claim)) for claim in CLAIMS]
-    text = page(rows, HEADER)
+    text = page_of_rows(*rows)
     lines = [line for line in text.splitlines() if line.startswith("| 0")]
     assert len(lines) == len(CLAIMS)
     assert all(row.command or row.claim.reason for row in rows)
     counted = Counter(row.answer for row in rows)
     assert f"{counted['not testable here']} not testable here" in " ".join(text.split())
     assert all(len(line) <= 100 for line in text.splitlines() if not line.startswith("|"))
+
+
+def test_rows_that_are_measured_anew_take_their_places_and_the_others_stay() -> None:
+    rows = [answer(claim, Unmeasured(reason="a | b\n**c**", elsewhere=True)) for claim in CLAIMS]
+    before = page_of_rows(*rows)
+    kept = lines_in(before)
+    assert list(kept) == [claim.id for claim in CLAIMS]
+    assert {line.answer for line in kept.values()} == {"not available", "not testable here"}
+    assert page_of(CLAIMS, [], kept) == page(
+        kept.values(), Header(version=__version__, rate_runs=500, race_runs=24)
+    )
+    anew = answer(ASKED[3], Fact(value=True, shown="anew"))
+    old, after = before.splitlines(), page_of(CLAIMS, [anew], kept).splitlines()
+    assert [line for line in after if line.startswith("|") and line not in old] == [line_of(anew).text]
+    assert sum(line.startswith("|") for line in after) == sum(line.startswith("|") for line in old)
+
+
+def test_the_page_that_is_kept_has_a_row_of_every_claim() -> None:
+    """A claim that nobody measured for the page would be missing from it in silence."""
+    written = Path(__file__).parents[2].joinpath("reports", "SEEDS.md").read_text(encoding="utf-8")
+    assert list(lines_in(written)) == [claim.id for claim in CLAIMS]

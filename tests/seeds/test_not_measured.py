@@ -18,7 +18,7 @@ UNREADABLE = "transcript/seed000_example_moved"
 
 
 def measured(claim: Claim, tmp_path: Path) -> Row:
-    rows, _ = measured_rows([claim], str(tmp_path))
+    rows = measured_rows([claim], str(tmp_path))
     return rows[0]
 
 

@@ -64,9 +64,9 @@ def assert_turned(claims: list[Claim], tmp_path: Path) -> None:
     """Measure the claims, then those about the opposite writers, and compare the answers row by row."""
     require_package(claims)
     reports = str(tmp_path / "reports")
-    rows, _ = measured_rows(claims, reports)
+    rows = measured_rows(claims, reports)
     with among_bad_writers(tmp_path / "targets"):
-        others, _ = measured_rows(map(opposite, claims), reports)
+        others = measured_rows(map(opposite, claims), reports)
     missing = [row.shown for row in (*rows, *others) if row.answer == "not available"]
     if missing:
         pytest.skip(missing[0])
@@ -98,7 +98,7 @@ def test_without_its_step_the_bad_writer_does_no_harm(name: str, tmp_path: Path)
     assert len(steps) == len(claim.steps) - 1
     with among_bad_writers(tmp_path / "targets"):
         without = msgspec.structs.replace(claim, id=f"{name} without", steps=steps)
-        rows, _ = measured_rows([claim, without], str(tmp_path / "reports"))
+        rows = measured_rows([claim, without], str(tmp_path / "reports"))
     assert [row.shown == "accepted" for row in rows] == [False, True], rows
 
 
