@@ -297,7 +297,7 @@ def never_measured(results: Iterable[CaseResult], requested: Sequence[str]) -> d
                     continue
                 if name in item.not_measured:
                     reasons.setdefault(name, f"under {item.fault_class}: {item.not_measured[name]}")
-                elif name in DIALOGUE_ROWS or (name in INVARIANTS and INVARIANTS[name].judges(item.fault_class)):
+                elif result.dialogue or (name in INVARIANTS and INVARIANTS[name].judges(item.fault_class)):
                     measured.add(name)
     return {
         name: reasons.get(name, "no fault class that was run can violate it")

@@ -77,7 +77,10 @@ def answer_of(record: ReplayRecord, case: Case, said: list[Said]) -> Answered:
             f"CHANGED: {spell_rate(0, times)}, struck there every time; what it does up to there differs by chance"
         )
         return Answered("CHANGED", times, 0, text)
-    if all(life.exit == "graceful" and len(life.prompt) == 1 for life in case.dialogue.lives):
+    alone = all(
+        life.exit == "graceful" and len(life.prompt) == 1 and not life.then for life in case.dialogue.lives
+    )
+    if alone and not any(turn.fault for turn in case.dialogue.script.turn):
         return Answered("FIXED", times, 0, f"FIXED 0/{times}, every dialogue held to its end")
     text = f"CHANGED: {spell_rate(0, times)}; a client that ends at some moment cannot show that it is fixed"
     return Answered("CHANGED", times, 0, text)

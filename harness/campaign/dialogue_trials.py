@@ -18,7 +18,7 @@ from harness.campaign.observe import Observation
 from harness.campaign.streams import stream
 from harness.campaign.token import ReplayRecord, TokenError, encode
 from harness.checks.dialogue import DIALOGUE_ROWS, judge_dialogue, unanswered_life
-from harness.checks.dialogue_disk import wrong_on_disk
+from harness.checks.dialogue_disk import transcript_of, wrong_on_disk
 from harness.checks.dialogue_index import ROW as INDEX_ROW
 from harness.checks.dialogue_index import wrong_in_index
 from harness.core.api_script import shuffled
@@ -65,6 +65,8 @@ def judge(case_rows: frozenset[str], order: DialogueOrder, seen: DialogueSeen) -
     judged = judge_dialogue(seen, order.script, rows)
     not_measured = dict(judged.not_measured)
     violations = judged.violations + wrong_on_disk(seen.lives[-1], case_rows)
+    if not transcript_of(seen.lives[-1]):
+        not_measured |= dict.fromkeys(case_rows - DIALOGUE_ROWS.keys() - {INDEX_ROW}, "it left no transcript")
     if INDEX_ROW in case_rows:
         in_index, why = wrong_in_index(seen)
         violations += in_index

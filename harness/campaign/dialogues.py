@@ -14,7 +14,16 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from harness.campaign.context import Case, Context, case_id
-from harness.campaign.dialogue_trials import holding, judge, keep_broken, keep_said, order_of, restored, token_of
+from harness.campaign.dialogue_trials import (
+    Said,
+    holding,
+    judge,
+    keep_broken,
+    keep_said,
+    order_of,
+    restored,
+    token_of,
+)
 from harness.campaign.executor import Call, Outcome
 from harness.campaign.trials import harness_failure
 from harness.core.dialogue import DialogueSeen
@@ -86,7 +95,7 @@ def _keep(ctx: Context, case: Case, outcome: Outcome, number: int, index: int) -
         keep_broken(ctx, case, trial_id, fault_class, failure)
         return {}
     seen: DialogueSeen = outcome.value
-    said = judge(case.invariants, order_of(ctx.seed, case, index), seen)
+    said = _whole(judge(case.invariants, order_of(ctx.seed, case, index), seen))
     struck = [client for life in seen.lives for client in life.clients if client.struck]
     died = [f"signal {client.signal}" if client.signal else f"exit {client.exit_code}" for client in struck]
     row = msgspec.structs.replace(
@@ -98,6 +107,14 @@ def _keep(ctx: Context, case: Case, outcome: Outcome, number: int, index: int) -
     keep_said(ctx, case, row, seen, said, _place(case, number, index), runs=1)
     rows = dict.fromkeys(case.invariants, "")
     return {} if said.verdict == "inconclusive" else {**rows, **said.not_measured}
+
+
+def _whole(said: Said) -> Said:
+    """Return what a dialogue says, as long as it says it of every row: what was not asked cannot have been held."""
+    if said.verdict != "held" or not said.not_measured:
+        return said
+    row, why = next(iter(sorted(said.not_measured.items())))
+    return msgspec.structs.replace(said, verdict="inconclusive", note=f"{row}: {why}")
 
 
 def _beyond(seen: DialogueSeen) -> str:

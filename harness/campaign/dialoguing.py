@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from harness.campaign.telling import IDLE, LISTED, RESULT, SAID, Told, streams, told
+from harness.campaign.telling import BEGINNINGS, IDLE, LISTED, RESULT, SAID, Told, streams, told
 from harness.campaign.watched import Said, Watched
 from harness.catalog.headless import Headless, at_api
 from harness.catalog.terminal import InTerminal
@@ -34,7 +34,7 @@ from harness.core.fault import NO_FAULTS, FaultPlan
 from harness.core.recorded_life import RecordedLife
 from harness.core.run import RunSpec
 from harness.core.tree import File, Tree
-from harness.engines.headless import Session, SessionPlan, run_sessions
+from harness.engines.headless import Deed, Session, SessionPlan, run_sessions
 from harness.engines.terminal import TerminalPlan, TerminalSession, run_in_terminals
 from harness.sandbox.cell import in_cell
 from harness.services.mcp_config import mcp_config
@@ -241,18 +241,19 @@ class _Stage:
             )
         else:
             sessions = run_sessions(plans, linger_ms=linger_ms)
+        self._service.settle()
         self._hear()
+        tree = sessions[0].final
+        there = self._session_in(tree)
         clients = tuple(
-            self._seen(life, prompt, each, session)
+            self._seen(life, prompt, each, session, there)
             for prompt, each, session in zip(life.prompt, tellings, sessions, strict=True)
         )
-        tree = sessions[0].final
-        self._session = next((each.session_id for each in clients if each.session_id), "") or self._session_in(
-            tree
-        )
+        self._session = clients[0].session_id
         seen = LifeSeen(
             order=life,
-            clients=tuple(msgspec.structs.replace(each, session_id=self._session) for each in clients),
+            clients=clients,
+            timed_out=sum(isinstance(line, GateLine) and line.what == "timed_out" for line in self._lines),
             requests=tuple(line for line in self._lines if isinstance(line, RequestLine)),
             ends=tuple(line for line in self._lines if isinstance(line, EndLine)),
             effects=tuple(self._ledger()),
@@ -353,7 +354,8 @@ class _Stage:
 
     # -- after ------------------------------------------------------------------------------------------------
 
-    def _seen(self, life: DialogueLife, prompt: str, told: Told, session: Session) -> ClientSeen:
+    def _seen(self, life: DialogueLife, prompt: str, told: Told, session: Session, there: str) -> ClientSeen:
+        """Return what was seen of one instance; ``there``: the session that it worked on, where it does not say."""
         lines = [line for _, line in session.lines]
         results = [value for line in lines if (value := result_in(line)) is not None]
         replies, named = _texts(results, "result"), results
@@ -363,7 +365,7 @@ class _Stage:
             replies = [text for _, text in session.shown]
         return ClientSeen(
             prompt=prompt,
-            session_id=next(iter(_texts(named, "session_id")), ""),
+            session_id=next(iter(_texts(named, "session_id")), there),
             exit_code=session.exit_code,
             signal=session.signal,
             struck=0 <= told.striking < len(session.done),
@@ -372,14 +374,19 @@ class _Stage:
         )
 
     def _session_in(self, tree: Tree) -> str:
-        """Return the session of the transcript that a life left, for a client that was given no id."""
-        path = find_transcript(tree, {self._session} if self._session else set())
+        """Return the session whose transcript a life worked on: some versions begin a new one when they resume."""
+        path = find_transcript(tree, {self._session} if self._session else set(), self._tree)
         return path.rsplit("/", 1)[-1].removesuffix(".jsonl") if path else self._session
 
 
 def _problem(life: DialogueLife, told: Told, session: Session) -> str:
-    """Return why a session says nothing."""
+    """Return why a session says nothing.
+
+    A client that is to go on with a session and ends by itself before it takes a word is none: it does not know it.
+    """
     undone = next(iter(told.moments[len(session.done) :]), "")
+    if undone in BEGINNINGS and life.session != "new" and session.ending == "exited":
+        return ""
     if session.ending == "limit":
         return f"the client {session.ending_detail}"
     if session.ending == "timeout":
@@ -388,7 +395,25 @@ def _problem(life: DialogueLife, told: Told, session: Session) -> str:
         return f"the client ended before {undone}"
     if life.exit == "sigkill" and session.signal is None:
         return f"the client was killed and ended with exit code {session.exit_code}"
+    asked = {each for deed in told.deeds[: len(session.done)] if (each := control_in(deed))}
+    missing = asked - {each for _, line in session.lines if (each := granted_in(line))}
+    if missing and session.ending == "exited":
+        return f"the client did not take the control request {min(missing)!r}"
     return ""
+
+
+def control_in(deed: Deed) -> str:
+    """Return the id of the control request that a deed says, or an empty string."""
+    said = object_in(deed.say) or {}
+    return str(said.get("request_id", "")) if said.get("type") == "control_request" else ""
+
+
+def granted_in(line: bytes) -> str:
+    """Return the id of the control request to which a line says that it was carried out, or an empty string."""
+    said = object_in(line) or {} if b"control_response" in line else {}
+    response = said.get("response")
+    done = isinstance(response, dict) and response.get("subtype") == "success"
+    return str(response.get("request_id", "")) if isinstance(response, dict) and done else ""
 
 
 def _texts(results: Sequence[Mapping[str, object]], key: str) -> list[str]:

@@ -26,6 +26,9 @@ IDLE = "idle"
 """The counter that is 1 once the API has answered all there was to answer, and a while has passed."""
 LISTED = "listed"
 """The counter of clients that have asked a server of gated tools what it has."""
+BEGINNINGS = ("its tools were there", "it was told the prompt", "it took the prompt")
+"""What comes before anything else in a life: a client that ends before that knows nothing of its session."""
+_TOOLS, _TOLD, _TOOK = BEGINNINGS
 _LISTED = Moment(counted=LISTED, delay_us=300_000)
 SIGNALS: dict[Ending, str] = {
     "sigint": "SIGINT",
@@ -101,13 +104,13 @@ def told(
 def _begun_said(life: DialogueLife, prompt: str, *, mcp: bool) -> list[tuple[Deed, str]]:
     if not streams(life, mcp=mcp):
         return []
-    return [(Deed(at=_LISTED if mcp else Moment(), say=user_line(prompt)), "it was told the prompt")]
+    return [(Deed(at=_LISTED if mcp else Moment(), say=user_line(prompt)), _TOLD)]
 
 
 def _begun_typed(prompt: str, *, mcp: bool) -> list[tuple[Deed, str]]:
-    first: list[tuple[Deed, str]] = [(Deed(at=_LISTED), "its tools were there")] if mcp else []
+    first: list[tuple[Deed, str]] = [(Deed(at=_LISTED), _TOOLS)] if mcp else []
     said = TerminalDeed(at=Moment(counted="ready"), strokes=strokes.prompt(prompt, "requests"))
-    return [*first, (said, "it took the prompt")]
+    return [*first, (said, _TOOK)]
 
 
 def _at_rest(life: DialogueLife) -> Moment:

@@ -159,6 +159,13 @@ class _View:
                         set(),
                     )  # it ended by itself and had said nothing: all that it owes is missing
 
+    def earlier(self, number: int) -> tuple[LifeSeen, ...]:
+        """Return the lives whose conversation the ``number``-th goes on with: those since one that began it."""
+        begun = max(
+            (n for n, life in enumerate(self.lives[: number - 1], 1) if life.order.session == "new"), default=1
+        )
+        return self.lives[begun - 1 : number - 1]
+
     def standing(self, life: LifeSeen) -> set[Item]:
         """Return what stands whole on disk at the end of a life: texts of the scenario, calls with their results."""
         there = on_disk(life)
@@ -167,8 +174,10 @@ class _View:
 
     def taken(self, life: LifeSeen) -> set[Item]:
         """Return what was in the record that was cut after a life."""
-        if life.order.cut != "half":
-            return set()
+        return self.last(life) if life.order.cut == "half" else set()
+
+    def last(self, life: LifeSeen) -> set[Item]:
+        """Return what is in the last record that a life left."""
         return {self._texts.get((i.kind, i.name), i) for i in (Item(*each) for each in on_disk(life).last)}
 
 
@@ -184,11 +193,11 @@ def _refused(view: _View) -> Iterator[_Debt]:
 def _history(view: _View) -> Iterator[_Debt]:
     """What a client had said after a resume, or before it ended by itself, is in every later first request.
 
-    Of one that was ended, what stood whole on disk is.
+    Of one that was ended, what stood whole on disk is, but for a last record that was cut.
     """
     for number, life, carried in view.resumed():
         owed: set[Item] = set()
-        for before in view.lives[: number - 1]:
+        for before in view.earlier(number):
             if len(before.clients) > 1:
                 continue  # S5
             if before.order.session != "new" and (first := view.first_request(before, before.clients[0])):
@@ -197,8 +206,8 @@ def _history(view: _View) -> Iterator[_Debt]:
                 for request in before.spoken:
                     if request.status == 200:
                         owed |= view.carried(request) | view.answered(before, request)
-            elif not before.order.cut:
-                owed |= view.standing(before)
+            else:
+                owed |= view.standing(before) - (view.last(before) if before.order.cut else set())
             owed -= view.taken(before)
         if owed:
             yield _debt(life, number, owed, carried, "of the history it had, it no longer sends")
@@ -206,7 +215,9 @@ def _history(view: _View) -> Iterator[_Debt]:
 
 def _effects(view: _View) -> Iterator[_Debt]:
     for number, life, carried in view.resumed():
-        done = view.lives[number - 2].effects
+        others = view.lives[: number - 1 - len(view.earlier(number))]
+        of_others = set(others[-1].effects) if others else set()
+        done = [name for name in view.lives[number - 2].effects if name not in of_others]
         if done:
             owed = {Item("call", name) for name in done}
             yield _debt(life, number, owed, carried, "tools had an effect that it knows nothing of")
@@ -216,7 +227,7 @@ def _printed(view: _View) -> Iterator[_Debt]:
     for number, life, carried in view.resumed():
         owed = {
             item
-            for before in view.lives[: number - 1]
+            for before in view.earlier(number)
             if len(before.clients) == 1
             for sha256 in before.clients[0].replies
             if (item := view.reply(sha256)) is not None and item not in view.taken(before)
@@ -231,6 +242,8 @@ def _two_at_once(view: _View) -> Iterator[_Debt]:
         if len(before.clients) < 2:
             continue
         owed = set()
+        if len({client.session_id for client in before.clients}) > 1:
+            continue  # each went on in a session of its own, and nothing is lost by resuming one of them
         for client in before.clients:
             replies = [item for sha256 in client.replies if (item := view.reply(sha256)) is not None]
             owed |= {Item("prompt", repr(client.prompt)), *replies} if replies else set()
@@ -271,7 +284,7 @@ _WHY: Mapping[str, str] = {
     "S2": "nothing was certain before the first resume, or no resumed client sent a request",
     "S3": "no tool had left an effect before a resume",
     "S4": "no reply was printed before a resume",
-    "S5": "no two instances had printed a reply before a resume",
+    "S5": "no two instances had printed a reply in one session before a resume",
     "S6": "no call and its result stood whole on disk before a resume",
 }
 
@@ -279,4 +292,19 @@ _WHY: Mapping[str, str] = {
 def unanswered_life(seen: DialogueSeen) -> str:
     """Return why a dialogue cannot be judged at all, or an empty string."""
     problems: Sequence[str] = [client.problem for life in seen.lives for client in life.clients if client.problem]
-    return seen.problem or next(iter(problems), "")
+    return seen.problem or next(iter(problems), "") or next(filter(None, map(_spoilt, *_numbered(seen))), "")
+
+
+def _numbered(seen: DialogueSeen) -> tuple[range, tuple[LifeSeen, ...]]:
+    return range(1, len(seen.lives) + 1), seen.lives
+
+
+def _spoilt(number: int, life: LifeSeen) -> str:
+    """Return what did not happen in a life as its scenario says, or an empty string."""
+    if life.timed_out:
+        return f"life {number}: a held tool was held for as long as one is held at most"
+    if failed := next((line for line in life.requests if line.failed), None):
+        return f"life {number}: the scripted API could not answer: {failed.status} {failed.error}"
+    if life.order.cut and not life.cut_bytes:
+        return f"life {number}: it left nothing that could be cut"
+    return ""

@@ -32,14 +32,18 @@ def transcript_of(life: LifeSeen) -> str:
     return find_transcript(life.tree, {client.session_id for client in life.clients if client.session_id})
 
 
-def find_transcript(tree: Tree, sessions: set[str]) -> str:
-    """Return the path of a main transcript in a tree, one of ``sessions`` if there is one; else an empty string."""
+def find_transcript(tree: Tree, sessions: set[str], before: Tree | None = None) -> str:
+    """Return the path of a main transcript in a tree, one of ``sessions`` if there is one; else an empty string.
+
+    With ``before`` it is one that is new or has changed since, where there is any: what a life has worked on.
+    """
     found = [
         (path.rsplit("/", 1)[-1].removesuffix(".jsonl") in sessions, file.content.size, path)
         for path, file in tree.files()
         if "projects/" in path and path.endswith(".jsonl") and not path.rsplit("/", 1)[-1].startswith("agent-")
     ]
-    return max(found)[2] if found else ""
+    changed = [each for each in found if before is not None and before.node_at(each[2]) != tree.node_at(each[2])]
+    return max(changed or found)[2] if found else ""
 
 
 def what_matters(tree: Tree) -> Hashable | None:

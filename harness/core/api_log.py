@@ -18,7 +18,7 @@ _HASH_DIGITS = 16
 
 RequestKind = Literal["main", "side", "refused", "other"]
 AnswerEnd = Literal["complete", "dropped", "error_event", "client_gone", "too_slow"]
-GateEvent = Literal["waits", "let_go", "let_go_early", "ended", "given_up"]
+GateEvent = Literal["waits", "let_go", "let_go_early", "ended", "given_up", "timed_out"]
 
 
 def hash_of(said: str | bytes) -> str:
@@ -92,8 +92,13 @@ class RequestLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
 
     @property
     def speaks(self) -> bool:
-        """Whether it carries the conversation, answered or refused."""
-        return self.kind in ("main", "refused")
+        """Whether it carries the conversation, answered or refused as the real API refuses it."""
+        return self.kind == "main" or (self.kind == "refused" and self.status == 400)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is the service that could not answer it. Of a client that went away nobody is to blame."""
+        return self.kind == "refused" and self.status not in (0, 400)
 
 
 class EndLine(msgspec.Struct, frozen=True, kw_only=True, tag="end", tag_field="line"):
@@ -106,8 +111,8 @@ class EndLine(msgspec.Struct, frozen=True, kw_only=True, tag="end", tag_field="l
 
 
 class GateLine(msgspec.Struct, frozen=True, kw_only=True, tag="gate", tag_field="line"):
-    """A held call came to its gate, was let go (early: out of order, the one that was due had not come), ended, or gave
-    up (its process is gone, or its time was up)."""
+    """A held call came to its gate, was let go (early: out of order, the one that was due had not come), ended, gave up
+    (its process is gone, or never came), or was held for as long as a call is held at most."""
 
     at_ms: float
     call: str

@@ -95,7 +95,7 @@ _RESUMED: Mapping[str, str] = {
     "signal": "when it was interrupted and is resumed",
     "short": "when the end of its transcript was cut and it is resumed",
     "concurrency": "when two instances had resumed one session",
-    "errno": "when its API failed and it is resumed",
+    "errno": "when it is resumed",  # nobody has ended it; its API may have failed
 }
 _FILE_DAMAGE: Mapping[FileDamage, str] = {
     "torn": "is cut in half",

@@ -207,7 +207,7 @@ def test_a_call_is_held_no_longer_than_its_time(
     it = bench(Turn(call=(bash("a", effect=True, hold="before_effect"),), finish=()), hold_s=0.2)
     assert shell(it.ask()["a"]).wait() == 1
     assert it.ledger() == []
-    it.wait_for(("a", "given_up"))
+    it.wait_for(("a", "timed_out"))
 
 
 def test_a_call_that_never_comes_gives_its_gate_up(bench: Callable[..., Bench]) -> None:

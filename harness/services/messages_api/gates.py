@@ -122,9 +122,9 @@ class Gates:
                 self._say(gate, "waits")
             elif now > gate.since + come_s:
                 self._be_over(gate, "given_up", now)
-        elif _has_no_reader(gate.descriptor) or now > gate.since + self._hold_s:
+        elif (left := _has_no_reader(gate.descriptor)) or now > gate.since + self._hold_s:
             os.close(gate.descriptor)
-            self._be_over(gate, "given_up", now)
+            self._be_over(gate, "given_up" if left else "timed_out", now)
 
     def _see_end(self, gate: _Gate, now: float) -> None:
         """Look whether the call still has its pipe open."""

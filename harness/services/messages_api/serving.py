@@ -11,6 +11,7 @@ import contextlib
 import os
 import socket
 import sys
+import urllib.request
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from harness.services.process import ServiceError, ServiceProcess
 _PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "program.py")
 DEFAULT_LIFE_S = 600.0
 EXTRA = "cli"
+_SETTLE_S = 5.0
 
 
 class ApiServiceError(ServiceError):
@@ -87,6 +89,15 @@ class MessagesService:
             lines, size = decode_lines(stream.read())
         self._offset += size
         self._lines += lines
+
+    def settle(self) -> None:
+        """Ask something that says nothing: what others had sent before is in the log when it is answered."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with (
+            contextlib.suppress(OSError),
+            opener.open(urllib.request.Request(self.url, method="HEAD"), timeout=_SETTLE_S),
+        ):
+            pass
 
     def let_go(self, tool_use_id: str) -> None:
         """Let a held call go, whatever its turn's order says."""
