@@ -18,7 +18,7 @@ from harness.campaign.context import Case
 from harness.campaign.observe import UNATTRIBUTED
 from harness.checks import INVARIANTS
 from harness.checks.dialogue import DIALOGUE_ROWS
-from harness.core.dialogue import SEPARATOR
+from harness.core.dialogue import SEPARATOR, in_words
 from harness.core.fault import FaultClass
 from harness.core.verdict import Finding, TrialRow, Verdict, worst
 
@@ -92,6 +92,8 @@ class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
     story: str = ""
     dialogue: str = ""
     """What a client was held to, where the case is of one: the scenario's name without the target's."""
+    steps: tuple[str, ...] = ()
+    """What is done in each life of the dialogue, and after that what its rows ask, in words."""
     faults: tuple[FaultClass, ...] = ()
     invariants: tuple[str, ...] = ()
     """The invariants that it was judged by."""
@@ -238,9 +240,17 @@ def case_result(
         part=case.part,
         story=case.story,
         dialogue=case.subject.variant.partition(SEPARATOR)[2] if _talks(case) else "",
+        steps=_steps(case) if _talks(case) else (),
         faults=case.faults,
         invariants=tuple(sorted(case.invariants or INVARIANTS)),
     )
+
+
+def _steps(case: Case) -> tuple[str, ...]:
+    assert case.dialogue is not None
+    asked = (f"{name}: {DIALOGUE_ROWS[name]}" for name in sorted(case.invariants & DIALOGUE_ROWS.keys()))
+    lives = (f"life {number}: {each}" for number, each in enumerate(in_words(case.dialogue.lives), 1))
+    return (*lives, *asked)
 
 
 def _talks(case: Case) -> bool:

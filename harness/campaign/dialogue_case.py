@@ -17,6 +17,7 @@ from harness.catalog.since import Known, known_verdict
 from harness.core.dialogue import SEPARATOR
 from harness.engines.screen import why_unavailable
 from harness.sandbox.workspace import Workspace
+from harness.services.messages_api.serving import why_not_available
 
 DEFAULT_DIALOGUES = 15
 CONTROL_TARGET = "stand_in_client"
@@ -32,6 +33,8 @@ def why_silent(part: Scenario, subject: Subject) -> str:
     if any(life.mode == "terminal" for life in part.dialogue) and (reason := why_unavailable()):
         return reason
     mcp = script_of(part).uses_mcp
+    if reason := why_not_available(mcp=mcp):
+        return reason
     lacks = (cannot(life, subject.headless, subject.terminal, mcp=mcp) for life in part.dialogue)
     return next(filter(None, lacks), "")
 

@@ -15,7 +15,7 @@ from harness.campaign.dialogue_case import dialogue_case, why_silent
 from harness.campaign.dialogue_trials import Said, holding, judge, order_of
 from harness.campaign.executor import Executor
 from harness.campaign.token import ReplayRecord, TokenError
-from harness.catalog import NotAvailableError, Subject, load_scenario
+from harness.catalog import ManifestError, NotAvailableError, Subject, find_scenario
 from harness.core.proportion import spell_rate
 
 
@@ -24,7 +24,13 @@ def case_of(record: ReplayRecord, subject: Subject) -> Case:
 
     Raises :class:`TokenError` where its scenario has none, :class:`NotAvailableError` where it cannot be held here.
     """
-    part = load_scenario(record.scenario)
+    try:
+        part = find_scenario(record.scenario)
+    except ManifestError as error:
+        raise TokenError(
+            f"the token is of a dialogue of the scenario {record.scenario!r}: replay it where {record.scenario}.toml "
+            f"is ({error})"
+        ) from None
     if not part.dialogue:
         raise TokenError(f"the token is of a dialogue, and the scenario {record.scenario!r} holds none")
     if reason := why_silent(part, subject):

@@ -30,6 +30,8 @@ from harness.core.dialogue import DialogueSeen
 from harness.core.fault import FaultClass
 from harness.core.verdict import DIALOGUE, Confirmation, TrialRow
 
+_BEFORE = " (those before the interruption are not among them: a row says of its own what left)"
+
 
 def dialogue_phase(ctx: Context, cases: Iterable[Case]) -> dict[str, dict[FaultClass, Mapping[str, str]]]:
     """Hold the dialogues of all cases, and return what no row says anything about, by case id and class."""
@@ -55,7 +57,8 @@ def dialogue_phase(ctx: Context, cases: Iterable[Case]) -> dict[str, dict[FaultC
     for case in cases:
         _tell(ctx, case)
     if isolated:
-        ctx.notice(_kept_inside(isolated))
+        before = sum(len(_rows(ctx, case)) for case in cases if case.subject.spec.isolation) - len(isolated)
+        ctx.notice(_kept_inside(isolated) + (_BEFORE if before > 0 else ""))
     _prove(ctx, cases)
     return {
         case.id: {case.faults[0]: {row: why for row, why in silent[case.id].items() if row not in said[case.id]}}
@@ -95,7 +98,7 @@ def _keep(ctx: Context, case: Case, outcome: Outcome, number: int, index: int) -
         keep_broken(ctx, case, trial_id, fault_class, failure)
         return {}
     seen: DialogueSeen = outcome.value
-    said = _whole(judge(case.invariants, order_of(ctx.seed, case, index), seen))
+    said = of_every_row(judge(case.invariants, order_of(ctx.seed, case, index), seen))
     struck = [client for life in seen.lives for client in life.clients if client.struck]
     died = [f"signal {client.signal}" if client.signal else f"exit {client.exit_code}" for client in struck]
     row = msgspec.structs.replace(
@@ -109,7 +112,7 @@ def _keep(ctx: Context, case: Case, outcome: Outcome, number: int, index: int) -
     return {} if said.verdict == "inconclusive" else {**rows, **said.not_measured}
 
 
-def _whole(said: Said) -> Said:
+def of_every_row(said: Said) -> Said:
     """Return what a dialogue says, as long as it says it of every row: what was not asked cannot have been held."""
     if said.verdict != "held" or not said.not_measured:
         return said

@@ -163,6 +163,8 @@ def _carry_out(
             ctx.notice(f"{item.what}: not available: {item.reason}")
         for item in plan.not_measured:
             ctx.notice(f"{item.what}: not measured: {item.reason}")
+        for name in sorted({case.subject.latest for case in plan.cases if case.subject.latest}):
+            ctx.notice(f"latest is {name}")
         phases = _phases(ctx, plan, options)
     store.flush()
     return _finish(ctx, plan, options, phases)

@@ -17,7 +17,7 @@ from harness.catalog.manifest import Package, Target, Variant, load_manifest
 from harness.catalog.parts import joined
 from harness.catalog.placeholder import fill
 from harness.catalog.published import with_installed
-from harness.catalog.scenario import Scenario, list_scenarios, load_scenario
+from harness.catalog.scenario import Scenario, find_scenario, list_scenarios, load_scenario
 from harness.catalog.schema import ManifestError
 from harness.catalog.selection import Selected, find_variant, list_targets, load_target, select
 from harness.catalog.subject import Subject, compile_subject
@@ -45,6 +45,7 @@ __all__ = [
     "compile_subject",
     "fill",
     "find_installed",
+    "find_scenario",
     "find_variant",
     "found_session",
     "install",

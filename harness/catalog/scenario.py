@@ -21,7 +21,7 @@ from harness.catalog.schema import ManifestError, convert, in_checkout, read_tom
 from harness.catalog.turns import compile_turns
 from harness.catalog.workload import DEFAULT_WORKLOAD, Workload, problem
 from harness.core.api_script import Api, Turn
-from harness.core.dialogue import OF_CUTS, DialogueLife, fault_class_of, problem_of_cuts
+from harness.core.dialogue import OF_CUTS, DialogueLife, fault_class_of, problem_of_cuts, problem_of_moments
 from harness.core.dialogue import problem_of_lives as problem_of_dialogue
 from harness.core.fault import FAULT_CLASSES, FaultClass
 from harness.core.schedule import POLICIES
@@ -134,6 +134,20 @@ def load_scenario(name_or_path: str) -> Scenario:
     raise ManifestError(f"no scenario {name_or_path!r}{suggestion(name_or_path, known)}")
 
 
+def find_scenario(name: str) -> Scenario:
+    """Return the scenario of this name: a shipped one, else that in the file ``NAME.toml`` here.
+
+    Raises :class:`ManifestError`.
+    """
+    path = f"{name}.toml"
+    if name in scenario_files() or not os.path.isfile(path):
+        return load_scenario(name)
+    found = load_scenario(path)
+    if found.name != name:
+        raise ManifestError(f"{path}: its scenario is called {found.name!r}, and {name!r} is asked for")
+    return found
+
+
 def list_scenarios() -> tuple[Scenario, ...]:
     """Return every shipped scenario, by name. Raises :class:`ManifestError` if a file is wrong."""
     return tuple(_load_file(path) for path in scenario_files().values())
@@ -169,6 +183,8 @@ def compile_scenario(shown: str, tables: dict[str, object], path: str = "") -> S
             shown, _tables_of_parts(tables), os.path.dirname(path), compile_scenario, section.seed
         )
     turns = compile_turns(shown, parsed.api, parsed.turn)
+    if wrong := problem_of_moments(dialogue, turns):
+        raise ManifestError(f"{shown}: {wrong}")
     if section.cuts and section.dialogues:
         raise ManifestError(
             f"{shown}: [scenario] cuts: a life that is recorded is not held {section.dialogues} times"

@@ -13,7 +13,7 @@ import msgspec
 
 from harness.catalog.cache import NotAvailableError, find_installed
 from harness.catalog.headless import Headless
-from harness.catalog.manifest import Expected, Target, Variant
+from harness.catalog.manifest import LATEST, Expected, Target, Variant
 from harness.catalog.placeholder import expand
 from harness.catalog.selection import find_variant
 from harness.catalog.since import Changed, changed
@@ -47,8 +47,9 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     :func:`harness.catalog.fill`. All of them judge what stands at ``spec.root``. ``setup`` runs once before the
     first recording; the tree it leaves is the start of every run. ``torn_tail`` is how logs are judged that no
     binding describes. ``headless`` is how a program is driven that holds conversations; the address of its API stands
-    open in the environment (:func:`harness.catalog.at_api`); ``terminal``: how in a terminal. ``not_available`` says
-    why the subject cannot run here; then nothing else in it may be started.
+    open in the environment (:func:`harness.catalog.at_api`); ``terminal``: how in a terminal. ``latest``: which version
+    that is, where it is the latest that was asked for. ``not_available`` says why the subject cannot run here; then
+    nothing else in it may be started.
     """
 
     target: str
@@ -70,6 +71,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     headless: Headless | None = None
     terminal: InTerminal = InTerminal()
     repeats_ids: bool = False
+    latest: str = ""
     not_available: str = ""
 
     @property
@@ -150,6 +152,7 @@ def compile_subject(
         headless=variant.headless,
         terminal=variant.terminal.at(installed, workspace.cwd),
         repeats_ids=variant.repeats_ids,
+        latest=installed if variant.package is not None and variant.package.version == LATEST else "",
         not_available=reason or _why_not(variant, package, missing),
         **commands,
     )

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from harness.checks.dialogue_disk import on_disk, transcript_of
 from harness.core.api_log import RequestLine, hash_of
 from harness.core.api_script import ApiScript
-from harness.core.dialogue import ClientSeen, DialogueSeen, LifeSeen
+from harness.core.dialogue import ClientSeen, DialogueSeen, LifeSeen, message_in
 from harness.core.verdict import Damage, Violation
 
 DIALOGUE_ROWS: Mapping[str, str] = {
@@ -292,11 +292,8 @@ _WHY: Mapping[str, str] = {
 def unanswered_life(seen: DialogueSeen) -> str:
     """Return why a dialogue cannot be judged at all, or an empty string."""
     problems: Sequence[str] = [client.problem for life in seen.lives for client in life.clients if client.problem]
-    return seen.problem or next(iter(problems), "") or next(filter(None, map(_spoilt, *_numbered(seen))), "")
-
-
-def _numbered(seen: DialogueSeen) -> tuple[range, tuple[LifeSeen, ...]]:
-    return range(1, len(seen.lives) + 1), seen.lives
+    spoilt = (_spoilt(number, life) for number, life in enumerate(seen.lives, 1))
+    return seen.problem or next(iter(problems), "") or next(filter(None, spoilt), "")
 
 
 def _spoilt(number: int, life: LifeSeen) -> str:
@@ -307,4 +304,17 @@ def _spoilt(number: int, life: LifeSeen) -> str:
         return f"life {number}: the scripted API could not answer: {failed.status} {failed.error}"
     if life.order.cut and not life.cut_bytes:
         return f"life {number}: it left nothing that could be cut"
+    if _did_not_go_back(life):
+        return f"life {number}: it did not go back: what was said before that is still sent with what came after"
     return ""
+
+
+def _did_not_go_back(life: LifeSeen) -> bool:
+    """Whether a request with what was said after going back still carries the prompt before it."""
+    keys = life.order.keys
+    said = [text for key in keys[keys.index("rewind") :] if (text := message_in(key))] if "rewind" in keys else []
+    if not said or len(life.clients) != 1:
+        return False
+    after, before = hash_of(said[0]), hash_of(life.clients[0].prompt)
+    told = ([block.sha256 for block in request.blocks if block.role == "user"] for request in life.spoken)
+    return any(after in hashes and before in hashes for hashes in told)

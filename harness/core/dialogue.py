@@ -194,6 +194,22 @@ def problem_of_cuts(lives: tuple[DialogueLife, ...], turns: tuple[Turn, ...]) ->
     return ""
 
 
+def problem_of_moments(lives: tuple[DialogueLife, ...], turns: tuple[Turn, ...]) -> str:
+    """Return which moment of the lives cannot come with these turns: there are fewer such calls, or none."""
+    calls = [call for turn in turns for call in turn.call]
+    again = any(turn.fault for turn in turns)  # a turn that was spoilt is answered again
+    there = {"effect": sum(call.effect for call in calls), "held": sum(call.hold != "no" for call in calls)}
+    for number, life in enumerate(lives, 1):
+        for when in (*(then.when for then in life.then), life.when):
+            moment = moment_of(when)
+            if moment is None or moment.what not in there:
+                continue
+            most = there[moment.what]
+            if not most or (moment.number > most and not again):
+                return f"[life {number}] when: {when!r} never comes: the turns have {most} calls of that kind"
+    return ""
+
+
 def undisturbed(lives: tuple[DialogueLife, ...]) -> tuple[DialogueLife, ...]:
     """Return the same prompts with nothing done to the client: each life ends by itself, one instance at a time."""
     return tuple(
@@ -207,6 +223,43 @@ def quiet(script: ApiScript) -> ApiScript:
     """Return the script of an API that answers each turn once and whole, and lets every held call go."""
     turns = (msgspec.structs.replace(turn, fault=(), finish=None) for turn in script.turn)
     return msgspec.structs.replace(script, turn=tuple(turns))
+
+
+_STARTED: dict[Start, str] = {
+    "new": "",
+    "resume": "the session is resumed; ",
+    "continue": "the last session is gone on with; ",
+}
+_MODES: dict[Mode, str] = {"headless": "", "stream": " (streaming mode)", "terminal": " (in a terminal)"}
+_CUTS: dict[Cut, str] = {
+    "": "",
+    "newline": "; then the last newline is taken from its transcript",
+    "half": "; then the last half of the last record is taken from its transcript",
+}
+
+
+def in_words(lives: tuple[DialogueLife, ...]) -> tuple[str, ...]:
+    """Return what is done in each life, a sentence each."""
+    return tuple(
+        f"{_STARTED[life.session]}{_told(life)}{_MODES[life.mode]}{_done_to(life)}{_CUTS[life.cut]}"
+        for life in lives
+    )
+
+
+def _told(life: DialogueLife) -> str:
+    said = " and ".join(repr(prompt) for prompt in life.prompt)
+    return f"{len(life.prompt)} clients at once are told {said}" if len(life.prompt) > 1 else f"it is told {said}"
+
+
+def _done_to(life: DialogueLife) -> str:
+    steps = [f"{', '.join(then.keys)} {_when(then.when, then.after_ms)}" for then in life.then]
+    end = "" if life.exit == "graceful" else f"{life.exit} {_when(life.when, life.after_ms)}"
+    return "".join(f"; {step}" for step in (*steps, end or "it ends by itself"))
+
+
+def _when(when: str, after_ms: tuple[int, int]) -> str:
+    low, high = after_ms
+    return f"at {when}" if not high else f"{low} to {high} ms after {when}"
 
 
 def problem_of_lives(lives: tuple[DialogueLife, ...]) -> str:

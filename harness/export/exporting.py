@@ -37,6 +37,8 @@ def exported(
     executor: Executor, workspace: Workspace, record: ReplayRecord, token: str, probe: Probe | None = None
 ) -> Exported:
     """Return the file of a token; ``probe`` is the command of a probe's. Raises :class:`NotExportableError`."""
+    if record.kind == "dialogue":
+        raise NotExportableError("it is of a dialogue, which needs a scripted API: replay shows it")
     if reason := why_not(record.plan):
         raise NotExportableError(reason)
     if record.invariant == CHECK_INVARIANT:

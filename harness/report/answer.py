@@ -111,7 +111,8 @@ def tally(view: RunView) -> str:
     worst = [{line.verdict for line in case.classes} for case in view.cases]
     broke = sum("violated" in verdicts for verdicts in worst)
     held = sum(verdicts == {"held"} for verdicts in worst)
-    return f"{broke} of {len(worst)} writers lose or damage something; {held} held under all that was tried."
+    who = "dialogues" if view.cases and all(case.dialogue for case in view.cases) else "writers"
+    return f"{broke} of {len(worst)} {who} lose or damage something; {held} held under all that was tried."
 
 
 def _name(case: CaseView, shared: bool) -> str:

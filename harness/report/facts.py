@@ -8,6 +8,7 @@ from typing import Any
 from harness.core.verdict import Finding
 from harness.report.hexdump import window
 
+_NOWHERE = ("offset", -1)
 _HEX_KEYS = ("window_hex", "window_offset", "expected_window_hex", "expected_window_offset")
 
 
@@ -27,7 +28,13 @@ def facts_of(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
 def evidence_facts(finding: Finding) -> list[tuple[str, str]]:
     """Return the evidence without any bytes: those of the confirming run, else those of the first state."""
     source = finding.confirmation.evidence or finding.evidence
-    return facts_of({name: value for name, value in source.items() if name not in _HEX_KEYS and value != []})
+    return facts_of(
+        {
+            name: value
+            for name, value in source.items()
+            if name not in _HEX_KEYS and value != [] and (name, value) != _NOWHERE
+        }
+    )
 
 
 def dumps(finding: Finding) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable, Mapping
 
 from harness.core.dialogue import SEPARATOR
@@ -87,6 +88,7 @@ _BY_INVARIANT = {
     ("S5", "lost"): "loses one of two conversations that were held at once",
     ("S6", "unlinked"): "leaves out calls and results that stand whole in {path}",
 }
+_ROW = re.compile(r"[A-Z]\d+:")
 _OF_ITS_FILE = "leaves a conversation in {path} that the API would refuse as it stands there"
 """Of a client, whose own requests are judged too: what it leaves out when it is resumed the API never sees."""
 _RESUMED: Mapping[str, str] = {
@@ -230,6 +232,11 @@ def cause_headline(cause: Cause, show: Show) -> str:
     return text
 
 
+def _of_dialogue(finding: Finding) -> bool:
+    """Whether a client showed it that was held to a dialogue. The variant of a probe is a command of any spelling."""
+    return finding.operation == DIALOGUE or (SEPARATOR in finding.variant and finding.target != "probe")
+
+
 def headline(finding: Finding, show: Show) -> str:
     """Return one sentence: what breaks, and when."""
     return f"{show(subject(finding))} {what_breaks(finding, show)}."
@@ -245,7 +252,7 @@ def what_breaks(finding: Finding, show: Show) -> str:
     if finding.invariant == CHECK:
         return f"leaves a state that its check rejects {circumstance(finding, show)}"
     told = _BY_INVARIANT.get((finding.invariant, finding.damage)) or _DAMAGE.get(finding.damage, _DAMAGE["other"])
-    if SEPARATOR in finding.variant and told == _DAMAGE["rejected"]:
+    if _of_dialogue(finding) and told == _DAMAGE["rejected"]:
         told = _OF_ITS_FILE
     return f"{told.format(path=path)} {circumstance(finding, show)} ({show(finding.invariant)})"
 
@@ -294,6 +301,8 @@ def how_often(view: RunView, finding: Finding) -> str:
 def how_confirmed(finding: Finding) -> str:
     """Return how real runs proved it, or that none did."""
     confirmation = finding.confirmation
+    if finding.operation == DIALOGUE:
+        return "Each is a dialogue with the real program, with moments of its own."
     if finding.fault_class == "power" and confirmation.method:
         return f"{confirmation.method[0].upper()}{confirmation.method[1:]}."
     if confirmation.attempts == 0:
@@ -338,12 +347,29 @@ def reproduction(finding: Finding, view: RunView) -> list[str]:
     if not replay:
         return []
     version = plain(str(view.started.environment.get("tornwrite", "")))
-    lines = [f"pip install tornwrite=={version}" if version else "pip install tornwrite"]
+    talks = _of_dialogue(finding)
+    package = "'tornwrite[cli]{}'" if talks else "tornwrite{}"
+    lines = [f"pip install {package.format(f'=={version}' if version else '')}"]
     if finding.version:
+        variant = finding.variant.partition(SEPARATOR)[0] if talks else finding.variant
         lines.append(
-            f"tornwrite targets install {plain(finding.target)}/{plain(finding.variant)}@{plain(finding.version)}"
+            f"tornwrite targets install {plain(finding.target)}/{plain(variant)}@{plain(finding.version)}"
         )
     return [*lines, replay]
+
+
+def steps_of(view: RunView, finding: Finding) -> tuple[str, ...]:
+    """Return what was done in the dialogue that a finding is of, and what its row asks; nothing of other findings."""
+    case = next((each for each in view.cases if each.dialogue and each.name == subject(finding)), None)
+    rows = case.steps if case is not None else ()
+    return tuple(plain(step) for step in rows if not _ROW.match(step) or step.startswith(f"{finding.invariant}:"))
+
+
+def fixed_words(finding: Finding) -> str:
+    """Return what a replay says of a finding that is gone."""
+    if _of_dialogue(finding):
+        return "`CHANGED` with 3 and the rate that is excluded where it does not come back"
+    return "`FIXED` with 0 when it is gone"
 
 
 def counts(line: ClassLine, show: Show) -> str:

@@ -90,7 +90,7 @@ class CaseView(msgspec.Struct, frozen=True, kw_only=True):
 
     ``advice`` is what would keep a power loss from violating it.
     ``part`` is the scenario that asked for it, ``story`` what it does, in a sentence;
-    ``dialogue`` names the one that a client held.
+    ``dialogue`` names the one that a client held, ``steps`` say what was done in it and what was asked.
     """
 
     id: str
@@ -110,6 +110,7 @@ class CaseView(msgspec.Struct, frozen=True, kw_only=True):
     part: str = ""
     story: str = ""
     dialogue: str = ""
+    steps: tuple[str, ...] = ()
     faults: tuple[FaultClass, ...] = ()
     invariants: tuple[str, ...] = ()
     """Those that it was judged by; empty where a run of an older version does not say."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -9,14 +10,25 @@ import msgspec
 import pytest
 
 from harness.campaign.context import Case
-from harness.campaign.dialogue_case import dialogue_case
+from harness.campaign.dialogue_case import dialogue_case, why_silent
 from harness.campaign.dialogue_trials import Said, judge, order_of
-from harness.campaign.dialoguing import carry_out, cut_tail, result_in, said_in
-from harness.catalog import compile_subject, load_scenario, load_target
+from harness.campaign.dialogues import of_every_row
+from harness.campaign.dialoguing import carry_out, control_in, cut_tail, granted_in, result_in, said_in
+from harness.catalog import (
+    ManifestError,
+    compile_subject,
+    find_scenario,
+    interrupt_line,
+    load_scenario,
+    load_target,
+    user_line,
+)
 from harness.core.content import content_of
 from harness.core.dialogue import DialogueLife, DialogueSeen
 from harness.core.tree import EMPTY_TREE, File, Tree
+from harness.engines.headless import Deed
 from harness.sandbox.workspace import Workspace
+from harness.services.messages_api import serving
 from tests.survivors import marked
 
 shells = pytest.mark.skipif(sys.platform == "win32", reason="the stand-in's tools are shell commands")
@@ -122,3 +134,44 @@ def test_what_a_client_says_while_it_works() -> None:
     asked = b'{"type":"user","message":{"content":[{"type":"text","text":"b"}]}}\n'
     torn, odd = said[:-9] + b"\n", said.replace(b"[", b'"', 1).replace(b"]", b'"', 1)
     assert said_in([calls, asked, said, torn, odd, b'{"type": "result", "result": "c"}\n', said]) == ["a", "a"]
+
+
+def test_a_dialogue_in_which_a_row_was_not_asked_has_not_held_it() -> None:
+    """One reply that was never printed, and S4 is not held, whatever else was asked."""
+    held = Said(verdict="held", not_measured={"S4": "no reply was printed"})
+    assert (of_every_row(held).verdict, of_every_row(held).note) == ("inconclusive", "S4: no reply was printed")
+    for other in (Said(verdict="held"), msgspec.structs.replace(held, verdict="violated")):
+        assert of_every_row(other) is other
+
+
+def test_whether_a_control_request_was_carried_out_is_read_from_its_answer() -> None:
+    asked = Deed(say=interrupt_line("end"))
+    assert control_in(asked) == "end" and control_in(Deed(say=user_line("Go."))) == control_in(Deed()) == ""
+    answer = {"type": "control_response", "response": {"subtype": "success", "request_id": "end"}}
+    assert granted_in(json.dumps(answer).encode()) == "end"
+    refused = {"type": "control_response", "response": {"subtype": "error", "request_id": "end"}}
+    for line in (json.dumps(refused).encode(), b'{"type":"control_response"}', b"control_response", b"{}"):
+        assert granted_in(line) == ""
+
+
+def test_where_the_service_cannot_run_no_dialogue_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = compile_subject(load_target("stand_in_client"), "durable", Workspace(str(tmp_path / "base")))
+    part = load_scenario("resumed_client")
+    assert why_silent(part, subject) == ""
+    monkeypatch.setattr(serving.importlib.util, "find_spec", lambda _name: None)
+    assert why_silent(part, subject).startswith("no module 'starlette'; pip install")
+
+
+def test_a_token_of_ones_own_dialogue_is_replayed_where_its_file_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shipped = Path(load_scenario("resumed_client").path).read_text(encoding="utf-8")
+    with pytest.raises(ManifestError, match="no scenario 'mine'"):
+        find_scenario("mine")
+    Path("mine.toml").write_text(shipped.replace('"resumed_client"', '"mine"'), encoding="utf-8")
+    assert find_scenario("mine").name == "mine"
+    Path("mine.toml").write_text(shipped, encoding="utf-8")
+    with pytest.raises(ManifestError, match="called 'resumed_client', and 'mine' is asked for"):
+        find_scenario("mine")
+    assert find_scenario("resumed_client").name == "resumed_client"

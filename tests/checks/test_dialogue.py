@@ -10,11 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.checks.dialogue import DIALOGUE_ROWS, judge_dialogue
+from harness.checks.dialogue import DIALOGUE_ROWS, judge_dialogue, unanswered_life
+from harness.checks.dialogue_disk import find_transcript
 from harness.core.api_log import BlockLine, EndLine, IssuedCall, RequestLine, hash_of
 from harness.core.api_script import Api, ApiScript, Call, Turn
 from harness.core.content import content_of
-from harness.core.dialogue import ClientSeen, DialogueLife, DialogueSeen, LifeSeen
+from harness.core.dialogue import (
+    ClientSeen,
+    DialogueLife,
+    DialogueSeen,
+    LifeSeen,
+    Then,
+    in_words,
+    problem_of_moments,
+)
 from harness.core.tree import EMPTY_TREE, File, Tree
 
 SCRIPT = ApiScript(
@@ -248,3 +257,110 @@ def test_only_what_is_asked_for_is_judged(row: str) -> None:
     assert {each.invariant for each in found.violations} <= {row}
     assert set(found.not_measured) <= {row}
     assert msgspec.json.decode(msgspec.json.encode(found.violations[:1])) is not None
+
+
+def test_a_request_that_its_client_did_not_send_whole_says_nothing() -> None:
+    gone = msgspec.structs.replace(request(2, error="the client went away"), status=0)
+    assert not gone.speaks and not gone.failed
+    known = request(3, GO, call("a"), result("a"))
+    assert judged(FIRST, life(gone, known, **RESUME))["S3"] == judged(FIRST, life(known, **RESUME))["S3"] == []
+
+
+@pytest.mark.parametrize("status", [408, 413, 500, 503])
+def test_where_the_service_cannot_answer_nobody_is_judged(status: int) -> None:
+    failed = msgspec.structs.replace(request(1, GO, error="no gates"), status=status)
+    assert not failed.speaks
+    why = unanswered_life(DialogueSeen(lives=(life(failed),)))
+    assert why == f"life 1: the scripted API could not answer: {status} no gates"
+
+
+def test_what_did_not_happen_as_the_scenario_says_is_no_dialogue() -> None:
+    held = msgspec.structs.replace(FIRST, timed_out=1)
+    assert "held for as long as one is held" in unanswered_life(DialogueSeen(lives=(held,)))
+    uncut = life(request(1, GO), cut="newline")
+    assert unanswered_life(DialogueSeen(lives=(FIRST, uncut))) == "life 2: it left nothing that could be cut"
+    assert unanswered_life(DialogueSeen(lives=(msgspec.structs.replace(uncut, cut_bytes=1),))) == ""
+
+
+def test_a_client_that_was_to_go_back_and_did_not_is_not_judged() -> None:
+    back = (Then(when="request 1", keys=("rewind", "message again")),)
+    there, after = request(1, GO), request(2, text("user", "again"))
+    assert unanswered_life(DialogueSeen(lives=(life(there, after, then=back, mode="terminal"),))) == ""
+    stayed = life(there, request(2, GO, text("user", "again")), then=back, mode="terminal")
+    assert "it did not go back" in unanswered_life(DialogueSeen(lives=(stayed,)))
+
+
+def test_history_is_owed_after_a_cut_too_but_for_the_record_that_was_cut() -> None:
+    """A reader that throws a file away whose end is torn loses everything at its first resume."""
+    first, last = (record("assistant", {"type": "text", "text": each}) for each in ("all done", "again done"))
+    cut = life(request(1, GO, turn=2), left=tree(first, last), **KILLED, cut="newline")
+    on = life(request(1, text("user", "on")), **RESUME)
+    assert judged(cut, on)["S2"] == ["in life 2: of the history it had, it no longer sends: 1 of 1 (reply 2)"]
+    kept = life(request(1, text("user", "on"), text("assistant", "all done")), **RESUME)
+    assert judged(cut, kept)["S2"] == []
+
+
+def test_two_that_went_on_in_sessions_of_their_own_lose_nothing_of_each_other() -> None:
+    both = life(
+        request(1, text("user", "left"), turn=2),
+        request(2, text("user", "right"), turn=3),
+        prompts=("left", "right"),
+        replies=("all done", "again done"),
+        session="resume",
+    )
+    left, right = both.clients
+    apart = (msgspec.structs.replace(left, session_id="a"), msgspec.structs.replace(right, session_id="b"))
+    on = life(request(1, text("user", "left"), text("assistant", "all done")), **RESUME)
+    assert judged(FIRST, both, on)["S5"] != []
+    assert "S5" not in judged(FIRST, msgspec.structs.replace(both, clients=apart), on)
+
+
+def test_a_conversation_that_is_begun_anew_owes_nothing_of_the_one_before() -> None:
+    second = life(request(2, GO, turn=2), replies=("all done",), effects=("a",))
+    on = life(request(3, GO, text("assistant", "all done")), **RESUME)
+    found = judged(FIRST, second, on)
+    assert (found["S2"], found["S4"], "S3" in found) == ([], [], False)
+
+
+def test_a_life_is_judged_by_the_transcript_that_it_worked_on() -> None:
+    old, new = ".claude/projects/-p/old.jsonl", ".claude/projects/-p/new.jsonl"
+    before = EMPTY_TREE.with_node(1, File(content_of(b"long\n" * 9))).with_name(old, 1)
+    after = before.with_node(2, File(content_of(b"s\n"))).with_name(new, 2)
+    assert find_transcript(after, {"old"}) == find_transcript(after, {"old"}, after) == old
+    assert find_transcript(after, {"old"}, before) == new
+    grown = after.with_node(1, File(content_of(b"long\n" * 10)))
+    assert find_transcript(grown, {"old"}, before) == old
+    assert find_transcript(EMPTY_TREE, {"old"}, before) == ""
+
+
+def test_a_moment_that_cannot_come_is_refused() -> None:
+    turns = (Turn(text="t", call=(Call(tool="Bash", effect=True), Call(tool="Bash", hold="before_effect"))),)
+    for when, wrong in (
+        ("effect 1", ""),
+        ("held 1", ""),
+        ("effect 2", "1 calls"),
+        ("held 2", "1 calls"),
+        ("record 9", ""),
+    ):
+        lives = (DialogueLife(prompt=("a",), exit="sigkill", when=when),)
+        assert (wrong in problem_of_moments(lives, turns)) is bool(wrong) or not problem_of_moments(lives, turns)
+        assert bool(problem_of_moments(lives, turns)) is bool(wrong)
+    said = (DialogueLife(prompt=("a",), then=(Then(when="held 1", keys=("escape",)),)),)
+    assert problem_of_moments(said, (Turn(text="t"),)) == (
+        "[life 1] when: 'held 1' never comes: the turns have 0 calls of that kind"
+    )
+
+
+def test_what_is_done_in_words() -> None:
+    then = (Then(when="held 2", keys=("shift_tab", "message And?"), after_ms=(0, 9)),)
+    lives = (
+        DialogueLife(prompt=("Go.",), mode="terminal", then=then, exit="sigkill", when="effect 4", cut="newline"),
+        DialogueLife(prompt=("a", "b"), session="resume"),
+        DialogueLife(prompt=("c",), session="continue", mode="stream"),
+    )
+    assert in_words(lives) == (
+        "it is told 'Go.' (in a terminal); shift_tab, message And? 0 to 9 ms after held 2; sigkill at effect 4; "
+        "then the last newline is taken from its transcript",
+        "the session is resumed; 2 clients at once are told 'a' and 'b'; it ends by itself",
+        "the last session is gone on with; it is told 'c' (streaming mode); it ends by itself",
+    )

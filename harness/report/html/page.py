@@ -38,6 +38,7 @@ from harness.report.sentence import (
     not_asked,
     replay_command,
     state_in_words,
+    steps_of,
     timed_rate,
     verdict_sentence,
 )
@@ -177,6 +178,7 @@ def _cause(
         "finding": lead,
         "headline": cause_headline(cause, show),
         "state": state_in_words(lead, show),
+        "steps": steps_of(view, lead),
         "how_often": how_often(view, lead),
         "how_confirmed": how_confirmed(lead),
         "proof": _proof(lead),
@@ -216,7 +218,7 @@ def _advice(view: RunView, finding: Finding, writer: Writer | None) -> list[str]
     out = []
     for case in view.cases:
         held = any(line.verdict == "held" and line.fault_class == finding.fault_class for line in case.classes)
-        if held and case.target == finding.target and case.story:
+        if held and not case.dialogue and case.target == finding.target and case.story:
             out.append(f"{show(case.name)} held under {finding.fault_class}: {plain(case.story)}")
     return out
 

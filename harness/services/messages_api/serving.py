@@ -8,6 +8,7 @@ say, while it stays outside.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import socket
 import sys
@@ -23,6 +24,7 @@ from harness.services.process import ServiceError, ServiceProcess
 _PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "program.py")
 DEFAULT_LIFE_S = 600.0
 EXTRA = "cli"
+_INSTALL = f"pip install 'tornwrite[{EXTRA}]', or in a checkout '.[{EXTRA}]'"
 _SETTLE_S = 5.0
 
 
@@ -32,6 +34,14 @@ class ApiServiceError(ServiceError):
 
 class ApiNotAvailableError(ApiServiceError):
     """What the service needs is not installed; the line says what to do."""
+
+
+def why_not_available(*, mcp: bool) -> str:
+    """Return what is not installed of what the service needs, with ``mcp`` its gated tools too; empty if all is."""
+    for name in ("starlette", "uvicorn", *(("mcp",) if mcp else ())):
+        if importlib.util.find_spec(name) is None:
+            return f"no module {name!r}; {_INSTALL}"
+    return ""
 
 
 class ToolPlaces(NamedTuple):
@@ -153,7 +163,7 @@ def serving(
 def _told(line: str) -> tuple[str, int]:
     """Return the address that a service said it listens at, and where its lines begin in the log."""
     if line.startswith("not available: "):
-        raise ApiNotAvailableError(f"{line}; pip install 'tornwrite[{EXTRA}]'")
+        raise ApiNotAvailableError(f"{line}; {_INSTALL}")
     if line.startswith("failed: "):
         raise ApiServiceError(line.removeprefix("failed: "))
     url, offset = line.split(" ")
