@@ -197,7 +197,7 @@ def test_the_parallel_tools_shrink_to_two_tools_and_two_preemptions_at_most(vari
         seed=scenario.seed,
         fault_class="concurrency",
         invariant="M3",
-        role="projects/-srv-app/<uuid>.jsonl",
+        role="projects/<cwd>/<uuid>.jsonl",
         damage="lost",
     )
     result = shrunk(with_workload(record, scenario.workload), times=20, budget_s=180.0, walk=True)

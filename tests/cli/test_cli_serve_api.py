@@ -130,4 +130,7 @@ def test_without_its_libraries_it_is_not_available(here: Path) -> None:
         check=False,
     )
     assert (ended.returncode, ended.stdout) == (5, "")
-    assert ended.stderr == "tornwrite: not available: no module 'uvicorn'; pip install 'tornwrite[cli]'\n"
+    assert (
+        ended.stderr
+        == "tornwrite: not available: no module 'uvicorn'; pip install 'tornwrite[cli]', or in a checkout '.[cli]'\n"
+    )
