@@ -303,6 +303,8 @@ def never_measured(results: Iterable[CaseResult], requested: Sequence[str]) -> d
     for result in results:
         for item in () if result.control else result.classes:
             for name in requested:
+                if item.verdict == "inconclusive" and result.dialogue:
+                    reasons.setdefault(name, item.reason or "no dialogue of it was whole")
                 if item.fault_class == "none" or item.verdict == "inconclusive":
                     continue
                 if name in item.not_measured:

@@ -132,6 +132,8 @@ def _replay(record: ReplayRecord, how: How, make: Callable[[Workspace], tuple[Su
         return code
     for note in notes:
         say(note)
-    what = plain(f"{result.text}  ({subject.label}, {record.invariant}")
+    # What a dialogue is called stands behind its variant.
+    who = subject.label.replace(f"/{subject.variant}", f"/{record.variant}", 1)
+    what = plain(f"{result.text}  ({who}, {record.invariant}")
     print_line(f"{what}, {time.monotonic() - begun:.1f} s)")
     return code
