@@ -245,3 +245,14 @@ def test_versions_compare_as_numbers(one: list[int], other: list[int]) -> None:
 @given(st.text(max_size=20))
 def test_no_version_is_a_traceback(version: str) -> None:
     assert all(isinstance(number, int) for number in release(version))
+
+
+def test_which_version_the_latest_is_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, tmp_path, "2.1.202", f"{NAME}-{npm_platform()}/claude")
+    monkeypatch.setattr(subject_module, "isolation_available", lambda: "")
+    pointer = tmp_path / "cache" / "targets" / "anthropic-ai__claude-code@latest"
+    pointer.write_text("2.1.202")
+    for version, latest in (("latest", "2.1.202"), ("2.1.202", "")):
+        chosen = select([f"claude_code@{version}"])[0]
+        subject = compile_subject(chosen.target, chosen.variant, Workspace(str(tmp_path / "w")))
+        assert (subject.version, subject.latest) == (version, latest)
