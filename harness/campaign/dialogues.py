@@ -98,7 +98,9 @@ def _keep(ctx: Context, case: Case, outcome: Outcome, number: int, index: int) -
         keep_broken(ctx, case, trial_id, fault_class, failure)
         return {}
     seen: DialogueSeen = outcome.value
-    said = of_every_row(judge(case.invariants, order_of(ctx.seed, case, index), seen))
+    said = judge(case.invariants, order_of(ctx.seed, case, index), seen)
+    if index:  # the undisturbed one has nothing of what some rows ask about
+        said = of_every_row(said)
     struck = [client for life in seen.lives for client in life.clients if client.struck]
     died = [f"signal {client.signal}" if client.signal else f"exit {client.exit_code}" for client in struck]
     row = msgspec.structs.replace(
