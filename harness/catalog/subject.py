@@ -105,15 +105,7 @@ def compile_subject(
     if variant.isolation == "full":
         workspace = Workspace(BASE, make=False)
     variant, installed, package, reason = _as_installed(target, variant)
-    values = {
-        "dir": workspace.root,
-        "workload": os.path.join(workspace.base, file_name),
-        "target": target.directory,
-        "python": real_python(),
-        "package": package,
-        "platform": npm_platform(),
-        "seed": str(seed),
-    }
+    values = _values(target, package, workspace, file_name, seed)
     commands, missing = _commands(variant, values)
     now_ms = workload.now_ms if index is None else life[index]["now_ms"]
     extra = {"TORNWRITE_NOW": str(now_ms)}
@@ -156,6 +148,19 @@ def compile_subject(
         not_available=reason or _why_not(variant, package, missing),
         **commands,
     )
+
+
+def _values(target: Target, package: str, workspace: Workspace, file_name: str, seed: int) -> dict[str, str]:
+    """Return what the placeholders of a manifest's commands and environment stand for."""
+    return {
+        "dir": workspace.root,
+        "workload": os.path.join(workspace.base, file_name),
+        "target": target.directory,
+        "python": real_python(),
+        "package": package,
+        "platform": npm_platform(),
+        "seed": str(seed),
+    }
 
 
 def _as_installed(target: Target, variant: Variant) -> tuple[Variant, str, str, str]:
