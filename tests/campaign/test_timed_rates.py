@@ -158,7 +158,7 @@ def test_no_plain_run_is_timed_where_it_would_tell_nothing() -> None:
     assert silent.predict((0, 1)).reason == "it does not tell its times"
 
 
-SLOW_IN_PLACE = IN_PLACE.replace("    os.write(file", "    __import__('time').sleep(0.02)\n    os.write(file")
+SLOW_IN_PLACE = IN_PLACE.replace("    os.write(file", "    __import__('time').sleep(0.1)\n    os.write(file")
 
 
 @pytest.mark.real

@@ -111,5 +111,5 @@ def test_without_a_disk_to_cut_a_row_is_not_available_and_no_failure(
 def test_a_writer_that_acknowledged_nothing_has_nothing_to_lose(tmp_path: Path) -> None:
     claim = next(claim for claim in CLAIMS if claim.id == "000.25")
     other = msgspec.structs.replace(claim, variant="transcript/seed000_example")
-    rows, _ = command.measured_rows([other], str(tmp_path))
+    rows = command.measured_rows([other], str(tmp_path))
     assert (rows[0].answer, "acknowledged nothing" in rows[0].shown) == ("not measured", True)
