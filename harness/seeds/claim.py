@@ -196,11 +196,10 @@ def _evidence(claim: Claim, line: Class, found: list[Finding]) -> str:
     measured = [f"{line.states:,} crash states"] if line.states else []
     measured += [f"{line.runs:,} runs"] if line.runs else []
     looked_at = " and ".join(measured) or "the run without a fault"
-    if not found and claim.setting == "dialogues":
-        return f"no {', '.join(claim.finds)}: {spell_rate(0, line.runs)} dialogues"
     if not found:
-        damage = f" ({' or '.join(claim.damage)})" if claim.damage else ""
-        return f"no {', '.join(claim.finds)}{damage} in {looked_at}"
+        none = f"no {', '.join(claim.finds)}" + (f" ({' or '.join(claim.damage)})" if claim.damage else "")
+        talks = claim.setting == "dialogues"
+        return f"{none}: {spell_rate(0, line.runs)} dialogues" if talks else f"{none} in {looked_at}"
     first = found[0]
     seen = [f"{first.states:,} of {line.states:,} crash states"] if first.states else []
     seen += [spell_rate(first.runs, line.runs) + " runs"] if first.runs and line.runs >= first.runs else []
