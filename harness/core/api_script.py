@@ -14,8 +14,8 @@ Non-goals: how it is served (:mod:`harness.services.messages_api`); what a clien
 from __future__ import annotations
 
 import math
-from random import Random
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -140,7 +140,15 @@ class ApiScript(msgspec.Struct, frozen=True, kw_only=True):
         return [call for turn in self.turn for call in turn.call]
 
 
-def shuffled(script: ApiScript, draw: Random) -> ApiScript:
+class Draw(Protocol):
+    """What draws: a ``random.Random`` does."""
+
+    def sample(self, population: Sequence[str], k: int) -> list[str]:
+        """Return ``k`` of them in an order of chance."""
+        ...
+
+
+def shuffled(script: ApiScript, draw: Draw) -> ApiScript:
     """Return the script with the order of its held calls drawn, where it asks for that."""
     if not script.api.shuffle:
         return script
