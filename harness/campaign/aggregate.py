@@ -93,7 +93,9 @@ class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
     dialogue: str = ""
     """What a client was held to, where the case is of one: the scenario's name without the target's."""
     steps: tuple[str, ...] = ()
-    """What is done in each life of the dialogue, and after that what its rows ask, in words."""
+    """What is done in each life of the dialogue, in words."""
+    asked: Mapping[str, str] = {}
+    """What its rows ask of a client, in words, by row."""
     faults: tuple[FaultClass, ...] = ()
     invariants: tuple[str, ...] = ()
     """The invariants that it was judged by."""
@@ -240,17 +242,13 @@ def case_result(
         part=case.part,
         story=case.story,
         dialogue=case.subject.variant.partition(SEPARATOR)[2] if _talks(case) else "",
-        steps=_steps(case) if _talks(case) else (),
+        steps=in_words(case.dialogue.lives) if case.dialogue is not None and _talks(case) else (),
+        asked={name: DIALOGUE_ROWS[name] for name in sorted(case.invariants & DIALOGUE_ROWS.keys())}
+        if _talks(case)
+        else {},
         faults=case.faults,
         invariants=tuple(sorted(case.invariants or INVARIANTS)),
     )
-
-
-def _steps(case: Case) -> tuple[str, ...]:
-    assert case.dialogue is not None
-    asked = (f"{name}: {DIALOGUE_ROWS[name]}" for name in sorted(case.invariants & DIALOGUE_ROWS.keys()))
-    lives = (f"life {number}: {each}" for number, each in enumerate(in_words(case.dialogue.lives), 1))
-    return (*lives, *asked)
 
 
 def _talks(case: Case) -> bool:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import msgspec
 
 from harness.campaign.telling import BEGINNINGS, IDLE, LISTED, RESULT, SAID, Told, streams, told
-from harness.campaign.watched import Said, Watched
+from harness.campaign.watched import Watched, Words
 from harness.catalog.headless import Headless, at_api
 from harness.catalog.terminal import InTerminal
 from harness.checks.dialogue_disk import find_transcript
@@ -234,7 +234,7 @@ class _Stage:
         sessions: Sequence[Session]
         if plan is not None:
             self.watched = Watched(self._tools.ledger, self._service.log)
-            sessions = (self.watched.run(plans[0].spec, plan, self._said(life, delays_us)),)
+            sessions = (self.watched.run(plans[0].spec, plan, self._words(life, delays_us)),)
         elif life.mode == "terminal":
             sessions = run_in_terminals(
                 [plan for plan in plans if isinstance(plan, TerminalPlan)], linger_ms=linger_ms
@@ -287,14 +287,14 @@ class _Stage:
         texts = dict.fromkeys([*(turn.text for turn in script.turn if turn.text), script.api.closing])
         return TerminalPlan(spec=spec, deeds=told.deeds, counters=counters, watched=tuple(texts))
 
-    def _said(self, life: DialogueLife, delays_us: Sequence[int]) -> Said | None:
+    def _words(self, life: DialogueLife, delays_us: Sequence[int]) -> Words | None:
         """Return what a watched client is told, which then ends by itself if nothing strikes; ``None`` for nothing."""
         mcp = self._order.script.uses_mcp
         if not streams(life, mcp=mcp):
             return None
         whole = msgspec.structs.replace(life, exit="graceful", when="")
         deeds = told(whole, life.prompt[0], delays_us, self._order.terminal, mcp=mcp).deeds
-        return Said(deeds, self._counters())
+        return Words(deeds, self._counters())
 
     def _starting(self, life: DialogueLife, prompt: str) -> RunSpec:
         headless = self._order.headless
@@ -370,7 +370,7 @@ class _Stage:
             signal=session.signal,
             struck=0 <= told.striking < len(session.done),
             replies=tuple(map(hash_of, replies)),
-            problem=_problem(life, told, session),
+            problem=problem_of(life, told, session),
         )
 
     def _session_in(self, tree: Tree) -> str:
@@ -379,7 +379,7 @@ class _Stage:
         return path.rsplit("/", 1)[-1].removesuffix(".jsonl") if path else self._session
 
 
-def _problem(life: DialogueLife, told: Told, session: Session) -> str:
+def problem_of(life: DialogueLife, told: Told, session: Session) -> str:
     """Return why a session says nothing.
 
     A client that is to go on with a session and ends by itself before it takes a word is none: it does not know it.
@@ -410,10 +410,10 @@ def control_in(deed: Deed) -> str:
 
 def granted_in(line: bytes) -> str:
     """Return the id of the control request to which a line says that it was carried out, or an empty string."""
-    said = object_in(line) or {} if b"control_response" in line else {}
-    response = said.get("response")
-    done = isinstance(response, dict) and response.get("subtype") == "success"
-    return str(response.get("request_id", "")) if isinstance(response, dict) and done else ""
+    response = (object_in(line) or {}).get("response") if b"control_response" in line else None
+    if not isinstance(response, dict) or response.get("subtype") != "success":
+        return ""
+    return str(response.get("request_id", ""))
 
 
 def _texts(results: Sequence[Mapping[str, object]], key: str) -> list[str]:

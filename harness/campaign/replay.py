@@ -35,7 +35,7 @@ from harness.catalog import NotAvailableError, Subject, Workload, compile_subjec
 from harness.catalog.published import at_version, named_variant
 from harness.catalog.workload import problem
 from harness.checks import INVARIANTS
-from harness.core.dialogue import SEPARATOR
+from harness.core.dialogue import without_dialogue
 from harness.core.fault import FaultClass, FaultPlan, Timed
 from harness.core.profile import Profile
 from harness.core.proportion import spell_rate
@@ -100,7 +100,7 @@ def subject_of(record: ReplayRecord, workspace: Workspace, version: str = "") ->
     """
     target = load_target(record.target)
     of_dialogue = record.kind == "dialogue"
-    name = record.variant.partition(SEPARATOR)[0] if of_dialogue else record.variant
+    name = without_dialogue(record.variant) if of_dialogue else record.variant
     if version or of_dialogue:
         variant = named_variant(target, name, record.version)
         if version := version or record.version:

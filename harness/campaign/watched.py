@@ -29,7 +29,7 @@ REPLY = r'"type":\s*"(?P<id>result)"'
 _LOOK_S = 0.005
 
 
-class Said(NamedTuple):
+class Words(NamedTuple):
     """What a client is told while it runs: the deeds that say something, and what their moments are counted in."""
 
     deeds: Sequence[Deed]
@@ -56,10 +56,10 @@ class Watched:
     def _look(self) -> tuple[int, int]:
         return os.stat(self._ledger).st_size, os.stat(self._log).st_size
 
-    def run(self, spec: RunSpec, plan: FaultPlan, said: Said | None = None) -> Session:
-        """Run the session under ``plan`` and return it as any other; with ``said`` that is its standard input."""
+    def run(self, spec: RunSpec, plan: FaultPlan, words: Words | None = None) -> Session:
+        """Run the session under ``plan`` and return it as any other; with ``words`` that is its standard input."""
         spec = msgspec.structs.replace(spec, ack=REPLY)
-        with _spoken(said) as stdin:
+        with _spoken(words) as stdin:
             self.recording = recording = PtraceEngine().run(spec, plan, observer=self, stdin=stdin)
         detail = recording.ending_detail
         if recording.differences:
@@ -102,14 +102,14 @@ class Watched:
 
 
 @contextlib.contextmanager
-def _spoken(said: Said | None) -> Iterator[int]:
+def _spoken(words: Words | None) -> Iterator[int]:
     """Say from a thread what there is to say, and give the descriptor where it is read; -1 without anything."""
-    if said is None:
+    if words is None:
         yield -1
         return
     reading, writing = os.pipe()
     over = threading.Event()
-    speaker = threading.Thread(target=_speak, args=(said, writing, over))
+    speaker = threading.Thread(target=_speak, args=(words, writing, over))
     speaker.start()
     try:
         yield reading
@@ -119,12 +119,12 @@ def _spoken(said: Said | None) -> Iterator[int]:
         os.close(reading)
 
 
-def _speak(said: Said, descriptor: int, over: threading.Event) -> None:
+def _speak(words: Words, descriptor: int, over: threading.Event) -> None:
     """Do the deeds one after the other, each at its moment, until the run is ``over``; then the input ends."""
-    began_at = {name: count() for name, count in said.counters.items()}
+    began_at = {name: count() for name, count in words.counters.items()}
     with open(descriptor, "wb", buffering=0) as stream, contextlib.suppress(BrokenPipeError):
-        for deed in said.deeds:
-            counted = said.counters.get(deed.at.counted)
+        for deed in words.deeds:
+            counted = words.counters.get(deed.at.counted)
             while counted is not None and counted() - began_at[deed.at.counted] < deed.at.count:
                 if over.wait(_LOOK_S):
                     return

@@ -159,26 +159,30 @@ class _View:
                         set(),
                     )  # it ended by itself and had said nothing: all that it owes is missing
 
+    def begun(self, number: int) -> int:
+        """Return how many lives came before the conversation that the ``number``-th goes on with."""
+        return max((n for n in range(number - 1) if self.lives[n].order.session == "new"), default=0)
+
     def earlier(self, number: int) -> tuple[LifeSeen, ...]:
-        """Return the lives whose conversation the ``number``-th goes on with: those since one that began it."""
-        begun = max(
-            (n for n, life in enumerate(self.lives[: number - 1], 1) if life.order.session == "new"), default=1
-        )
-        return self.lives[begun - 1 : number - 1]
+        """Return the lives of the conversation that the ``number``-th goes on with."""
+        return self.lives[self.begun(number) : number - 1]
 
     def standing(self, life: LifeSeen) -> set[Item]:
-        """Return what stands whole on disk at the end of a life: texts of the scenario, calls with their results."""
+        """Return what stands whole on disk at the end of a life: texts of the scenario, calls with their results.
+
+        A last record that was cut is not among it.
+        """
         there = on_disk(life)
         texts = {self._texts[text] for text in there.texts if text in self._texts}
-        return texts | {Item(kind, name) for name in there.pairs for kind in ("call", "result")}
+        whole = texts | {Item(kind, name) for name in there.pairs for kind in ("call", "result")}
+        return whole - self._items(there.last) if life.order.cut else whole
 
     def taken(self, life: LifeSeen) -> set[Item]:
-        """Return what was in the record that was cut after a life."""
-        return self.last(life) if life.order.cut == "half" else set()
+        """Return what was in the record of which half was cut after a life."""
+        return self._items(on_disk(life).last) if life.order.cut == "half" else set()
 
-    def last(self, life: LifeSeen) -> set[Item]:
-        """Return what is in the last record that a life left."""
-        return {self._texts.get((i.kind, i.name), i) for i in (Item(*each) for each in on_disk(life).last)}
+    def _items(self, last: Iterable[tuple[str, str]]) -> set[Item]:
+        return {self._texts.get(each, Item(*each)) for each in last}
 
 
 def _refused(view: _View) -> Iterator[_Debt]:
@@ -207,7 +211,7 @@ def _history(view: _View) -> Iterator[_Debt]:
                     if request.status == 200:
                         owed |= view.carried(request) | view.answered(before, request)
             else:
-                owed |= view.standing(before) - (view.last(before) if before.order.cut else set())
+                owed |= view.standing(before)
             owed -= view.taken(before)
         if owed:
             yield _debt(life, number, owed, carried, "of the history it had, it no longer sends")
@@ -215,11 +219,10 @@ def _history(view: _View) -> Iterator[_Debt]:
 
 def _effects(view: _View) -> Iterator[_Debt]:
     for number, life, carried in view.resumed():
-        others = view.lives[: number - 1 - len(view.earlier(number))]
-        of_others = set(others[-1].effects) if others else set()
-        done = [name for name in view.lives[number - 2].effects if name not in of_others]
-        if done:
-            owed = {Item("call", name) for name in done}
+        begun = view.begun(number)
+        of_others = view.lives[begun - 1].effects if begun else ()
+        owed = {Item("call", name) for name in view.lives[number - 2].effects if name not in of_others}
+        if owed:
             yield _debt(life, number, owed, carried, "tools had an effect that it knows nothing of")
 
 
@@ -239,11 +242,9 @@ def _printed(view: _View) -> Iterator[_Debt]:
 def _two_at_once(view: _View) -> Iterator[_Debt]:
     for number, life, carried in view.resumed():
         before = view.lives[number - 2]
-        if len(before.clients) < 2:
-            continue
+        if len(before.clients) < 2 or len({client.session_id for client in before.clients}) > 1:
+            continue  # where each went on in a session of its own, nothing is lost by resuming one of them
         owed = set()
-        if len({client.session_id for client in before.clients}) > 1:
-            continue  # each went on in a session of its own, and nothing is lost by resuming one of them
         for client in before.clients:
             replies = [item for sha256 in client.replies if (item := view.reply(sha256)) is not None]
             owed |= {Item("prompt", repr(client.prompt)), *replies} if replies else set()

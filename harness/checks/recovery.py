@@ -15,7 +15,7 @@ from harness.checks.binding import FileBinding
 from harness.checks.expectation import Expectation, id_at
 from harness.checks.invariant import Invariant, check, checks_of, select
 from harness.checks.judge import Judge
-from harness.checks.summary import is_json, parse_json
+from harness.checks.summary import is_json, object_in
 from harness.core.content import content_of
 from harness.core.fault import FaultClass
 from harness.core.role import path_role
@@ -129,14 +129,6 @@ def _split(data: bytes) -> tuple[list[bytes], bytes]:
     return lines, tail
 
 
-def _object(data: bytes) -> dict[str, Any] | None:
-    try:
-        value = parse_json(data)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
 @check("B7", "recovery")
 def append_is_a_line(view: RecoveryView) -> Iterator[Violation]:
     """After recovery the next append is a parsable line of its own, not glued to a torn tail."""
@@ -152,8 +144,8 @@ def append_is_a_line(view: RecoveryView) -> Iterator[Violation]:
         for number, line in enumerate(lines, 1):
             if line in known and view.appended_id and view.appended_id.encode("utf-8", "surrogateescape") in line:
                 # A start that was killed may have appended the record that the next one appends again.
-                appended = appended or id_at(_object(line) or {}, binding.id_key or "id") == view.appended_id
-            record = None if line in known else _object(line)
+                appended = appended or id_at(object_in(line) or {}, binding.id_key or "id") == view.appended_id
+            record = None if line in known else object_in(line)
             if record is not None:
                 appended = appended or id_at(record, binding.id_key or "id") == view.appended_id
             elif line not in known:
@@ -236,7 +228,7 @@ def _document_survives(
         return
     if not json:
         return
-    old, new = _object(data), _object(now)
+    old, new = object_in(data), object_in(now)
     if old is None:
         if not is_json(data):
             message = f"recovery overwrote {len(data)} unreadable bytes without keeping a copy"

@@ -102,6 +102,11 @@ class DialogueLife(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return (*self.prompt, *(text for each in self.keys if (text := message_in(each))))
 
 
+def without_dialogue(variant: str) -> str:
+    """Return the variant of a case that may be called after the dialogue that it holds."""
+    return variant.partition(SEPARATOR)[0]
+
+
 def moment_of(when: str) -> Moment | None:
     """Return the moment that a text such as ``effect 2`` names."""
     found = _MOMENT.fullmatch(when)

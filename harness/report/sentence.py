@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Callable, Mapping
 
-from harness.core.dialogue import SEPARATOR
+from harness.core.dialogue import SEPARATOR, without_dialogue
 from harness.core.fault import (
     FAULT_CLASSES,
     CrashPoint,
@@ -88,7 +87,6 @@ _BY_INVARIANT = {
     ("S5", "lost"): "loses one of two conversations that were held at once",
     ("S6", "unlinked"): "leaves out calls and results that stand whole in {path}",
 }
-_ROW = re.compile(r"[A-Z]\d+:")
 _OF_ITS_FILE = "leaves a conversation in {path} that the API would refuse as it stands there"
 """Of a client, whose own requests are judged too: what it leaves out when it is resumed the API never sees."""
 _RESUMED: Mapping[str, str] = {
@@ -351,7 +349,7 @@ def reproduction(finding: Finding, view: RunView) -> list[str]:
     package = "'tornwrite[cli]{}'" if talks else "tornwrite{}"
     lines = [f"pip install {package.format(f'=={version}' if version else '')}"]
     if finding.version:
-        variant = finding.variant.partition(SEPARATOR)[0] if talks else finding.variant
+        variant = without_dialogue(finding.variant) if talks else finding.variant
         lines.append(
             f"tornwrite targets install {plain(finding.target)}/{plain(variant)}@{plain(finding.version)}"
         )
@@ -361,8 +359,11 @@ def reproduction(finding: Finding, view: RunView) -> list[str]:
 def steps_of(view: RunView, finding: Finding) -> tuple[str, ...]:
     """Return what was done in the dialogue that a finding is of, and what its row asks; nothing of other findings."""
     case = next((each for each in view.cases if each.dialogue and each.name == subject(finding)), None)
-    rows = case.steps if case is not None else ()
-    return tuple(plain(step) for step in rows if not _ROW.match(step) or step.startswith(f"{finding.invariant}:"))
+    if case is None:
+        return ()
+    lives = [f"life {number}: {step}" for number, step in enumerate(case.steps, 1)]
+    rule = case.asked.get(finding.invariant, "")
+    return tuple(map(plain, (*lives, *([f"{finding.invariant}: {rule}"] if rule else []))))
 
 
 def fixed_words(finding: Finding) -> str:

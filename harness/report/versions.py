@@ -10,7 +10,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
-from harness.core.dialogue import SEPARATOR
+from harness.core.dialogue import without_dialogue
 from harness.core.significance import LEVEL, fisher_exact, holm, spell_p
 from harness.report.answer import rate
 from harness.report.view import CaseView, ClassLine, RunView
@@ -45,7 +45,7 @@ def version_tables(view: RunView, show: Show) -> tuple[VersionTable, ...]:
     clients: dict[tuple[str, str], list[CaseView]] = {}
     for case in view.cases:
         if case.dialogue and case.version:
-            clients.setdefault((case.target, case.variant.partition(SEPARATOR)[0]), []).append(case)
+            clients.setdefault((case.target, without_dialogue(case.variant)), []).append(case)
     tables = (_table(target, cases, show) for (target, _), cases in clients.items())
     return tuple(table for table in tables if len(table.versions) > 1)
 

@@ -90,7 +90,8 @@ class CaseView(msgspec.Struct, frozen=True, kw_only=True):
 
     ``advice`` is what would keep a power loss from violating it.
     ``part`` is the scenario that asked for it, ``story`` what it does, in a sentence;
-    ``dialogue`` names the one that a client held, ``steps`` say what was done in it and what was asked.
+    ``dialogue`` names the one that a client held, ``steps`` what was done in each life of it,
+    ``asked`` what its rows ask of a client.
     """
 
     id: str
@@ -111,6 +112,7 @@ class CaseView(msgspec.Struct, frozen=True, kw_only=True):
     story: str = ""
     dialogue: str = ""
     steps: tuple[str, ...] = ()
+    asked: dict[str, str] = {}
     faults: tuple[FaultClass, ...] = ()
     invariants: tuple[str, ...] = ()
     """Those that it was judged by; empty where a run of an older version does not say."""

@@ -14,7 +14,7 @@ from harness.campaign.run import run_campaign
 from harness.campaign.store import RunStore
 from harness.catalog import Scenario, Workload, load_scenario, select
 from harness.catalog.steps import Tools
-from harness.core.dialogue import SEPARATOR
+from harness.core.dialogue import without_dialogue
 from harness.core.event import AnyEvent, FindingConfirmed
 from harness.core.fault import FAULT_CLASSES, FaultClass
 from harness.core.json_record import parse_json
@@ -191,7 +191,7 @@ def _lives(directory: str) -> dict[str, Any]:
 def _variant_of(case_id: str) -> str:
     """Return the variant of a case, without the dialogue that one of a group's scenario is called after."""
     variant, _, version = case_id.partition("@")
-    return variant.partition(SEPARATOR)[0] + (f"@{version}" if version else "")
+    return without_dialogue(variant) + (f"@{version}" if version else "")
 
 
 def _label(finding: Finding) -> str:

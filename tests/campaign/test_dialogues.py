@@ -11,9 +11,12 @@ import pytest
 
 from harness.campaign.context import Case
 from harness.campaign.dialogue_case import dialogue_case, why_silent
+from harness.campaign.dialogue_replay import answer_of
 from harness.campaign.dialogue_trials import Said, judge, order_of
 from harness.campaign.dialogues import of_every_row
-from harness.campaign.dialoguing import carry_out, control_in, cut_tail, granted_in, result_in, said_in
+from harness.campaign.dialoguing import carry_out, control_in, cut_tail, granted_in, problem_of, result_in, said_in
+from harness.campaign.telling import told
+from harness.campaign.token import ReplayRecord
 from harness.catalog import (
     ManifestError,
     compile_subject,
@@ -23,10 +26,12 @@ from harness.catalog import (
     load_target,
     user_line,
 )
+from harness.catalog.terminal import InTerminal
+from harness.core.api_script import ApiScript, Fault, Turn
 from harness.core.content import content_of
-from harness.core.dialogue import DialogueLife, DialogueSeen
+from harness.core.dialogue import DialogueLife, DialogueSeen, Then
 from harness.core.tree import EMPTY_TREE, File, Tree
-from harness.engines.headless import Deed
+from harness.engines.headless import Deed, Session
 from harness.sandbox.workspace import Workspace
 from harness.services.messages_api import serving
 from tests.survivors import marked
@@ -175,3 +180,33 @@ def test_a_token_of_ones_own_dialogue_is_replayed_where_its_file_is(
     with pytest.raises(ManifestError, match="called 'resumed_client', and 'mine' is asked for"):
         find_scenario("mine")
     assert find_scenario("resumed_client").name == "resumed_client"
+
+
+def test_only_where_nothing_is_left_to_chance_is_a_finding_fixed(tmp_path: Path) -> None:
+    """Draws of the user's keys and a faulty API are chance too, though every life ends by itself."""
+    talk = (DialogueLife(prompt=("Go.",)), DialogueLife(prompt=("Well?",), session="resume"))
+    keys = msgspec.structs.replace(talk[0], then=(Then(when="request 1", keys=("escape",)),))
+    dropped = (Turn(text="t", fault=(Fault(kind="drop"),)),)
+    for lives, turns, answer in (
+        (talk, (), "FIXED"),
+        ((keys, talk[1]), (), "CHANGED"),
+        (talk, dropped, "CHANGED"),
+    ):
+        case = case_of("durable", tmp_path, lives)
+        assert case.dialogue is not None
+        order = msgspec.structs.replace(case.dialogue, script=ApiScript(turn=turns))
+        record = ReplayRecord(target="stand_in_client", variant="durable:x", kind="dialogue", invariant="S2")
+        said = [Said(verdict="held")] * 3
+        assert answer_of(record, msgspec.structs.replace(case, dialogue=order), said).answer == answer
+
+
+def test_a_client_that_no_longer_knows_its_session_is_no_failure_of_the_harness() -> None:
+    """It ends by itself before it takes a word, and all that it owes is missing; of a new session that says nothing."""
+    ended = Session(ending="exited", final=EMPTY_TREE, exit_code=1)
+    for mode in ("stream", "terminal"):
+        resumed = DialogueLife(prompt=("Well?",), session="resume", mode=mode)  # type: ignore[arg-type]
+        begun = msgspec.structs.replace(resumed, session="new")
+        plan = told(resumed, "Well?", [0], InTerminal(), mcp=mode == "terminal")
+        assert problem_of(resumed, plan, ended) == ""
+        assert problem_of(begun, plan, ended).startswith("the client ended before it")
+        assert problem_of(resumed, plan, msgspec.structs.replace(ended, ending="timeout")) != ""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.campaign.watched import Said, Watched
+from harness.campaign.watched import Watched, Words
 from harness.core.fault import NO_FAULTS, CrashPoint, FaultPlan, Kill
 from harness.core.run import Limits, RunSpec
 from harness.core.tree import File
@@ -51,8 +51,8 @@ class Bench:
             limits=Limits(timeout_s=20),
         )
 
-    def live(self, said: Said | None, plan: FaultPlan = NO_FAULTS) -> tuple[Session, bytes]:
-        session = Watched(str(self.ledger), str(self.log)).run(self.spec, plan, said)
+    def live(self, words: Words | None, plan: FaultPlan = NO_FAULTS) -> tuple[Session, bytes]:
+        session = Watched(str(self.ledger), str(self.log)).run(self.spec, plan, words)
         node = session.final.node_at("said")
         return session, node.content.to_bytes() if isinstance(node, File) else b""
 
@@ -64,7 +64,7 @@ def test_it_is_told_each_thing_at_its_moment_and_then_its_input_ends(tmp_path: P
         Deed(at=Moment(counted="held"), say=b"two\n"),
         Deed(at=Moment(delay_us=20_000), close=True),
     )
-    session, said = Bench(tmp_path).live(Said(deeds, {"held": lambda: next(counts)}))
+    session, said = Bench(tmp_path).live(Words(deeds, {"held": lambda: next(counts)}))
     assert (session.ending, session.exit_code, said) == ("exited", 0, b"one\ntwo\n")
     assert [line for _, line in session.lines] == [b'{"type": "result"}']
 
@@ -77,7 +77,7 @@ def test_without_words_its_input_is_empty(tmp_path: Path) -> None:
 def test_it_is_killed_at_an_operation_while_there_is_more_to_say(tmp_path: Path) -> None:
     second = FaultPlan(faults=(Kill(at=CrashPoint(operation="write", role="said", occurrence=2)),))
     deeds = (Deed(say=b"one\n"), Deed(say=b"two\n"), Deed(at=Moment(counted="held"), say=b"never\n"))
-    session, said = Bench(tmp_path).live(Said(deeds, {"held": lambda: 0}), second)
+    session, said = Bench(tmp_path).live(Words(deeds, {"held": lambda: 0}), second)
     assert (session.signal, said) == (9, b"one\n")
 
 
@@ -85,6 +85,6 @@ def test_one_that_ends_before_all_is_said_leaves_nobody_waiting(tmp_path: Path) 
     bench = Bench(tmp_path)
     bench.spec = bench.of("print(1)")
     deeds = (Deed(at=Moment(delay_us=60_000_000), say=b"never\n"),)
-    session, _ = bench.live(Said(deeds, {}))
+    session, _ = bench.live(Words(deeds, {}))
     assert (session.exit_code, session.ending) == (0, "exited")
     assert session.wall_ms < 20_000

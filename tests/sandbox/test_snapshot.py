@@ -10,6 +10,7 @@ import pytest
 from harness.core.tree import Directory, File, Special, Symlink
 from harness.sandbox import snapshot
 from harness.sandbox.snapshot import StateTooLargeError, UnreadableStateError, read_tree
+from tests.forked_child import in_a_child
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs POSIX files")
 
@@ -111,10 +112,8 @@ def test_what_an_ordinary_user_may_not_read_is_unreadable_and_stays_as_it_is(tmp
     closed.mkdir()
     (closed / "f").write_bytes(b"1")
     closed.chmod(0o000)
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        message = "no error"
+
+    def body() -> str:
         try:
             if os.geteuid() == 0:
                 os.chdir(tmp_path)
@@ -125,14 +124,10 @@ def test_what_an_ordinary_user_may_not_read_is_unreadable_and_stays_as_it_is(tmp
             else:
                 read_tree(str(tmp_path))
         except UnreadableStateError as error:
-            message = str(error)
-        finally:
-            os.write(writing, message.encode())
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as stream:
-        message = stream.read()
-    os.waitpid(child, 0)
+            return str(error)
+        return "no error"
+
+    message = in_a_child(body)
     mode = closed.stat().st_mode & 0o777
     closed.chmod(0o700)
     assert message.endswith("Permission denied")
