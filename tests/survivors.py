@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from collections.abc import Iterable
 
 
 def new_mark() -> str:
@@ -29,9 +30,24 @@ def marked(mark: str) -> set[int]:
     return found
 
 
-def survivors(mark: str, within_s: float) -> set[int]:
-    """Wait until no process carries ``mark``, at most ``within_s`` seconds; return those that still do."""
-    end = time.monotonic() + within_s
-    while (left := marked(mark)) and time.monotonic() < end:
+def survivors(mark: str, within_s: float, known: Iterable[int] = ()) -> set[int]:
+    """Wait until no process carries ``mark``, at most ``within_s`` seconds; return those that still do.
+
+    One that ends gives its memory back, and with it the mark, before its files: of those that were seen, or are
+    ``known``, the end itself is waited for.
+    """
+    end, seen = time.monotonic() + within_s, set(known)
+    while True:
+        seen |= marked(mark)
+        left = {pid for pid in seen if not _is_dead(pid)}
+        if not left or time.monotonic() >= end:
+            return left
         time.sleep(0.02)
-    return left
+
+
+def _is_dead(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stream:
+            return stream.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except OSError:
+        return True

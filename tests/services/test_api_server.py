@@ -509,10 +509,11 @@ def test_a_service_whose_caller_is_killed_leaves_nothing(tmp_path: Path) -> None
     )
     assert parent.stdout is not None
     address = parent.stdout.readline().decode().strip().removeprefix("http://").split(":")
-    assert len(marked(str(tmp_path))) == 2
+    alive = marked(str(tmp_path))
+    assert len(alive) == 2
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert survivors(str(tmp_path), 5.0) == set()
+    assert survivors(str(tmp_path), 5.0, alive) == set()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((address[0], int(address[1])), timeout=5)
