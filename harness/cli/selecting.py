@@ -41,7 +41,9 @@ def _checked(name: str) -> str:
     head = name.partition("@")[0].partition("/")[0]
     known = {*target_directories(), *(item.name for item in list_scenarios())}
     if head not in known and not any(mark in name for mark in "*?./\\"):
-        raise ManifestError(f"no scenario or target {name!r}{suggestion(head, known)}")
+        file = f"{name}.toml"
+        hint = f"; did you mean the file {file!r}?" if os.path.isfile(file) else suggestion(head, known)
+        raise ManifestError(f"no scenario or target {name!r}{hint}")
     return name
 
 

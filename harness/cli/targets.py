@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from harness.cli.output import json_option, print_line
+from harness.cli.output import json_option, print_folded, print_line
 from harness.report.json_document import result_document
 
 EXIT_NOTHING = 5
@@ -48,10 +49,22 @@ def list_(as_json: bool) -> int:
     names = [f"{row['target']}/{row['variant']}" for row in rows]
     widths = max(map(len, names), default=0), max((len(row["state"]) for row in rows), default=0)
     for name, row in zip(names, rows, strict=True):
-        expect = ", ".join(f"{fault} {verdict}" for fault, verdict in row["expect"].items())
-        expect = expect or ("no expectation; any version on request" if row["on_request"] else "no expectation")
-        print_line(f"{name:{widths[0]}}  {row['state']:{widths[1]}}  {expect}")
+        nothing = "any version on request" if row["on_request"] else "no expectation"
+        label = f"{name:{widths[0]}}  {row['state']:{widths[1]}}  "
+        print_folded(label, expected_in_words(row["expect"]) or nothing)
     return 0
+
+
+def expected_in_words(expect: Mapping[str, str]) -> str:
+    """Return what is expected under which faults, by verdict; the profiles of power are one word where they agree."""
+    power = {key: verdict for key, verdict in expect.items() if key.startswith("power.")}
+    if len(set(power.values())) == 1:
+        expect = {key: verdict for key, verdict in expect.items() if key not in power}
+        expect |= {"power": next(iter(power.values()))}
+    groups: dict[str, list[str]] = {}
+    for key, verdict in expect.items():
+        groups.setdefault(verdict, []).append(key)
+    return "; ".join(f"{verdict}: {' '.join(keys)}" for verdict, keys in groups.items())
 
 
 @command.command("install", short_help="Install the published packages that targets need.")

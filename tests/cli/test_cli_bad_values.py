@@ -101,6 +101,7 @@ WORDS: list[tuple[tuple[str, ...], list[str]]] = [
         ["in none of the parts demo, registry_crash"],
     ),
     (("run", ""), ["no scenario or target ''"]),
+    (("run", "latin"), ["no scenario or target 'latin'", "did you mean the file 'latin.toml'?"]),
     (("run", "directory.toml"), ["directory.toml", "Is a directory"]),
     (("run", "latin.toml"), ["latin.toml", "not UTF-8 at byte"]),
     (("run", "./latin"), ["latin/target.toml", "not UTF-8 at byte 0"]),

@@ -18,6 +18,7 @@ from command_line import PATIENCE_S, ROOT, WRITER, Ended, environment, in_proces
 
 from harness import __version__
 from harness.campaign.token import decode
+from harness.cli.targets import expected_in_words
 from harness.engines import ENGINES
 from harness.schemas import schema
 from tests.report.json_schema_check import problems
@@ -208,7 +209,8 @@ def test_engines() -> None:
 
 def test_the_targets_stand_in_columns() -> None:
     ended = in_process("targets", "list")
-    lines = ended.out.splitlines()
+    assert lines_over(ended, 80) == []
+    lines = [line for line in ended.out.splitlines() if not line.startswith(" ")]  # the others go on with one
     starts = {line.index("  ") for line in lines if line.split()[0] == max((x.split()[0] for x in lines), key=len)}
     assert len(starts) == 1
     column = starts.pop() + 2
@@ -216,6 +218,13 @@ def test_the_targets_stand_in_columns() -> None:
     document = in_process("targets", "list", "--json").document
     assert len(document["result"]) == len(lines)
     assert "reference/durable" in ended.out
+
+
+def test_expectations_are_said_by_verdict() -> None:
+    told = expected_in_words({"kill": "held", "errno": "violated", "power.ext4": "held", "power.posix": "held"})
+    assert told == "held: kill power; violated: errno"
+    told = expected_in_words({"power.ext4": "held", "power.posix": "violated"})
+    assert told == "held: power.ext4; violated: power.posix"
 
 
 def test_scenarios() -> None:
