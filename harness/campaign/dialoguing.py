@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from harness.campaign.telling import BEGINNINGS, IDLE, LISTED, RESULT, SAID, Told, streams, told
+from harness.campaign.telling import BEGINNINGS, IDLE, LISTED, RESULT, SAID, WORKING, Told, streams, told
 from harness.campaign.watched import Watched, Words
 from harness.catalog.headless import Headless, at_api
 from harness.catalog.terminal import InTerminal
@@ -276,6 +276,7 @@ class _Stage:
             "requests": self._requests,
             IDLE: self._idle,
             LISTED: self._listed,
+            WORKING: lambda: len(self._working()),
         }
 
     def _plan(self, life: DialogueLife, prompt: str, told: Told) -> SessionPlan:
@@ -328,6 +329,16 @@ class _Stage:
         self._hear()
         return sum(isinstance(line, GateLine) and line.what == "waits" for line in self._lines)
 
+    def _working(self) -> set[str]:
+        """Return the held tools that were called and have not ended, those too that the client has yet to start."""
+        self._hear()
+        held = {call.id for turn in self._order.script.turn for call in turn.call if call.hold != "no"}
+        called = {each.tool_use_id for line in self._spoken() for each in line.calls if each.call in held}
+        return called - self._over()
+
+    def _over(self) -> set[str]:
+        return {line.tool_use_id for line in self._lines if isinstance(line, GateLine) and line.over}
+
     def _requests(self) -> int:
         self._hear()
         return len(self._spoken())
@@ -339,11 +350,15 @@ class _Stage:
         self._hear()
         asked = self._spoken()
         ended = {line.n for line in self._lines if isinstance(line, EndLine) and line.ended == "complete"}
-        if not asked or asked[-1].calls or asked[-1].n not in ended:
+        if not asked or asked[-1].calls or asked[-1].n not in ended or self._waiting():
             self._idle_since = 0.0
             return 0
         self._idle_since = self._idle_since or time.monotonic()
         return int(time.monotonic() - self._idle_since >= _IDLE_S)
+
+    def _waiting(self) -> set[str]:
+        """Return the held tools that have come to their gates and have not ended."""
+        return {line.tool_use_id for line in self._lines if isinstance(line, GateLine)} - self._over()
 
     def _listed(self) -> int:
         return sum(name.startswith(_LISTED_FILES) for name in os.listdir(self._tools.gates))
@@ -393,6 +408,8 @@ def problem_of(life: DialogueLife, told: Told, session: Session) -> str:
         return f"the client {session.ending_detail}" + (f" before {undone}" if undone else "")
     if undone:
         return f"the client ended before {undone}"
+    if any(each.idle for each in session.done):
+        return "no held tool went on any more when something was to be done meanwhile"
     if life.exit == "sigkill" and session.signal is None:
         return f"the client was killed and ended with exit code {session.exit_code}"
     asked = {each for deed in told.deeds[: len(session.done)] if (each := control_in(deed))}

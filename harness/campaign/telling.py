@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from harness.catalog.headless import INTERRUPT, SET_MODE, Headless, interrupt_line, mode_line, user_line
 from harness.catalog.terminal import InTerminal
 from harness.core.dialogue import DialogueLife, Ending, message_in, moment_of
@@ -24,6 +26,9 @@ SAID = r'"type":\s*"assistant".*"type":\s*"text"'
 """A line of a client's streaming mode by which it says something while it works."""
 IDLE = "idle"
 """The counter that is 1 once the API has answered all there was to answer, and a while has passed."""
+WORKING = "working"
+"""The counter of held tools that were called and have not ended: what is done at the n-th that is held is done while
+one of them goes on."""
 LISTED = "listed"
 """The counter of clients that have asked a server of gated tools what it has."""
 BEGINNINGS = ("its tools were there", "it was told the prompt", "it took the prompt")
@@ -96,6 +101,9 @@ def told(
         deeds = _ended_typed(life, end, terminal)
     else:
         deeds = _ended_said(life, end) if streams(life, mcp=mcp) else ()
+    deeds = tuple(
+        _while_held(deed, life.when if not number else "", quits=True) for number, deed in enumerate(deeds)
+    )
     striking = -1 if life.exit == "graceful" else len(found)
     found += [(deed, "" if number else life.when) for number, deed in enumerate(deeds)]
     return Told(tuple(deed for deed, _ in found), tuple(when for _, when in found), striking)
@@ -137,6 +145,13 @@ def _ended_typed(life: DialogueLife, end: Moment, terminal: InTerminal) -> tuple
     return first, TerminalDeed(at=_SECOND, strokes=(pressed,))
 
 
+def _while_held(deed: Deed, when: str, *, quits: bool) -> Deed:
+    """Return a deed; where ``when`` counts tools that are held, one that is to be done while one of them goes on."""
+    moment = moment_of(when)
+    held = moment is not None and moment.what == "held"
+    return msgspec.structs.replace(deed, meanwhile=WORKING, quits=quits) if held else deed
+
+
 def _moment(mode: str, when: str, delay_us: int) -> Moment:
     moment = moment_of(when)
     if moment is None:
@@ -152,6 +167,7 @@ def _moment(mode: str, when: str, delay_us: int) -> Moment:
 
 
 def _said(life: DialogueLife, delays_us: Sequence[int]) -> Iterator[tuple[Deed, str]]:
+    quits = False
     for number, (then, delay_us) in enumerate(zip(life.then, delays_us, strict=True), 1):
         at, when = _moment(life.mode, then.when, delay_us), then.when
         for index, key in enumerate(then.keys):
@@ -160,8 +176,8 @@ def _said(life: DialogueLife, delays_us: Sequence[int]) -> Iterator[tuple[Deed, 
                 line = user_line(text)
             else:
                 line = interrupt_line(name) if key == "escape" else mode_line(name, "acceptEdits")
-            yield Deed(at=at, say=line), when
-            at, when = Moment(), ""
+            yield _while_held(Deed(at=at, say=line), "" if quits else then.when, quits=key in _QUITS), when
+            at, when, quits = Moment(), "", quits or key in _QUITS
 
 
 def _typed(life: DialogueLife, delays_us: Sequence[int], terminal: InTerminal) -> Iterator[tuple[Deed, str]]:
@@ -169,7 +185,8 @@ def _typed(life: DialogueLife, delays_us: Sequence[int], terminal: InTerminal) -
     for then, delay_us in zip(life.then, delays_us, strict=True):
         at, when = _moment(life.mode, then.when, delay_us), then.when
         for key in then.keys:
-            yield TerminalDeed(at=at, strokes=_strokes(key, quits, terminal)), when
+            deed = TerminalDeed(at=at, strokes=_strokes(key, quits, terminal))
+            yield _while_held(deed, "" if quits else then.when, quits=key in _QUITS), when
             at, when, quits = Moment(), "", key in _QUITS or (quits and not message_in(key))
 
 

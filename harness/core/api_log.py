@@ -119,6 +119,11 @@ class GateLine(msgspec.Struct, frozen=True, kw_only=True, tag="gate", tag_field=
     tool_use_id: str
     what: GateEvent
 
+    @property
+    def over(self) -> bool:
+        """Whether the call has ended, one way or the other."""
+        return self.what in ("ended", "given_up", "timed_out")
+
 
 LogLine = StartLine | RequestLine | EndLine | GateLine
 

@@ -5,7 +5,7 @@ Each life starts the client, says one prompt to each of its instances, does to i
 it at a moment that is counted in things that happen (an effect of a tool, a request, a reply), never in time alone.
 Pure data.
 
-Non-goals: how a client is started (the target says it) and driven (:mod:`harness.services`).
+Non-goals: how a client is started (the target says it) and driven (:mod:`harness.engines.headless` and ``terminal``).
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ Cut = Literal["", "newline", "half"]
 """What is taken from the end of the transcript after a life: its last newline, or half of its last record too."""
 
 MOMENTS = ("effect", "held", "request", "reply", "record")
-"""Of what a life's end may count the n-th: effects of tools, held tools that wait, requests that carry the
-conversation, replies on standard output, records in its transcripts."""
+"""Of what a life's end may count the n-th: effects of tools, held tools that have come to their gates (and one of them
+is to go on when the moment is used), requests that carry the conversation, replies on standard output, records in its
+transcripts."""
 _MOMENT = re.compile(rf"({'|'.join(MOMENTS)}) ([1-9]\d{{0,3}})")
 OF_CUTS: tuple[FaultClass, ...] = ("kill", "short")
 """Under which classes the states of a recorded life are judged."""

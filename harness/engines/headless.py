@@ -59,6 +59,8 @@ class Deed(msgspec.Struct, frozen=True, kw_only=True):
     """What is done at a moment: ``say`` goes to standard input, which then ends if ``close``; ``signal`` is sent.
 
     ``victim``: the program alone, or the whole of what it started (of SIGKILL; of others its process group).
+    ``meanwhile``: the counter of what is to go on while it is done, from its beginning to its end; of a deed that
+    ``quits``, which may end that, at its beginning.
     """
 
     at: Moment = Moment()
@@ -66,13 +68,19 @@ class Deed(msgspec.Struct, frozen=True, kw_only=True):
     close: bool = False
     signal: str = ""
     victim: Literal["program", "tree"] = "program"
+    meanwhile: str = ""
+    quits: bool = False
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
-    """A deed that was done: which of the list, and when, from the start of the program."""
+    """A deed that was done: which of the list, and when, from the start of the program.
+
+    ``idle``: what was to go on meanwhile did not.
+    """
 
     index: int
     at_us: int
+    idle: bool = False
 
 
 class SessionPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,6 +195,7 @@ class Run:
 
     def __init__(self, plan: SessionPlan) -> None:
         unknown = {deed.at.counted for deed in plan.deeds} - {*self.counted, *plan.counters}
+        unknown |= {deed.meanwhile for deed in plan.deeds if deed.meanwhile} - plan.counters.keys()
         if unknown:
             names = ", ".join((*self.counted, *plan.counters))
             raise ValueError(f"nothing counts {sorted(unknown)[0]!r}; counted: {names}")
@@ -202,6 +211,7 @@ class Run:
         self.timed_out = False
         self._bytes = 0
         self._seen_at: float | None = None
+        self._went_on: bool | None = None
         self._began_at = {name: count() for name, count in plan.counters.items()}
         self._had = {
             deed.at.pattern: self._newlines(deed.at.pattern) for deed in deeds if deed.at.counted == "records"
@@ -275,10 +285,16 @@ class Run:
                 self._seen_at = time.monotonic()
             if time.monotonic() < self._seen_at + deed.at.delay_us / 1e6:
                 return
+            if self._went_on is None:
+                self._went_on = self._goes_on(deed)
             if not self._do(deed):
                 return
-            self._seen_at = None
-            self.done.append(Done(index=len(self.done), at_us=self._now_us()))
+            idle = not (self._went_on and (deed.quits or self._goes_on(deed)))
+            self.done.append(Done(index=len(self.done), at_us=self._now_us(), idle=idle))
+            self._seen_at = self._went_on = None
+
+    def _goes_on(self, deed: Deed) -> bool:
+        return not deed.meanwhile or self._counters[deed.meanwhile]() > 0
 
     def _do(self, deed: Deed) -> bool:
         """Do a deed, or as much of it as can be done now; return whether that is all of it."""

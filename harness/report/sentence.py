@@ -92,7 +92,7 @@ _OF_ITS_FILE = "leaves a conversation in {path} that the API would refuse as it 
 _RESUMED: Mapping[str, str] = {
     "none": "when it is resumed",
     "kill": "when it was killed and is resumed",
-    "signal": "when it was interrupted and is resumed",
+    "signal": "when it was interrupted or spoken to while it worked, and is resumed",
     "short": "when the end of its transcript was cut and it is resumed",
     "concurrency": "when two instances had resumed one session",
     "errno": "when it is resumed",  # nobody has ended it; its API may have failed

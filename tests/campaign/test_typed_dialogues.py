@@ -17,7 +17,7 @@ from harness.campaign.dialoguing import carry_out
 from harness.campaign.telling import RESULT, SAID, cannot, told
 from harness.catalog import Headless, compile_subject, load_scenario, load_target
 from harness.catalog.terminal import InTerminal
-from harness.core.api_script import Call, Turn, named
+from harness.core.api_script import Api, Call, Turn, named
 from harness.core.dialogue import DialogueLife, DialogueSeen, Then
 from harness.engines.terminal import TerminalDeed
 from harness.sandbox.workspace import Workspace
@@ -42,13 +42,19 @@ RESUMED = DialogueLife(prompt=("What was done?",), session="resume")
 
 
 def held(
-    variant: str, tmp_path: Path, *lives: DialogueLife, index: int = 1, finish: tuple[str, ...] | None = ("two",)
+    variant: str,
+    tmp_path: Path,
+    *lives: DialogueLife,
+    index: int = 1,
+    finish: tuple[str, ...] | None = ("two",),
+    api: Api = Api(),
 ) -> tuple[DialogueSeen, Said]:
     base = str(tmp_path / "base")
     subject = compile_subject(load_target("stand_in_client"), variant, Workspace(base))
     part = msgspec.structs.replace(
         load_scenario("resumed_client"),
         dialogue=lives,
+        api=api,
         turn=(msgspec.structs.replace(TURNS[0], finish=finish), TURNS[1]),
     )
     case: Case = dialogue_case(part, subject, (), ROWS)
@@ -86,15 +92,22 @@ def test_escape_while_tools_run_and_then_a_kill(variant: str, tmp_path: Path) ->
 @pytest.mark.real
 def test_a_message_waits_and_shift_tab_hurts_nobody(tmp_path: Path) -> None:
     then = (Then(when="held 2", keys=("shift_tab", "message And more?")),)
-    seen, said = held(
-        "durable", tmp_path, typed("graceful", then=then), typed("ctrl_c", "request 1"), RESUMED, finish=None
-    )
+    lives = typed("graceful", then=then), typed("ctrl_c", "request 1"), RESUMED
+    seen, said = held("durable", tmp_path, *lives, finish=None, api=Api(gap_ms=4_000))
     assert (said.verdict, said.violations, said.note) == ("held", (), "")
     first = seen.lives[0]
     assert len(first.spoken) == 3 and first.clients[0].exit_code == 0
     # Asked with the prompt, with the results, and with the message; shown is the end of each turn.
     assert len(first.clients[0].replies) == 2
     assert [life.clients[0].struck for life in seen.lives] == [False, True, False]
+
+
+@posix
+@pytest.mark.real
+def test_a_message_that_comes_when_the_tools_have_ended_is_none_that_came_meanwhile(tmp_path: Path) -> None:
+    then = (Then(when="held 2", keys=("message And more?",), after_ms=(3_000, 3_000)),)
+    _, said = held("durable", tmp_path, typed("graceful", then=then), RESUMED, finish=None)
+    assert said.verdict == "inconclusive" and "no held tool went on any more" in said.note
 
 
 @posix
@@ -151,6 +164,7 @@ def test_what_is_told_without_a_terminal() -> None:
     assert b"set_permission_mode" in plan.deeds[1].say and b"And?" in plan.deeds[2].say
     assert b"interrupt" in plan.deeds[3].say and plan.deeds[4].close
     assert plan.moments[1:] == ("held 2", "", "effect 1", "") and plan.striking == -1
+    assert [deed.meanwhile for deed in plan.deeds] == ["", "working", "working", "", ""]
     assert told(DialogueLife(prompt=("Go.",)), "Go.", [0], InTerminal()).deeds == ()
     streamed = DialogueLife(prompt=("Go.",), mode="stream", exit="sigkill", when="reply 2")
     begin, end = told(streamed, "Go.", [7], InTerminal()).deeds
@@ -172,5 +186,10 @@ def test_what_is_typed() -> None:
     keys = [[each.keys for each in deed.strokes] for deed in plan.deeds if isinstance(deed, TerminalDeed)]
     assert keys[1] == [b"\x1b"] and keys[2][-2:] == [b"Again.", b"\r"] and keys[4] == [b"\x03"]
     assert keys[3][-5:] == [b"/rewind", b"\r", b"", b"\x1b[A", b"\r"]
+    assert [(deed.meanwhile, deed.quits) for deed in plan.deeds[:3]] == [
+        ("", False),
+        ("working", True),
+        ("", False),
+    ]
     quitting = told(typed("ctrl_c", "held 1"), "Run the tools.", [0], terminal)
     assert quitting.moments == ("it took the prompt", "held 1", "") and quitting.striking == 1

@@ -2,9 +2,10 @@
 
 A tool opens its pipe for reading and reads a line, or all there is; it holds the pipe open until it ends. So the
 service sees it come (a pipe without a reader cannot be opened for writing), lets it go (the line, and the end of it),
-and sees it end (the pipe has no reader any more), whatever kind of program it is: ``cat`` will do. Held calls of one
-turn go one after the other: the next one when the one before has ended and ``gap_ms`` have passed, so that its result
-is with the client. The service's end is seen by whoever waits, as the end of the pipe: such a tool fails.
+and sees it end (the pipe has no reader any more), whatever kind of program it is: ``cat`` will do. Held calls go one
+after the other, those of one turn in its order: the next one when the one before has ended and ``gap_ms`` have passed,
+so that its result is with the client. The service's end is seen by whoever waits, as the end of the pipe: such a
+tool fails.
 
 Needs POSIX. Non-goals: what a client makes of the results' order (the next request in the log tells it).
 """
@@ -138,10 +139,12 @@ class Gates:
         for gate in group.gates:
             if gate.asked and gate.waits:
                 self._open(gate)
-        if now - self._ended_at < self._gap_s:
+        if now - self._ended_at < self._gap_s or any(
+            gate.let_go and not gate.over for each in self._groups for gate in each.gates
+        ):
             return
         left = [gate for gate in group.order if not gate.over]
-        if not left or any(gate.let_go for gate in left):
+        if not left:
             return
         if left[0].waits:
             self._open(left[0])
