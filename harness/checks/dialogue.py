@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from harness.checks.dialogue_disk import on_disk, transcript_of
-from harness.core.api_log import RequestLine, hash_of
+from harness.core.api_log import BlockLine, RequestLine, hash_of
 from harness.core.api_script import ApiScript
 from harness.core.dialogue import ClientSeen, DialogueSeen, LifeSeen, message_in
 from harness.core.verdict import Damage, Violation
@@ -115,9 +115,17 @@ class _View:
                 found.add(Item("call", block.id))
             elif block.type == "tool_result":
                 found.add(Item("result", block.id))
-            elif block.type == "text" and (item := self._texts.get((block.role, block.sha256))):
-                found.add(item)
+            found |= self._said_in(block)
         return found
+
+    def _said_in(self, block: BlockLine) -> set[Item]:
+        """Return what of the scenario a text is, and what the user said in its lines, or in those of a result.
+
+        2.1.85 and later wrap what comes while tools run, and put it into the last result.
+        """
+        whole = [(block.role, block.sha256)] if block.type == "text" else []
+        wrapped = [("user", line) for line in block.lines if block.role != "assistant"]
+        return {item for name in whole + wrapped if (item := self._texts.get(name))}
 
     def answered(self, life: LifeSeen, request: RequestLine) -> set[Item]:
         """Return what the answer to a request told the client, if it got all of it."""

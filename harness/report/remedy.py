@@ -186,7 +186,7 @@ _SENTENCES: Mapping[str, str] = {
         "out results without a call: the text of the refusal names them."
     ),
     "S2": (
-        "Copy {file} before you resume again: what the client no longer sends still stands in it and can be read."
+        "Copy {file} before you resume again: what the client no longer sends may still stand in it."
     ),
     "S3": (
         "Look at what the tools have done before you let it go on: {names} ran, and the resumed conversation does not "

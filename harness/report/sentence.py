@@ -81,7 +81,7 @@ _BY_INVARIANT = {
     ("B7", "missing"): "leaves no new record after a recovery",
     ("M9", "stale"): "leaves {path} without what an acknowledged update set",
     ("S1", "rejected"): "sends a conversation that the API refuses",
-    ("S2", "lost"): "loses history that it had resumed with before",
+    ("S2", "lost"): "loses history that it had sent before",
     ("S3", "missing"): "does not know of tool calls that had their effect",
     ("S4", "lost"): "does not know a reply that it had printed",
     ("S5", "lost"): "loses one of two conversations that were held at once",

@@ -47,14 +47,14 @@ def held(
     *lives: DialogueLife,
     index: int = 1,
     finish: tuple[str, ...] | None = ("two",),
-    api: Api = Api(),
+    api: Api | None = None,
 ) -> tuple[DialogueSeen, Said]:
     base = str(tmp_path / "base")
     subject = compile_subject(load_target("stand_in_client"), variant, Workspace(base))
     part = msgspec.structs.replace(
         load_scenario("resumed_client"),
         dialogue=lives,
-        api=api,
+        api=api or Api(),
         turn=(msgspec.structs.replace(TURNS[0], finish=finish), TURNS[1]),
     )
     case: Case = dialogue_case(part, subject, (), ROWS)

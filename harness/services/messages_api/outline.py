@@ -17,6 +17,10 @@ MOST_BLOCKS = 4_000
 """Blocks of one request that its line lists, the last ones: a conversation is sent whole with every request."""
 
 
+MOST_LINES = 64
+"""Lines of one text that are told apart, the first ones."""
+
+
 def readable(value: object, most: int = 200) -> str:
     """Return a text of a client as a log can hold it: bounded, and with no half of a surrogate pair."""
     return str(value)[:most].encode("utf-8", "backslashreplace").decode("utf-8")
@@ -52,7 +56,8 @@ def _blocks(content: Any) -> list[dict[str, Any]]:
 
 def _line(message: int, role: str, block: dict[str, Any]) -> BlockLine:
     kind = readable(block.get("type"))
-    data = _bytes_of(said_by(block))
+    said = said_by(block)
+    data = _bytes_of(said)
     return BlockLine(
         message=message,
         role=role,
@@ -62,7 +67,13 @@ def _line(message: int, role: str, block: dict[str, Any]) -> BlockLine:
         id=readable(block.get("id" if kind == "tool_use" else "tool_use_id") or ""),
         name=readable(block.get("name") or "") if kind == "tool_use" else "",
         is_error=block.get("is_error") is True,
+        lines=_lines_of(data) if isinstance(said, str) else (),
     )
+
+
+def _lines_of(text: bytes) -> tuple[str, ...]:
+    lines = [line for line in text.split(b"\n", 4 * MOST_LINES) if line]
+    return tuple(map(hash_of, lines[:MOST_LINES])) if len(lines) > 1 else ()
 
 
 def said_by(block: dict[str, Any]) -> Any:
