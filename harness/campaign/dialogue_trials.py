@@ -64,7 +64,7 @@ def judge(case_rows: frozenset[str], order: DialogueOrder, seen: DialogueSeen) -
     rows = [name for name in DIALOGUE_ROWS if name in case_rows]
     judged = judge_dialogue(seen, order.script, rows)
     not_measured = dict(judged.not_measured)
-    violations = judged.violations + wrong_on_disk(seen.lives[-1], case_rows)
+    violations = judged.violations + wrong_on_disk(seen.lives, case_rows)
     if not transcript_of(seen.lives[-1]):
         not_measured |= dict.fromkeys(case_rows - DIALOGUE_ROWS.keys() - {INDEX_ROW}, "it left no transcript")
     if INDEX_ROW in case_rows:

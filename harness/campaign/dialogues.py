@@ -9,6 +9,7 @@ Non-goals: exploring states of a client's files (a target that is recorded has t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
@@ -30,6 +31,7 @@ from harness.core.dialogue import DialogueSeen
 from harness.core.fault import FaultClass
 from harness.core.verdict import DIALOGUE, Confirmation, TrialRow
 
+_EARLY = "the client had not started the tool that was due"
 _BEFORE = " (those before the interruption are not among them: a row says of its own what left)"
 
 
@@ -44,11 +46,14 @@ def dialogue_phase(ctx: Context, cases: Iterable[Case]) -> dict[str, dict[FaultC
     silent: dict[str, dict[str, str]] = {case.id: {} for case in cases}
     said: dict[str, set[str]] = {case.id: set() for case in cases}
     isolated: list[DialogueSeen] = []
+    early: Counter[str] = Counter()
     for outcome in ctx.executor.run(_calls(ctx, cases)):
         number, index = outcome.key
         case = cases[number]
         if outcome.error is None and case.subject.spec.isolation is not None:
             isolated.append(outcome.value)
+        if outcome.error is None and any(life.early for life in outcome.value.lives):
+            early[case.id] += 1
         for name, reason in _keep(ctx, case, outcome, number, index).items():
             if reason:
                 silent[case.id].setdefault(name, reason)
@@ -56,6 +61,8 @@ def dialogue_phase(ctx: Context, cases: Iterable[Case]) -> dict[str, dict[FaultC
                 said[case.id].add(name)
     for case in cases:
         _tell(ctx, case)
+        if early[case.id]:
+            ctx.notice(f"{early[case.id]} dialogues in another order than drawn: {_EARLY}", case)
     if isolated:
         before = sum(len(_rows(ctx, case)) for case in cases if case.subject.spec.isolation) - len(isolated)
         ctx.notice(_kept_inside(isolated) + (_BEFORE if before > 0 else ""))

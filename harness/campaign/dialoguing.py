@@ -26,7 +26,7 @@ from harness.catalog.headless import Headless, at_api
 from harness.catalog.terminal import InTerminal
 from harness.checks.dialogue_disk import find_transcript
 from harness.checks.summary import object_in
-from harness.core.api_log import EndLine, GateLine, LogLine, RequestLine, hash_of
+from harness.core.api_log import EndLine, GateEvent, GateLine, LogLine, RequestLine, hash_of
 from harness.core.api_script import MCP_TOOLS, ApiScript
 from harness.core.content import content_of
 from harness.core.dialogue import ClientSeen, DialogueLife, DialogueSeen, LifeSeen
@@ -253,7 +253,8 @@ class _Stage:
         seen = LifeSeen(
             order=life,
             clients=clients,
-            timed_out=sum(isinstance(line, GateLine) and line.what == "timed_out" for line in self._lines),
+            timed_out=self._at_gates("timed_out"),
+            early=self._at_gates("let_go_early"),
             requests=tuple(line for line in self._lines if isinstance(line, RequestLine)),
             ends=tuple(line for line in self._lines if isinstance(line, EndLine)),
             effects=tuple(self._ledger()),
@@ -359,6 +360,9 @@ class _Stage:
     def _waiting(self) -> set[str]:
         """Return the held tools that have come to their gates and have not ended."""
         return {line.tool_use_id for line in self._lines if isinstance(line, GateLine)} - self._over()
+
+    def _at_gates(self, what: GateEvent) -> int:
+        return sum(isinstance(line, GateLine) and line.what == what for line in self._lines)
 
     def _listed(self) -> int:
         return sum(name.startswith(_LISTED_FILES) for name in os.listdir(self._tools.gates))

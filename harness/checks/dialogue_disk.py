@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from harness.checks.conversation import Conversation, Record, record_of
@@ -81,16 +81,21 @@ def on_disk(life: LifeSeen) -> OnDisk:
     return OnDisk(frozenset(calls & results), last, frozenset(texts))
 
 
-def wrong_on_disk(life: LifeSeen, rows: Iterable[str]) -> tuple[Violation, ...]:
-    """Return what is wrong in the transcript that a life left, by the rows of bytes and conversations among ``rows``.
+def wrong_on_disk(lives: Sequence[LifeSeen], rows: Iterable[str]) -> tuple[Violation, ...]:
+    """Return what is wrong in the transcripts that lives leave, by the rows of bytes and conversations among ``rows``.
 
-    A turn that is still open at its end is no fault: the next resume may close it.
+    These are all that one of them worked on: 1.0.43 begins a new one with every resume. A turn that is still open at
+    the end of one is no fault: the next resume may close it.
     """
-    path = transcript_of(life)
-    node = life.tree.node_at(path) if path else None
+    tree, wanted = lives[-1].tree, frozenset(rows)
+    paths = dict.fromkeys(path for path in map(transcript_of, lives) if path)
+    return tuple(each for path in paths for each in _wrong_in(path, tree.node_at(path), wanted))
+
+
+def _wrong_in(path: str, node: object, wanted: frozenset[str]) -> list[Violation]:
     if not isinstance(node, File):
-        return ()
-    wanted, found, lines = set(rows), [], _lines(node.content.to_bytes())
+        return []
+    found, lines = [], _lines(node.content.to_bytes())
     glued = [line for line in lines if line.value is None]
     if glued and "B2" in wanted:
         first = glued[0]
@@ -105,7 +110,7 @@ def wrong_on_disk(life: LifeSeen, rows: Iterable[str]) -> tuple[Violation, ...]:
         ids = tuple(dict.fromkeys(each for fault in mine for each in fault.ids))[:_IDS_SHOWN]
         text = mine[0].what + (f" (and {len(mine) - 1} more)" if len(mine) > 1 else "")
         found.append(Violation(invariant=name, path=path, damage=mine[0].damage, message=text, ids=ids))
-    return tuple(found)
+    return found
 
 
 class _Line(NamedTuple):

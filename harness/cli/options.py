@@ -48,9 +48,10 @@ def _fault_list(ctx: click.Context, param: click.Parameter, values: tuple[str, .
 
 def version_list(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
     """Return the versions of a comma-separated list, each once, in the order given."""
-    words = [word.strip() for word in value.split(",") if word.strip()] if value is not None else []
-    if value is not None and not words:
-        raise click.BadParameter("an empty list; give versions with commas between, such as 2.1.85,latest")
+    words = [word.strip() for word in value.split(",")] if value is not None else []
+    if not all(words):
+        what = "an empty list" if not any(words) else f"{value!r} has an empty place"
+        raise click.BadParameter(f"{what}; give versions with commas between, such as 2.1.85,latest")
     return tuple(dict.fromkeys(words))
 
 

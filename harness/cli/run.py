@@ -46,7 +46,7 @@ from harness.core.shard import Shard
     flag_value="",
     default=None,
     metavar="RUN",
-    help="Go on with a run; default: the newest that was interrupted.",
+    help="Go on with a run; default: the newest without a verdict, else the newest.",
 )
 @click.option("--require-all", is_flag=True, help="Exit 3 when a target is not available.")
 @baseline_option

@@ -68,6 +68,9 @@ def scenario_of(
 def planner(names: tuple[str, ...], targets: tuple[str, ...], options: Options) -> Callable[[Workspace], Plan]:
     """Return what makes the plan of a command line. Raises :class:`ManifestError` for a name that is none."""
     scenario, selected = scenario_of(names, targets, options.seed)
+    named = [each for each in (*names, *targets) if "@" in each and not _is_scenario(each)]
+    if options.versions and named:
+        raise ManifestError(f"--versions: {named[0]!r} names a version itself; give one or the other")
 
     def make_plan(workspace: Workspace) -> Plan:
         return plan_scenario(scenario, options, workspace, selected, (names, targets))

@@ -139,7 +139,8 @@ class LifeSeen(msgspec.Struct, frozen=True, kw_only=True):
     """What one life said and left. ``effects`` are the ids in the ledger at its end, those of earlier lives too.
 
     ``tree`` is the client's state on disk after its death, before the cut that ``cut_bytes`` counts. ``timed_out``:
-    held tools that ended because a call is held only so long, and neither by the script nor by the client.
+    held tools that ended because a call is held only so long, and neither by the script nor by the client. ``early``:
+    those that were let go out of order, because the client had not started the one that was due.
     """
 
     order: DialogueLife
@@ -150,6 +151,7 @@ class LifeSeen(msgspec.Struct, frozen=True, kw_only=True):
     tree: Tree = EMPTY_TREE
     cut_bytes: int = 0
     timed_out: int = 0
+    early: int = 0
 
     @property
     def spoken(self) -> tuple[RequestLine, ...]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.checks.dialogue import DIALOGUE_ROWS, judge_dialogue, unanswered_life
-from harness.checks.dialogue_disk import find_transcript
+from harness.checks.dialogue_disk import find_transcript, wrong_on_disk
 from harness.core.api_log import BlockLine, EndLine, IssuedCall, RequestLine, hash_of
 from harness.core.api_script import Api, ApiScript, Call, Turn
 from harness.core.content import content_of
@@ -152,6 +152,31 @@ def test_what_was_answered_whole_before_an_exit_by_itself_is_owed() -> None:
     gone = life(request(1, GO, text("user", "on")), **RESUME)
     assert judged(life(*told, replies=("all done",)), gone)["S2"] != []
     assert judged(life(*told, complete=False), gone)["S2"] == []
+
+
+@pytest.mark.parametrize("wrapping", [text("user", "<told>\nmore\n</told>"), result("a")])
+def test_what_the_user_said_meanwhile_is_history_however_it_is_wrapped(wrapping: BlockLine) -> None:
+    wrapped = msgspec.structs.replace(wrapping, lines=tuple(map(hash_of, ("<told>", "more", "</told>"))))
+    then = (Then(when="held 1", keys=("message more",)),)
+    told = life(request(1, GO, turn=1, calls=("a",)), request(2, GO, call("a"), wrapped), then=then)
+    lost = life(request(3, GO, call("a"), result("a"), text("user", "on")), **RESUME)
+    (said,) = judged(told, lost)["S2"]
+    assert said.endswith("1 of 3 (prompt 'more')" if wrapping.type == "text" else "1 of 4 (prompt 'more')")
+    kept = life(request(3, GO, call("a"), result("a"), wrapped, text("user", "on")), **RESUME)
+    assert judged(told, kept)["S2"] == []
+
+
+def test_each_transcript_that_a_life_worked_on_is_judged() -> None:
+    use = record("assistant", {"type": "tool_use", "id": "a", "name": "Bash", "input": {}})
+    open_ = EMPTY_TREE.with_node(
+        1, File(content_of(record("user", {"type": "text", "text": "go"}) + b"torn\n" + use))
+    )
+    first = life(left=open_.with_name(PATH, 1))
+    second = PATH.replace("s.jsonl", "t.jsonl")
+    on = first.tree.with_node(2, File(content_of(record("user", {"type": "text", "text": "on"}) * 40)))
+    last = life(left=on.with_name(second, 2), **RESUME)
+    assert [each.path for each in wrong_on_disk([first, last], ["B2"])] == [PATH]
+    assert wrong_on_disk([last], ["B2"]) == ()
 
 
 def test_a_printed_reply_is_owed_even_by_a_killed_client() -> None:

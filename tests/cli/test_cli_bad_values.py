@@ -101,6 +101,8 @@ WORDS: list[tuple[tuple[str, ...], list[str]]] = [
         ["in none of the parts demo, registry_crash"],
     ),
     (("run", ""), ["no scenario or target ''"]),
+    (("run", "claude_code@2.1.91", "--versions", "2.1.85"), ["'claude_code@2.1.91' names a version itself"]),
+    (("run", "claude_code", "--versions", "2.1.91,,2.1.85"), ["--versions", "an empty place", "2.1.85,latest"]),
     (("run", "latin"), ["no scenario or target 'latin'", "did you mean the file 'latin.toml'?"]),
     (("run", "directory.toml"), ["directory.toml", "Is a directory"]),
     (("run", "latin.toml"), ["latin.toml", "not UTF-8 at byte"]),

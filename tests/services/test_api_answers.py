@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.core.api_log import RequestLine, decode_lines, encode_line
+from harness.core.api_log import RequestLine, decode_lines, encode_line, hash_of
 from harness.core.api_script import (
     MCP_TOOLS,
     STATUS_TYPES,
@@ -275,6 +275,13 @@ def test_an_outline_tells_order_ids_sizes_and_hashes_and_no_content() -> None:
     assert blocks[1].sha256 == blocks[2].sha256  # a text alone, or in a list: it says the same
     assert left_out == 0
     assert b"secret" not in msgspec.json.encode(blocks)
+    wrapped = [
+        {"type": "text", "text": "<b>\nsecret\n</b>"},
+        {"type": "tool_result", "tool_use_id": "t1", "content": "done\n\nsecret"},
+        {"type": "tool_result", "tool_use_id": "t1", "content": "secret"},
+    ]
+    lines = [block.lines for block in outline_of([{"role": "user", "content": wrapped}])[0]]
+    assert [hash_of("secret") in each for each in lines] == [True, True, False] and lines[2] == ()
     many = [{"role": "user", "content": [{"type": "text", "text": str(n)} for n in range(MOST_BLOCKS + 3)]}]
     blocks, left_out = outline_of(many)
     assert (len(blocks), left_out) == (MOST_BLOCKS, 3)

@@ -189,6 +189,18 @@ def test_the_next_call_waits_for_the_end_of_the_one_before_however_long_that_tak
     ]
 
 
+def test_calls_of_two_answers_go_one_after_the_other_too(
+    bench: Callable[..., Bench], shell: Callable[..., subprocess.Popen[str]]
+) -> None:
+    it = bench(Turn(call=waiting("a")), Turn(call=waiting("b")), gap_ms=200)
+    blocks = it.ask() | it.ask()
+    for word in "ab":
+        shell(blocks[word])
+    it.wait_for(("a", "ended"), ("b", "ended"))
+    (_, first), (_, second) = sorted((line.what, line.at_ms) for line in it.gates if line.what == "let_go")
+    assert second - first >= 200
+
+
 def test_a_call_that_is_killed_gives_up_and_the_next_goes_on(
     bench: Callable[..., Bench], shell: Callable[..., subprocess.Popen[str]]
 ) -> None:
