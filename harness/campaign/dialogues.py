@@ -50,10 +50,9 @@ def dialogue_phase(ctx: Context, cases: Iterable[Case]) -> dict[str, dict[FaultC
     for outcome in ctx.executor.run(_calls(ctx, cases)):
         number, index = outcome.key
         case = cases[number]
-        if outcome.error is None and case.subject.spec.isolation is not None:
-            isolated.append(outcome.value)
-        if outcome.error is None and any(life.early for life in outcome.value.lives):
-            early[case.id] += 1
+        if outcome.error is None:
+            isolated += [outcome.value] if case.subject.spec.isolation is not None else []
+            early[case.id] += any(life.early for life in outcome.value.lives)
         for name, reason in _keep(ctx, case, outcome, number, index).items():
             if reason:
                 silent[case.id].setdefault(name, reason)

@@ -277,7 +277,7 @@ class _Stage:
             "requests": self._requests,
             IDLE: self._idle,
             LISTED: self._listed,
-            WORKING: lambda: len(self._working()),
+            WORKING: self._working,
         }
 
     def _plan(self, life: DialogueLife, prompt: str, told: Told) -> SessionPlan:
@@ -328,17 +328,14 @@ class _Stage:
 
     def _held(self) -> int:
         self._hear()
-        return sum(isinstance(line, GateLine) and line.what == "waits" for line in self._lines)
+        return self._at_gates("waits")
 
-    def _working(self) -> set[str]:
-        """Return the held tools that were called and have not ended, those too that the client has yet to start."""
+    def _working(self) -> int:
+        """Return how many held tools were called and have not ended, those too that the client has yet to start."""
         self._hear()
         held = {call.id for turn in self._order.script.turn for call in turn.call if call.hold != "no"}
         called = {each.tool_use_id for line in self._spoken() for each in line.calls if each.call in held}
-        return called - self._over()
-
-    def _over(self) -> set[str]:
-        return {line.tool_use_id for line in self._lines if isinstance(line, GateLine) and line.over}
+        return len(called - self._over())
 
     def _requests(self) -> int:
         self._hear()
@@ -351,15 +348,18 @@ class _Stage:
         self._hear()
         asked = self._spoken()
         ended = {line.n for line in self._lines if isinstance(line, EndLine) and line.ended == "complete"}
-        if not asked or asked[-1].calls or asked[-1].n not in ended or self._waiting():
+        if not asked or asked[-1].calls or asked[-1].n not in ended or self._come() - self._over():
             self._idle_since = 0.0
             return 0
         self._idle_since = self._idle_since or time.monotonic()
         return int(time.monotonic() - self._idle_since >= _IDLE_S)
 
-    def _waiting(self) -> set[str]:
-        """Return the held tools that have come to their gates and have not ended."""
-        return {line.tool_use_id for line in self._lines if isinstance(line, GateLine)} - self._over()
+    def _come(self) -> set[str]:
+        """Return the held tools of which the gates have told, and :meth:`_over` those that have ended."""
+        return {line.tool_use_id for line in self._lines if isinstance(line, GateLine)}
+
+    def _over(self) -> set[str]:
+        return {line.tool_use_id for line in self._lines if isinstance(line, GateLine) and line.over}
 
     def _at_gates(self, what: GateEvent) -> int:
         return sum(isinstance(line, GateLine) and line.what == what for line in self._lines)

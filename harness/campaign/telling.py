@@ -101,11 +101,9 @@ def told(
         deeds = _ended_typed(life, end, terminal)
     else:
         deeds = _ended_said(life, end) if streams(life, mcp=mcp) else ()
-    deeds = tuple(
-        _while_held(deed, life.when if not number else "", quits=True) for number, deed in enumerate(deeds)
-    )
     striking = -1 if life.exit == "graceful" else len(found)
-    found += [(deed, "" if number else life.when) for number, deed in enumerate(deeds)]
+    moments = (life.when, *("" for _ in deeds[1:]))
+    found += [(_while_held(deed, when, quits=True), when) for deed, when in zip(deeds, moments, strict=False)]
     return Told(tuple(deed for deed, _ in found), tuple(when for _, when in found), striking)
 
 

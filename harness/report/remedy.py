@@ -185,7 +185,7 @@ _SENTENCES: Mapping[str, str] = {
         "Keep a copy of {file}, then give each call without a result an is_error result in the next message, and take "
         "out results without a call: the text of the refusal names them."
     ),
-    "S2": ("Copy {file} before you resume again: what the client no longer sends may still stand in it."),
+    "S2": "Copy {file} before you resume again: what the client no longer sends may still stand in it.",
     "S3": (
         "Look at what the tools have done before you let it go on: {names} ran, and the resumed conversation does not "
         "know it and may run them again."
