@@ -42,7 +42,7 @@ class BlockLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``id`` is that of a call, or of the call that a result answers. ``sha256`` (its first 16 digits) is of a text, of
     the input of a call, of what a result says. ``lines``: of the lines of a text, or of a result, that has several, the
-    first ones: a client may wrap what its user said in words of its own, and put that into a result.
+    last ones: a client may wrap what its user said in words of its own, and put that into a result.
     """
 
     message: int

@@ -279,9 +279,10 @@ def test_an_outline_tells_order_ids_sizes_and_hashes_and_no_content() -> None:
         {"type": "text", "text": "<b>\nsecret\n</b>"},
         {"type": "tool_result", "tool_use_id": "t1", "content": "done\n\nsecret"},
         {"type": "tool_result", "tool_use_id": "t1", "content": "secret"},
+        {"type": "tool_result", "tool_use_id": "t1", "content": "line\n" * 1_000 + "<b>\nsecret\n</b>"},
     ]
     lines = [block.lines for block in outline_of([{"role": "user", "content": wrapped}])[0]]
-    assert [hash_of("secret") in each for each in lines] == [True, True, False] and lines[2] == ()
+    assert [hash_of("secret") in each for each in lines] == [True, True, False, True] and lines[2] == ()
     many = [{"role": "user", "content": [{"type": "text", "text": str(n)} for n in range(MOST_BLOCKS + 3)]}]
     blocks, left_out = outline_of(many)
     assert (len(blocks), left_out) == (MOST_BLOCKS, 3)

@@ -15,10 +15,8 @@ from harness.core.api_log import BlockLine, hash_of
 
 MOST_BLOCKS = 4_000
 """Blocks of one request that its line lists, the last ones: a conversation is sent whole with every request."""
-
-
 MOST_LINES = 64
-"""Lines of one text that are told apart, the first ones."""
+"""Lines of one text that are told apart, the last ones: what a client adds to a result it adds behind."""
 
 
 def readable(value: object, most: int = 200) -> str:
@@ -72,8 +70,8 @@ def _line(message: int, role: str, block: dict[str, Any]) -> BlockLine:
 
 
 def _lines_of(text: bytes) -> tuple[str, ...]:
-    lines = [line for line in text.split(b"\n", 4 * MOST_LINES) if line]
-    return tuple(map(hash_of, lines[:MOST_LINES])) if len(lines) > 1 else ()
+    lines = [line for line in text.rsplit(b"\n", 4 * MOST_LINES) if line]
+    return tuple(map(hash_of, lines[-MOST_LINES:])) if len(lines) > 1 else ()
 
 
 def said_by(block: dict[str, Any]) -> Any:
